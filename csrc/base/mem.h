@@ -1,0 +1,91 @@
+/* mem.h - small memory and reference counts.
+ *
+ * All small allocations of the core go through fac_mem_*, so that a test can make the n-th one
+ * fail and count what is still alive. Tensor data does not: it comes from device/. Hot object
+ * types use a FacFreeList: per-thread, bounded, falling back to fac_mem_alloc. With FACULA_STRESS=1
+ * free lists hold nothing and freed memory is poisoned.
+ */
+#ifndef FAC_BASE_MEM_H
+#define FAC_BASE_MEM_H
+
+#include "facula.h"
+
+#include <stdatomic.h>
+
+void *fac_mem_alloc(size_t bytes);              /* NULL when there is none left; no message is set */
+void *fac_mem_zalloc(size_t bytes);             /* zeroed */
+void *fac_mem_realloc(void *at, size_t bytes);  /* NULL on failure, `at` stays valid */
+void fac_mem_free(void *at);                    /* accepts NULL */
+/* Sets the message for a failed fac_mem_alloc and returns FAC_MEMORY_ERROR. */
+FacStatus fac_mem_error(size_t bytes);
+
+/* For tests: the n-th allocation from now on fails (1 is the next one; 0 turns it off). */
+void fac_mem_fail_after(int64_t n);
+int64_t fac_mem_live(void); /* blocks allocated and not yet freed, those in free lists excluded */
+bool fac_stress(void);      /* FACULA_STRESS=1 was set when the library was loaded */
+
+/* A per-thread list of free blocks of one size: the fast way for objects that come and go. */
+typedef struct FacFreeList {
+    void *head;
+    int count;
+} FacFreeList;
+enum { FAC_FREE_LIST_MAX = 256 };
+
+/* Declares a file-local thread-safe pair NAME_alloc() and NAME_free(p) for blocks of sizeof(type). */
+#define FAC_FREE_LIST(NAME, type)                                                                  \
+    static _Thread_local FacFreeList NAME##_list;                                                  \
+    static inline type *NAME##_alloc(void)                                                         \
+    {                                                                                              \
+        return (type *)fac_free_list_pop(&NAME##_list, sizeof(type));                              \
+    }                                                                                              \
+    static inline void NAME##_free(type *at)                                                       \
+    {                                                                                              \
+        fac_free_list_push(&NAME##_list, at);                                                      \
+    }
+
+void *fac_free_list_pop_slow(FacFreeList *list, size_t bytes);
+void fac_free_list_push_slow(FacFreeList *list, void *at);
+extern _Atomic bool fac_free_lists_off; /* stress, or an allocation failure test is running */
+
+static inline void *
+fac_free_list_pop(FacFreeList *list, size_t bytes)
+{
+    void *at = list->head;
+    if (FAC_UNLIKELY(!at || atomic_load_explicit(&fac_free_lists_off, memory_order_relaxed)))
+        return fac_free_list_pop_slow(list, bytes);
+    list->head = *(void **)at;
+    list->count--;
+    return at;
+}
+
+static inline void
+fac_free_list_push(FacFreeList *list, void *at)
+{
+    if (FAC_UNLIKELY(list->count >= FAC_FREE_LIST_MAX ||
+                     atomic_load_explicit(&fac_free_lists_off, memory_order_relaxed))) {
+        fac_free_list_push_slow(list, at);
+        return;
+    }
+    *(void **)at = list->head;
+    list->head = at;
+    list->count++;
+}
+
+/* Reference counts. A count of one object may be touched by several threads. */
+typedef _Atomic int64_t FacRefs;
+
+static inline void
+fac_refs_up(FacRefs *refs)
+{
+    atomic_fetch_add_explicit(refs, 1, memory_order_relaxed);
+}
+
+/* True when the last reference went away. A sole owner needs no locked instruction. */
+static inline bool
+fac_refs_down(FacRefs *refs)
+{
+    if (atomic_load_explicit(refs, memory_order_acquire) == 1) return true;
+    return atomic_fetch_sub_explicit(refs, 1, memory_order_acq_rel) == 1;
+}
+
+#endif
