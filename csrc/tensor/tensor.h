@@ -1,0 +1,178 @@
+/* tensor.h - storages, versions and tensors.
+ *
+ * A tensor is a layout (sizes, strides, offset) over a counted storage. Sizes and strides are in
+ * elements; strides may be negative, zero or overlap. Everything that most tensors do not have sits
+ * behind `extra`. Fields are read freely by the rooms above; only tensor/ writes them, but for
+ * `extra`, `wrapper` and the key bits of the layers, whose owners are named at the field.
+ */
+#ifndef FAC_TENSOR_TENSOR_H
+#define FAC_TENSOR_TENSOR_H
+
+#include "base/dtype.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "base/value.h"
+#include "device/device.h"
+
+/* --- storage ----------------------------------------------------------------------------------- */
+
+typedef void (*FacDeleter)(void *context, void *data, size_t bytes);
+
+struct FacStorage {
+    FacRefs refs;
+    void *data; /* NULL on meta and for no bytes */
+    size_t bytes;
+    FacDevice device;
+    bool resizable; /* false where the memory is borrowed */
+    bool read_only; /* borrowed from a read-only array: in-place operators raise */
+    FacDeleter deleter;
+    void *context;            /* for the deleter */
+    _Atomic(void *) wrapper;  /* bindings: weak way back to the Python object */
+};
+
+FacStatus fac_storage_new(FacDevice device, size_t bytes, FacStorage **out) FAC_MUST_CHECK;
+/* Memory of somebody else; the deleter (may be NULL) runs when the last reference goes, at failure
+ * too never before: on failure the caller still owns `data`. */
+FacStatus fac_storage_borrow(void *data, size_t bytes, FacDevice device, FacDeleter deleter,
+                             void *context, FacStorage **out) FAC_MUST_CHECK;
+FacStatus fac_storage_resize(FacStorage *storage, size_t bytes) FAC_MUST_CHECK; /* keeps content */
+void fac_storage_retain(FacStorage *storage);
+void fac_storage_release(FacStorage *storage);
+
+/* --- versions ----------------------------------------------------------------------------------- */
+
+/* Counts in-place changes; shared by a base, its views and what detach() gives. A tensor without
+ * one is at version 0 and shares it with nobody yet. */
+typedef struct FacVersion {
+    FacRefs refs;
+    _Atomic int64_t count;
+} FacVersion;
+
+/* --- tensor ------------------------------------------------------------------------------------- */
+
+enum { FAC_MAX_NDIM = 64, FAC_INLINE_NDIM = 5 };
+
+/* Key bits: which layers a call with this tensor goes through, highest first (dispatch/dispatch.h
+ * says what each layer does). The thread has masks of the same bits. */
+#define FAC_KEY_LIST(X)                                                                            \
+    X(LAZY, "conj and neg bits")                                                                   \
+    X(PROFILE, "profile")                                                                          \
+    X(TRACE, "trace")                                                                              \
+    X(PYTHON, "__torch_dispatch__")                                                                \
+    X(GRAD, "autograd")                                                                            \
+    X(AUTOCAST, "autocast")                                                                        \
+    X(TRANSFORM, "transforms")                                                                     \
+    X(OVERRIDE, "__torch_function__")
+typedef enum FacKeyIndex {
+#define FAC_KEY_ENUM(name, text) FAC_KEY_INDEX_##name,
+    FAC_KEY_LIST(FAC_KEY_ENUM)
+#undef FAC_KEY_ENUM
+    FAC_KEYS
+} FacKeyIndex;
+#define FAC_KEY(name) (UINT32_C(1) << FAC_KEY_INDEX_##name)
+
+enum {
+    FAC_T_CONJ = 1,      /* the elements are to be read conjugated */
+    FAC_T_NEG = 2,       /* ... negated */
+    FAC_T_NUMBER = 4,    /* stands for a Python number: takes part in promotion as one */
+    FAC_T_INFERENCE = 8, /* made in inference mode */
+    FAC_T_OVERRIDDEN_STORAGE = 16, /* a wrapper subclass: no data of its own */
+    FAC_T_NO_GRAD_VIEW = 32,       /* a view taken while gradients were off */
+    FAC_T_MULTI_VIEW = 64,         /* one of several views that one operator returned */
+};
+
+typedef struct FacExtra FacExtra;
+
+struct FacTensor {
+    FacRefs refs;
+    uint32_t keys;  /* FAC_KEY bits; GRAD is owned by layers/ */
+    int8_t dtype;   /* FacDType */
+    uint8_t ndim;
+    uint8_t flags;  /* FAC_T_ bits */
+    bool contiguous; /* C order, no gaps: kept by whoever sets the layout */
+    FacDevice device;
+    FacDim *sizes;   /* ndim of them; inline or allocated */
+    FacDim *strides;
+    int64_t offset; /* elements from the storage's start */
+    int64_t numel;
+    FacStorage *storage;
+    _Atomic(FacVersion *) version;
+    FacTensor *base;           /* of a view: the tensor that it is a view of (never a view) */
+    FacExtra *extra;           /* what is rare; owned here, its parts by their layers */
+    _Atomic(void *) wrapper;   /* bindings: the Python object, weak unless wrapper_owned */
+    bool wrapper_owned;        /* bindings: the tensor keeps its wrapper alive, not vice versa */
+    FacDim inline_dims[2 * FAC_INLINE_NDIM];
+};
+
+/* A part of `extra` that another room owns. `drop` runs when the tensor dies. */
+typedef struct FacExtraPart {
+    void (*drop)(struct FacExtraPart *part, FacTensor *tensor);
+} FacExtraPart;
+
+struct FacExtra {
+    FacExtraPart *autograd; /* layers/: FacAutograd */
+    FacExtraPart *foreign;  /* bindings: hooks and subclass state */
+    FacExtraPart *batch;    /* layers/: vmap level, open */
+    FacExtraPart *forward;  /* layers/: tangents, open */
+};
+FacStatus fac_tensor_extra(FacTensor *t, FacExtra **out) FAC_MUST_CHECK; /* makes it if absent */
+/* bindings: called when the last count of a tensor that has a wrapper goes away. */
+extern void (*fac_tensor_wrapper_hook)(FacTensor *t);
+
+static inline FacTensor *fac_tensor_retain(FacTensor *t)
+{
+    fac_refs_up(&t->refs);
+    return t;
+}
+void fac_tensor_destroy(FacTensor *t);
+static inline void fac_tensor_release(FacTensor *t)
+{
+    if (t && fac_refs_down(&t->refs)) fac_tensor_destroy(t);
+}
+static inline void *fac_data(const FacTensor *t)
+{
+    return t->storage->data
+               ? (char *)t->storage->data + t->offset * fac_dtype_info[t->dtype].size
+               : NULL;
+}
+static inline size_t fac_nbytes(const FacTensor *t)
+{
+    return (size_t)t->numel * fac_dtype_info[t->dtype].size;
+}
+static inline bool fac_is_meta(const FacTensor *t) { return t->device.type == FAC_DEV_META; }
+
+/* Uninitialised, C order. Checks negative sizes and overflow of the byte count. */
+FacStatus fac_tensor_new(FacDType dtype, FacDevice device, int ndim, const FacDim *sizes,
+                         FacTensor **out) FAC_MUST_CHECK;
+/* Uninitialised, with strides of its own (non-negative). */
+FacStatus fac_tensor_new_strided(FacDType dtype, FacDevice device, int ndim, const FacDim *sizes,
+                                 const FacDim *strides, FacTensor **out) FAC_MUST_CHECK;
+/* Over a storage (retained); checks that the layout lies within it. A version of its own. */
+FacStatus fac_tensor_over(FacStorage *storage, FacDType dtype, int ndim, const FacDim *sizes,
+                          const FacDim *strides, int64_t offset, FacTensor **out) FAC_MUST_CHECK;
+/* A view: same storage, version, dtype and lazy bits; base is set. No range check beyond debug:
+ * the caller derived the layout from `of`. */
+FacStatus fac_tensor_view(FacTensor *of, int ndim, const FacDim *sizes, const FacDim *strides,
+                          int64_t offset, FacTensor **out) FAC_MUST_CHECK;
+/* Same layout, storage and version; no base, no extra, not tracked: what detach() returns and what
+ * the autograd layer saves. */
+FacStatus fac_tensor_alias(FacTensor *of, FacTensor **out) FAC_MUST_CHECK;
+/* Replaces layout (and storage unless NULL) in place: resize_, set_, .data. */
+FacStatus fac_tensor_set_layout(FacTensor *t, FacStorage *storage, int ndim, const FacDim *sizes,
+                                const FacDim *strides, int64_t offset) FAC_MUST_CHECK;
+/* One element filled with the number, 0-d, FAC_T_NUMBER set. */
+FacStatus fac_tensor_from_number(FacValue number, FacDType dtype, FacTensor **out) FAC_MUST_CHECK;
+/* resize_: C order (or the format), storage grown when needed; refuses borrowed memory. */
+FacStatus fac_tensor_resize(FacTensor *t, int ndim, const FacDim *sizes) FAC_MUST_CHECK;
+
+int64_t fac_tensor_version(const FacTensor *t);
+FacStatus fac_tensor_bump(FacTensor *t) FAC_MUST_CHECK;
+FacStatus fac_tensor_share_version(FacTensor *from, FacTensor *to) FAC_MUST_CHECK;
+
+/* NULL when t is a valid tensor, else a sentence about what is wrong. Debug builds call it at
+ * every layer. */
+const char *fac_tensor_check(const FacTensor *t);
+/* "float32[2, 3]", for messages. */
+void fac_text_tensor(FacText *text, const FacTensor *t);
+
+#endif
