@@ -126,6 +126,7 @@ struct FacOp {
     uint32_t dtypes;     /* FAC_BIT of each compute dtype that is supported; 0: the kernel checks */
     uint32_t id;         /* index in fac_ops */
     const char *result_names; /* "values indices" for a named tuple, or NULL */
+    const char *like;         /* what the tests compare it with: "numpy.logaddexp", or NULL */
     /* slots: filled at start, or when the operator is registered */
     FacKernel rule;
     FacKernel kernel[FAC_DEVICE_TYPES];

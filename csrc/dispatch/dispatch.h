@@ -1,0 +1,84 @@
+/* dispatch.h - rows, the walk through the layers, and the state of a thread.
+ *
+ * fac_dispatch ORs the key bits of the tensors among the arguments with the thread's masks and calls
+ * the highest layer; a layer clears its own bit in call->keys and goes on with fac_dispatch_next.
+ * With no bit left the call reaches the device (rule, kernel). dispatch/ knows the layers only as
+ * the table fac_layers, which layers/ and bindings/ fill at start.
+ *
+ * A layer that has nothing installed and is reached is an error, not a crash.
+ */
+#ifndef FAC_DISPATCH_DISPATCH_H
+#define FAC_DISPATCH_DISPATCH_H
+
+#include "tensor/iter.h"
+
+/* --- calls -------------------------------------------------------------------------------------- */
+
+/* The full walk. On failure no result is set and the message starts with the operator's name. */
+FacStatus fac_dispatch(FacCall *call) FAC_MUST_CHECK;
+/* Goes on below the layer whose bit the caller has cleared in call->keys. */
+FacStatus fac_dispatch_next(FacCall *call) FAC_MUST_CHECK;
+/* The bottom: rule, kernel or composite, targets, versions. */
+FacStatus fac_dispatch_device(FacCall *call) FAC_MUST_CHECK;
+
+/* Calls a row with its arguments in schema order; missing trailing ones take their defaults. What
+ * generated code, composites and formulas use. nargs <= op->nparams. */
+FacStatus fac_call(const FacOp *op, int nargs, const FacValue *args, FacValue *results) FAC_MUST_CHECK;
+/* The in-place form (args[0] is the target) and the out= form. */
+FacStatus fac_call_inplace(const FacOp *op, int nargs, const FacValue *args) FAC_MUST_CHECK;
+FacStatus fac_call_out(const FacOp *op, int nargs, const FacValue *args, FacTensor **targets) FAC_MUST_CHECK;
+
+extern FacKernel fac_layers[FAC_KEYS];
+
+/* --- thread state --------------------------------------------------------------------------------- */
+
+typedef struct FacThread {
+    uint32_t include;   /* key bits added to every call: modes, profile, trace, transforms */
+    uint32_t exclude;   /* key bits taken from every call: GRAD while gradients are off */
+    bool inference;     /* inference_mode */
+    int level;          /* depth of the stack of transforms; 0 outside */
+    void *levels;       /* that stack: layers/ */
+    int dispatch_modes; /* bindings: depth of the __torch_dispatch__ mode stack */
+    int function_modes; /* bindings: depth of the __torch_function__ mode stack */
+    bool function_off;  /* bindings: __torch_function__ disabled (DisableTorchFunction) */
+    bool checks;        /* debug: fac_tensor_check at every layer */
+} FacThread;
+extern _Thread_local FacThread fac_thread;
+
+static inline bool fac_grad_enabled(void) { return !(fac_thread.exclude & FAC_KEY(GRAD)); }
+static inline bool
+fac_set_grad_enabled(bool on) /* returns what it was */
+{
+    bool was = fac_grad_enabled();
+    fac_thread.exclude = on ? fac_thread.exclude & ~FAC_KEY(GRAD) : fac_thread.exclude | FAC_KEY(GRAD);
+    return was;
+}
+
+/* --- rows ---------------------------------------------------------------------------------------- */
+
+/* All built-in rows (generated/ops_rows.c) by id. */
+extern FacOp fac_ops[];
+extern const int fac_op_count;
+/* "add", "add.overload", "ns::add"; built-in ones first, then those registered. NULL if unknown. */
+const FacOp *fac_op_find(const char *name);
+/* Rows registered at run time, for listing: i counts from 0; NULL past the end. */
+const FacOp *fac_op_registered(int i);
+/* facula.h: fac_register_op. The schema parser: fills params, results, names of `op` (owned). */
+FacStatus fac_schema_parse(const char *schema, FacOp *op) FAC_MUST_CHECK;
+void fac_schema_free(FacOp *op);
+/* As fac_register_op, for callers whose kernels are not C functions: each slot may be NULL, and the
+ * row's `foreign` is set to the given pointer. Returns the row. */
+FacStatus fac_op_register(const FacOpSpec *spec, void *foreign, const FacOp **out) FAC_MUST_CHECK;
+
+/* What one tier brings: generated/kernel_table.c, compiled once a tier as fac_tier_table_v2 ... */
+typedef struct FacTierTable {
+    const FacLoops *const *loops; /* by op id; NULL for rows without */
+    const FacKernel *kernels;     /* by op id; NULL for rows without */
+    void (*fill_casts)(FacCast (*casts)[FAC_DTYPES]);
+} FacTierTable;
+
+/* Once a process, idempotent, thread-safe: chooses the tier, fills slots, installs layers; refuses
+ * with a clear message when a row lacks what its declaration says it has. */
+FacStatus fac_start(void) FAC_MUST_CHECK;
+
+#endif

@@ -1,0 +1,136 @@
+/* node.h - the graph of recorded calls.
+ *
+ * A node stands for one call whose result needs a gradient. It knows its inputs as edges (node and
+ * which of that node's results), and how to turn gradients of its results into gradients of its
+ * inputs. Kinds of nodes are vtables: recorded operators (record.c), accumulation into a leaf's
+ * .grad, in-place through a view, and foreign ones (Python's autograd.Function).
+ *
+ * Lifetimes: a tensor owns its grad_fn; a node owns its edges' nodes and its saved values; a leaf's
+ * accumulator is owned by the nodes that lead to it and holds the leaf. Releasing a long chain does
+ * not recurse.
+ */
+#ifndef FAC_LAYERS_NODE_H
+#define FAC_LAYERS_NODE_H
+
+#include "dispatch/dispatch.h"
+
+typedef struct FacNode FacNode;
+
+typedef struct FacEdge {
+    FacNode *node; /* NULL: no gradient wanted */
+    uint32_t index; /* which result of `node` this is */
+} FacEdge;
+
+/* Objects of another language that the graph holds (hooks, contexts). bindings/ provides them. */
+typedef struct FacForeign {
+    FacRefs refs;
+    void (*destroy)(struct FacForeign *self); /* the last reference went; may be any thread */
+    void *object;
+} FacForeign;
+void fac_foreign_retain(FacForeign *f);
+void fac_foreign_release(FacForeign *f);
+
+/* A gradient hook. grads are borrowed in, new references out (replaced in place). */
+typedef FacStatus (*FacHookCall)(FacForeign *hook, FacNode *node, int n, FacTensor **grads);
+typedef struct FacHook {
+    struct FacHook *next;
+    int64_t id;
+    int index;         /* tensor hooks: which result of the node; -1: all (node prehooks) */
+    FacForeign *foreign;
+    FacHookCall call;
+} FacHook;
+
+typedef struct FacNodeKind {
+    const char *name; /* NULL: from the operator: "MulBackward0" */
+    /* grads: one a result of the forward call, NULL where undefined; out: one an edge, NULL on
+     * entry, new references (or NULL) on return. */
+    FacStatus (*apply)(FacNode *node, FacTensor *const *grads, FacTensor **out);
+    void (*release_saved)(FacNode *node); /* free what backward needs; the graph stays */
+    void (*destroy)(FacNode *node);       /* before the memory goes */
+} FacNodeKind;
+
+/* What is known of one forward result: for checks, for zeros in place of undefined gradients. */
+typedef struct FacMeta {
+    int8_t dtype;
+    uint8_t ndim;
+    FacDevice device;
+    FacDim *sizes; /* owned when ndim > FAC_INLINE_NDIM */
+    FacDim inline_sizes[FAC_INLINE_NDIM];
+} FacMeta;
+
+struct FacNode {
+    FacRefs refs;
+    const FacNodeKind *kind;
+    const FacOp *op;      /* recorded operators */
+    uint64_t sequence;    /* later calls have larger ones; accumulators UINT64_MAX */
+    uint32_t nedges, nresults;
+    FacEdge *edges;       /* inline after the struct where it fits */
+    FacMeta *metas;       /* nresults */
+    FacHook *prehooks;    /* before apply: tensor hooks and node prehooks */
+    FacHook *hooks;       /* after apply */
+    FacHook *retain;      /* retain_grad */
+    _Atomic(void *) wrapper; /* bindings: the Python object of this node */
+    void *foreign;        /* kind's own */
+    uint32_t needed;      /* recorded operators: which inputs of op->grad want a gradient */
+    uint32_t nsaved;
+    bool released;        /* saved values are gone: a second backward raises */
+    bool inplace_view;
+    uint64_t mark;        /* engine: which run has counted it */
+    uint32_t pending;     /* engine: gradients still to come in that run */
+    FacValue *saved;      /* nsaved */
+};
+
+FacStatus fac_node_new(const FacNodeKind *kind, const FacOp *op, int nedges, int nresults, int nsaved,
+                       FacNode **out) FAC_MUST_CHECK;
+void fac_node_retain(FacNode *node);
+void fac_node_release(FacNode *node);
+const char *fac_node_name(FacNode *node, char text[128]); /* "MulBackward0", "AccumulateGrad" */
+FacStatus fac_node_set_meta(FacNode *node, int result, const FacTensor *like) FAC_MUST_CHECK;
+
+/* --- the autograd part of a tensor ----------------------------------------------------------------- */
+
+typedef struct FacAutograd {
+    FacExtraPart part;
+    bool requires_grad;     /* of a leaf */
+    bool retains_grad;
+    FacNode *grad_fn;       /* owned; NULL for leaves */
+    uint32_t index;         /* which result of grad_fn */
+    FacNode *accumulator;   /* of a leaf: weak */
+    FacTensor *grad;        /* owned */
+    FacHook *hooks;         /* of a leaf: copied to its accumulator */
+    FacHook *post_hooks;    /* register_post_accumulate_grad_hook */
+    int64_t base_version;   /* of a view: version of the base when grad_fn was made */
+    bool base_grad_seen;    /* of a view: grad_fn belongs to that version */
+} FacAutograd;
+
+static inline FacAutograd *
+fac_autograd(const FacTensor *t) /* NULL when it has none */
+{
+    return t->extra ? (FacAutograd *)t->extra->autograd : NULL;
+}
+FacStatus fac_autograd_make(FacTensor *t, FacAutograd **out) FAC_MUST_CHECK;
+
+static inline bool fac_needs_grad(const FacTensor *t) { return (t->keys & FAC_KEY(GRAD)) != 0; }
+/* The node that made t (for a view after in-place: made anew); borrowed, NULL for a leaf. */
+FacStatus fac_grad_fn(FacTensor *t, FacNode **out) FAC_MUST_CHECK;
+/* Where t's gradient goes: its grad_fn or its accumulator (new reference), or node NULL. */
+FacStatus fac_gradient_edge(FacTensor *t, FacEdge *out) FAC_MUST_CHECK;
+bool fac_is_leaf(const FacTensor *t);
+/* requires_grad_(): RUNTIME_ERROR for non-leaves turned off and for dtypes without gradients. */
+FacStatus fac_set_requires_grad(FacTensor *t, bool on) FAC_MUST_CHECK;
+FacTensor *fac_grad_of(const FacTensor *t); /* borrowed, may be NULL */
+FacStatus fac_set_grad(FacTensor *t, FacTensor *grad) FAC_MUST_CHECK; /* checks shape, dtype, device */
+/* Makes t the result `index` of node (bindings: autograd.Function; record.c). */
+FacStatus fac_set_history(FacTensor *t, FacNode *node, uint32_t index) FAC_MUST_CHECK;
+/* t was changed in place by what `node` stands for: t (and its base, if it is a view) get it. */
+FacStatus fac_rebase_history(FacTensor *t, FacNode *node, uint32_t index) FAC_MUST_CHECK;
+FacStatus fac_detach_(FacTensor *t) FAC_MUST_CHECK;
+FacStatus fac_retain_grad(FacTensor *t) FAC_MUST_CHECK;
+/* Hooks; *id is for fac_hook_remove. The foreign object is retained. */
+FacStatus fac_hook_tensor(FacTensor *t, FacForeign *f, FacHookCall call, int64_t *id) FAC_MUST_CHECK;
+FacStatus fac_hook_post_accumulate(FacTensor *t, FacForeign *f, FacHookCall call, int64_t *id) FAC_MUST_CHECK;
+FacStatus fac_hook_node(FacNode *node, bool before, FacForeign *f, FacHookCall call, int64_t *id) FAC_MUST_CHECK;
+void fac_hook_remove_tensor(FacTensor *t, int64_t id);
+void fac_hook_remove_node(FacNode *node, int64_t id);
+
+#endif
