@@ -21,13 +21,21 @@ FacStatus fac_mem_error(size_t bytes);
 
 /* For tests: the n-th allocation from now on fails (1 is the next one; 0 turns it off). */
 void fac_mem_fail_after(int64_t n);
-int64_t fac_mem_live(void); /* blocks allocated and not yet freed, those in free lists excluded */
+/* Counts one allocation that is made elsewhere (tensor data); true when it is the one to fail. */
+bool fac_mem_fails_now(void);
+/* Blocks allocated and not yet freed. Empties this thread's free lists first, since a block in one
+ * is nobody's; the lists of other threads count until those threads end. */
+int64_t fac_mem_live(void);
 bool fac_stress(void);      /* FACULA_STRESS=1 was set when the library was loaded */
 
-/* A per-thread list of free blocks of one size: the fast way for objects that come and go. */
+/* A per-thread list of free blocks of one size: the fast way for objects that come and go. It
+ * starts without room, so that its first use takes the slow way, which enters it in the thread's
+ * chain of lists; they are emptied when the thread ends. */
 typedef struct FacFreeList {
     void *head;
-    int count;
+    struct FacFreeList *next;
+    int room; /* how many more blocks it takes */
+    bool known;
 } FacFreeList;
 enum { FAC_FREE_LIST_MAX = 256 };
 
@@ -54,21 +62,21 @@ fac_free_list_pop(FacFreeList *list, size_t bytes)
     if (FAC_UNLIKELY(!at || atomic_load_explicit(&fac_free_lists_off, memory_order_relaxed)))
         return fac_free_list_pop_slow(list, bytes);
     list->head = *(void **)at;
-    list->count--;
+    list->room++;
     return at;
 }
 
 static inline void
 fac_free_list_push(FacFreeList *list, void *at)
 {
-    if (FAC_UNLIKELY(list->count >= FAC_FREE_LIST_MAX ||
+    if (FAC_UNLIKELY(list->room <= 0 ||
                      atomic_load_explicit(&fac_free_lists_off, memory_order_relaxed))) {
         fac_free_list_push_slow(list, at);
         return;
     }
     *(void **)at = list->head;
     list->head = at;
-    list->count++;
+    list->room--;
 }
 
 /* Reference counts. A count of one object may be touched by several threads. */
