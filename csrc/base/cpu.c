@@ -50,7 +50,8 @@ os_register_state(void)
 static FacTier
 detect_tier(void)
 {
-    const unsigned v2 = bit_SSE3 | bit_SSSE3 | bit_SSE4_1 | bit_SSE4_2 | bit_POPCNT | bit_CMPXCHG16B;
+    const unsigned v2 = 
+        bit_SSE3 | bit_SSSE3 | bit_SSE4_1 | bit_SSE4_2 | bit_POPCNT | bit_CMPXCHG16B;
     const unsigned v3 = bit_AVX | bit_FMA | bit_F16C | bit_MOVBE | bit_OSXSAVE;
     const unsigned v3_leaf7 = bit_AVX2 | bit_BMI | bit_BMI2;
     const unsigned v4_leaf7 =
@@ -154,9 +155,10 @@ quota(void)
     if (read_line("/sys/fs/cgroup/cpu.max", line, sizeof line)) {
         if (sscanf(line, "%lld %lld", &share, &period) != 2) return 0;
     } else {
-        if (read_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", line, sizeof line)) share = atoll(line);
-        if (read_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us", line, sizeof line))
-            period = atoll(line);
+        static const char *const v1_share = "/sys/fs/cgroup/cpu/cpu.cfs_quota_us";
+        static const char *const v1_period = "/sys/fs/cgroup/cpu/cpu.cfs_period_us";
+        if (read_line(v1_share, line, sizeof line)) share = atoll(line);
+        if (read_line(v1_period, line, sizeof line)) period = atoll(line);
     }
     return share > 0 && period > 0 ? (int)((share + period - 1) / period) : 0;
 }
