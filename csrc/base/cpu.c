@@ -17,15 +17,6 @@
 #include <cpuid.h>
 #endif
 
-/* A bit a tier that this build has; the build sets it when it leaves some out. */
-#ifndef FAC_BUILT_TIERS
-#if defined(__x86_64__)
-#define FAC_BUILT_TIERS (1 << FAC_TIER_V2 | 1 << FAC_TIER_V3 | 1 << FAC_TIER_V4)
-#else
-#define FAC_BUILT_TIERS (1 << FAC_TIER_BASE)
-#endif
-#endif
-
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static FacTier best_tier, used_tier;
 static char model[64] = "unknown";

@@ -10,7 +10,17 @@
 
 typedef enum FacTier { FAC_TIER_BASE, FAC_TIER_V2, FAC_TIER_V3, FAC_TIER_V4, FAC_TIERS } FacTier;
 
-FacTier fac_cpu_tier(void);             /* the one in use */
+/* Bit t for each FacTier t that this build has; the build sets it when it leaves some out. */
+#ifndef FAC_BUILT_TIERS
+#if defined(__x86_64__)
+#define FAC_BUILT_TIERS 14 /* v2, v3, v4 */
+#else
+#define FAC_BUILT_TIERS 1
+#endif
+#endif
+
+/* The one in use; FAC_TIER_BASE on a machine below all the tiers of this build. */
+FacTier fac_cpu_tier(void);
 FacTier fac_cpu_tier_best(void);        /* the best that the machine has */
 const char *fac_cpu_tier_name(FacTier); /* "base", "x86-64-v2", ... */
 int fac_cpu_count(void);                /* processors that this process may run on */
