@@ -11,3 +11,10 @@ family("RANDOM", flags="random")
 
 # Sizes and dims.
 helper("permutation_inverse(int[] dims) -> int[]")
+
+# Pointwise gradients.
+helper("conj_number(Scalar x) -> Scalar")
+helper("pow_backward_self(Tensor grad, Operand self, Operand exponent) -> Tensor")
+helper("pow_backward_exponent(Tensor grad, Operand self, Operand exponent, Tensor result) -> Tensor")
+helper("sgn_backward(Tensor self, Tensor grad, Tensor result) -> Tensor")
+helper("tie_weight(Tensor self, Tensor other, Tensor wins) -> Tensor")  # 1 where it wins, 1/2 where equal
