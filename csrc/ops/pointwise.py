@@ -717,7 +717,9 @@ op("_gelu_tanh_backward(Tensor grad_output, Tensor self) -> Tensor",
 
 op("gelu_tanh_curvature(Tensor self) -> Tensor",
    variants="function", module="_C",
-   composite="(1 - (t := tanh((x2 := self * self, u := self * (0.7978845608028654 + 0.035677408136300125 * x2))[1])) * t) * ((d := 0.7978845608028654 + 0.10703222440890037 * x2) + 0.5 * self * (0.21406444881780075 * self - 2 * t * d * d))",
+   composite="(1 - (t := tanh(self * (0.7978845608028654 + 0.035677408136300125 * (x2 := self * self)))) * t)"
+             " * ((d := 0.7978845608028654 + 0.10703222440890037 * x2)"
+             " + 0.5 * self * (0.21406444881780075 * self - 2 * t * d * d))",
    doc="The second derivative of gelu's tanh approximation.")
 
 op("silu(Tensor self) -> Tensor",
