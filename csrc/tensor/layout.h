@@ -8,16 +8,25 @@
 /* Product of the sizes; FAC_RUNTIME_ERROR on overflow, FAC_RUNTIME_ERROR with the peer's wording
  * for a negative size. */
 FacStatus fac_sizes_numel(int ndim, const FacDim *sizes, int64_t *out) FAC_MUST_CHECK;
+/* The error for sizes whose bytes cannot be counted in 63 bits. */
+FacStatus fac_sizes_overflow(int ndim, const FacDim *sizes) FAC_MUST_CHECK;
 void fac_strides_contiguous(int ndim, const FacDim *sizes, FacDim *strides);
 /* Strides for a memory format: ndim 4 for channels last, 5 for channels last 3d. */
 void fac_strides_format(FacMemoryFormat format, int ndim, const FacDim *sizes, FacDim *strides);
 bool fac_is_contiguous(int ndim, const FacDim *sizes, const FacDim *strides);
 bool fac_is_format(FacMemoryFormat format, int ndim, const FacDim *sizes, const FacDim *strides);
+/* The channels-last format that the strides suggest (the peer's suggest_memory_format), else
+ * FAC_CONTIGUOUS. */
+FacMemoryFormat fac_format_of(int ndim, const FacDim *sizes, const FacDim *strides);
 /* No two indices share an element and no gaps: some permutation of C order. */
 bool fac_is_dense(int ndim, const FacDim *sizes, const FacDim *strides);
+/* True where two indices share an element for sure (stride 0): the peer refuses to write there. */
+bool fac_repeats_elements(int ndim, const FacDim *sizes, const FacDim *strides);
+/* True where they might: false only when it is certain that none do. */
 bool fac_may_overlap_itself(int ndim, const FacDim *sizes, const FacDim *strides);
 /* Strides of a fresh tensor that keeps the order of the dimensions in memory of (sizes, strides):
- * the peer's rule for preserve_format (empty_like and elementwise results). */
+ * the peer's rule for preserve_format (empty_like). Elementwise results of contiguous operands are
+ * in C order instead: ask FacTensor.contiguous first. */
 void fac_strides_like(int ndim, const FacDim *sizes, const FacDim *strides, FacDim *out);
 
 /* Negative dims counted from the end; INDEX_ERROR with the peer's text. A 0-d tensor takes -1, 0. */

@@ -172,6 +172,8 @@ FacStatus fac_tensor_share_version(FacTensor *from, FacTensor *to) FAC_MUST_CHEC
 /* NULL when t is a valid tensor, else a sentence about what is wrong. Debug builds call it at
  * every layer. */
 const char *fac_tensor_check(const FacTensor *t);
+/* Once, before anything else of tensor/: tells base/ how values hold tensors and generators. */
+void fac_tensor_start(void);
 /* "float32[2, 3]", for messages. */
 void fac_text_tensor(FacText *text, const FacTensor *t);
 

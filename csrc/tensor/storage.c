@@ -1,0 +1,134 @@
+/* storage.c - counted bytes on a device.
+ *
+ * A storage either owns memory that it took from its device, or borrows somebody else's with a
+ * deleter that runs when the last reference goes. Owned memory is told by its deleter too: it is
+ * `free_owned`, which host memory, the common case, never calls but goes straight to the caching
+ * allocator. On meta there are bytes to count and nothing behind them.
+ */
+#include "tensor/tensor.h"
+
+#include <string.h>
+
+FAC_FREE_LIST(storage_block, FacStorage)
+
+/* Stands for "this storage's own memory"; only ever compared with. */
+static void
+free_owned(void *context, void *data, size_t bytes)
+{
+    (void)context;
+    (void)data;
+    (void)bytes;
+}
+
+/* *out is NULL for no bytes and on meta. */
+static FacStatus
+allocate(FacDevice device, size_t bytes, void **out)
+{
+    *out = NULL;
+    if (device.type == FAC_DEV_META) return FAC_OK;
+    if (device.type == FAC_DEV_CPU) return bytes ? fac_host_alloc(bytes, out) : FAC_OK;
+    FAC_RETURN_IF_ERROR(fac_device_check(device));
+    return bytes ? fac_devices[device.type]->alloc(device.index, bytes, out) : FAC_OK;
+}
+
+static void
+give_back(FacDevice device, void *data, size_t bytes)
+{
+    if (!data) return;
+    if (FAC_LIKELY(device.type == FAC_DEV_CPU)) fac_host_free(data, bytes);
+    else fac_devices[device.type]->free(device.index, data, bytes);
+}
+
+/* The processor and meta have one device only, the accelerators a current one: index 0. */
+static FacDevice
+exact_device(FacDevice device)
+{
+    if (device.type == FAC_DEV_CPU || device.type == FAC_DEV_META) device.index = -1;
+    else if (device.index < 0) device.index = 0;
+    return device;
+}
+
+FacStatus
+fac_storage_new(FacDevice device, size_t bytes, FacStorage **out)
+{
+    device = exact_device(device);
+    FacStorage *s = storage_block_alloc();
+    if (FAC_UNLIKELY(!s)) return fac_mem_error(sizeof *s);
+    FacStatus st = allocate(device, bytes, &s->data);
+    if (FAC_UNLIKELY(st != FAC_OK)) {
+        storage_block_free(s);
+        return st;
+    }
+    atomic_init(&s->refs, 1);
+    s->bytes = bytes;
+    s->device = device;
+    s->resizable = true;
+    s->read_only = false;
+    s->deleter = free_owned;
+    s->context = NULL;
+    atomic_init(&s->wrapper, NULL);
+    *out = s;
+    return FAC_OK;
+}
+
+FacStatus
+fac_storage_borrow(void *data, size_t bytes, FacDevice device, FacDeleter deleter, void *context,
+                   FacStorage **out)
+{
+    FacStorage *s = storage_block_alloc();
+    if (!s) return fac_mem_error(sizeof *s);
+    atomic_init(&s->refs, 1);
+    s->data = bytes ? data : NULL;
+    s->bytes = bytes;
+    s->device = exact_device(device);
+    s->resizable = false;
+    s->read_only = false;
+    s->deleter = deleter;
+    s->context = context;
+    atomic_init(&s->wrapper, NULL);
+    *out = s;
+    return FAC_OK;
+}
+
+FacStatus
+fac_storage_resize(FacStorage *storage, size_t bytes)
+{
+    if (!storage->resizable)
+        return fac_error(FAC_RUNTIME_ERROR, "Trying to resize storage that is not resizable");
+    void *data;
+    FAC_RETURN_IF_ERROR(allocate(storage->device, bytes, &data));
+    size_t kept = bytes < storage->bytes ? bytes : storage->bytes;
+    if (data && storage->data && kept) {
+        FacStatus st = FAC_OK;
+        if (storage->device.type == FAC_DEV_CPU)
+            memcpy(data, storage->data, kept);
+        else
+            st = fac_devices[storage->device.type]->copy(data, storage->device, storage->data,
+                                                         storage->device, kept);
+        if (st != FAC_OK) {
+            give_back(storage->device, data, bytes);
+            return st;
+        }
+    }
+    give_back(storage->device, storage->data, storage->bytes);
+    storage->data = data;
+    storage->bytes = bytes;
+    return FAC_OK;
+}
+
+void
+fac_storage_retain(FacStorage *storage)
+{
+    fac_refs_up(&storage->refs);
+}
+
+void
+fac_storage_release(FacStorage *storage)
+{
+    if (!storage || !fac_refs_down(&storage->refs)) return;
+    if (FAC_LIKELY(storage->deleter == free_owned))
+        give_back(storage->device, storage->data, storage->bytes);
+    else if (storage->deleter)
+        storage->deleter(storage->context, storage->data, storage->bytes);
+    storage_block_free(storage);
+}
