@@ -116,11 +116,11 @@ fac_mem_error(size_t bytes)
     return fac_error(FAC_MEMORY_ERROR, "not enough memory for %zu bytes", bytes);
 }
 
-void
+int64_t
 fac_mem_fail_after(int64_t n)
 {
-    until_failure = n > 0 ? n : 0;
     fac_free_lists_off = stress || n > 0;
+    return atomic_exchange(&until_failure, n > 0 ? n : 0);
 }
 
 int64_t

@@ -19,8 +19,9 @@ void fac_mem_free(void *at);                    /* accepts NULL */
 /* Sets the message for a failed fac_mem_alloc and returns FAC_MEMORY_ERROR. */
 FacStatus fac_mem_error(size_t bytes);
 
-/* For tests: the n-th allocation from now on fails (1 is the next one; 0 turns it off). */
-void fac_mem_fail_after(int64_t n);
+/* For tests: the n-th allocation from now on fails (1 is the next one; 0 turns it off). Returns what
+ * was left of the count before: 0 when that failure has happened. */
+int64_t fac_mem_fail_after(int64_t n);
 /* Counts one allocation that is made elsewhere (tensor data); true when it is the one to fail. */
 bool fac_mem_fails_now(void);
 /* Blocks allocated and not yet freed. Empties this thread's free lists first, since a block in one

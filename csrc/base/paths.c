@@ -1,7 +1,7 @@
 /* paths.c - the folder of the libraries that are opened at first use.
  *
- * One pointer, exchanged atomically. A path that was replaced is kept for good, since a reader may
- * still hold it; it is set once or twice in the life of a process.
+ * One pointer, exchanged atomically. A path that was replaced stays in the chain behind the new
+ * one, since a reader may still hold it; it is set once or twice in the life of a process.
  */
 #include "base/paths.h"
 
@@ -10,21 +10,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Atomic(const char *) library_dir;
+typedef struct Path {
+    struct Path *replaced;
+    char text[];
+} Path;
 
-/* dir + name, from malloc: these live until the process ends and are no leak of the core's. */
-static char *
-join(const char *dir, size_t dir_length, const char *name)
+static _Atomic(Path *) library_dir;
+
+/* The first n bytes of dir, then name. From malloc: it lives until the process ends. */
+static Path *
+join(const char *dir, size_t n, const char *name)
 {
-    size_t n = strlen(name);
-    char *path = malloc(dir_length + n + 1);
+    size_t more = strlen(name) + 1;
+    Path *path = malloc(sizeof *path + n + more);
     if (!path) return NULL;
-    memcpy(path, dir, dir_length);
-    memcpy(path + dir_length, name, n + 1);
+    path->replaced = NULL;
+    memcpy(path->text, dir, n);
+    memcpy(path->text + n, name, more);
     return path;
 }
 
-static char *
+static Path *
 beside_this_code(void)
 {
     Dl_info info;
@@ -37,14 +43,13 @@ beside_this_code(void)
 const char *
 fac_library_dir(void)
 {
-    const char *path = library_dir;
-    if (path) return path;
-    char *found = beside_this_code();
+    Path *path = library_dir;
+    if (path) return path->text;
+    Path *found = beside_this_code();
     if (!found) return "lib";
-    const char *before = NULL;
-    if (atomic_compare_exchange_strong(&library_dir, &before, found)) return found;
+    if (atomic_compare_exchange_strong(&library_dir, &path, found)) return found->text;
     free(found);
-    return before;
+    return path->text;
 }
 
 FacStatus
@@ -52,8 +57,9 @@ fac_set_library_dir(const char *path)
 {
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') n--;
-    char *copy = join(path, n, "");
-    if (!copy) return fac_error(FAC_MEMORY_ERROR, "not enough memory for %zu bytes", n + 1);
-    library_dir = copy;
+    Path *next = join(path, n, "");
+    if (!next) return fac_error(FAC_MEMORY_ERROR, "not enough memory for a path of %zu bytes", n);
+    next->replaced = library_dir;
+    while (!atomic_compare_exchange_weak(&library_dir, &next->replaced, next)) continue;
     return FAC_OK;
 }
