@@ -1,0 +1,131 @@
+/* pointwise.c - the kernel of every pointwise row on the CPU.
+ *
+ * A row brings one contiguous loop a compute dtype. This file chooses it, packs the row's number
+ * parameters as elements of that dtype, and hands both to the engine (tensor/iter.h), which deals
+ * with strides, broadcasting, conversion and threads.
+ *
+ * Small calls go around the engine: where everything is contiguous and already of the loop's
+ * dtypes, the loop runs on the tensors' memory at once; numbers and one-element tensors are spread
+ * over a block on the stack first.
+ */
+#include "kernels/pointwise.h"
+
+#include "base/dtype.h"
+#include "tensor/iter.h"
+
+enum { SMALL = 4 * FAC_BLOCK };
+
+static FacDType
+loop_result_dtype(const FacOp *op, FacDType compute)
+{
+    switch (op->promote) {
+    case FAC_PROMOTE_BOOL: return FAC_DT_BOOL;
+    case FAC_PROMOTE_REAL: return fac_dtype_info[compute].real;
+    case FAC_PROMOTE_INT_OUT: return FAC_DT_I64;
+    default: return compute;
+    }
+}
+
+/* None arrives as NaN: a body cannot ask whether a number was given. */
+static void
+pack_numbers(const FacCall *call, FacDType compute, char *params)
+{
+    const FacOp *op = call->op;
+    size_t size = fac_dtype_info[compute].size;
+    for (int i = 0; i < op->nnumbers; i++) {
+        FacValue v = call->args[op->noperands + i];
+        if (v.tag == FAC_V_NONE) v = fac_v_float(__builtin_nan(""));
+        fac_v_store(v, compute, params + (size_t)i * size);
+    }
+}
+
+/* Fills a block with one element of `size` bytes. */
+static void
+spread(const void *element, size_t size, char *block, int64_t n)
+{
+    size_t total = (size_t)n * size, done = size;
+    memcpy(block, element, size);
+    for (; done < total; done *= 2)
+        memcpy(block + done, block, done <= total - done ? done : total - done);
+}
+
+/* Memory of a tensor that a loop over dtype dt can use as it lies. */
+static bool
+is_plain(const FacTensor *t, FacDType dt)
+{
+    return t->contiguous && t->dtype == dt && !(t->flags & (FAC_T_CONJ | FAC_T_NEG));
+}
+
+/* A loop may read what it overwrites at the same element, not at another one. */
+static bool
+is_apart(const FacTensor *result, const FacTensor *operand)
+{
+    const char *r = (const char *)fac_data(result), *o = (const char *)fac_data(operand);
+    return r == o || r + fac_nbytes(result) <= o || o + fac_nbytes(operand) <= r;
+}
+
+/* Runs the loop at once if all is plain; false when the engine is needed. */
+static bool
+run_small(const FacCall *call, FacLoop loop, FacDType result_dtype, FacDType compute,
+          const void *params)
+{
+    const FacOp *op = call->op;
+    FacTensor *first = fac_result_tensor(call, 0);
+    int64_t n = first->numel;
+    size_t size = fac_dtype_info[compute].size;
+    void *data[FAC_MAX_OPERANDS];
+    _Alignas(64) char blocks[2][FAC_BLOCK * 16];
+    int spreads = 0;
+
+    for (int i = 0; i < op->nresults; i++) {
+        FacTensor *result = fac_result_tensor(call, i);
+        if (!is_plain(result, result_dtype) || result->numel != n) return false;
+        data[i] = fac_data(result);
+    }
+    for (int i = 0; i < op->noperands; i++) {
+        FacTensor *t = fac_arg_tensor(call, i);
+        if (t && t->numel == n && is_plain(t, compute)) {
+            for (int k = 0; call->direct && k < op->nresults; k++)
+                if (!is_apart(fac_result_tensor(call, k), t)) return false;
+            data[op->nresults + i] = fac_data(t);
+            continue;
+        }
+        char element[16];
+        const void *at = element;
+        if (spreads == 2 || n > FAC_BLOCK) return false;
+        if (!t)
+            fac_v_store(call->args[i], compute, element);
+        else if (t->numel == 1 && is_plain(t, compute))
+            at = fac_data(t);
+        else
+            return false;
+        spread(at, size, blocks[spreads], n);
+        data[op->nresults + i] = blocks[spreads++];
+    }
+    loop(data, n, params);
+    return true;
+}
+
+FacStatus
+fac_k_pointwise(FacCall *call)
+{
+    const FacOp *op = call->op;
+    FacDType compute = (FacDType)call->compute;
+    FacLoop loop = op->loops && compute >= 0 ? op->loops->loop[compute] : NULL;
+    if (!loop) return fac_not_implemented_for(call, compute);
+
+    _Alignas(16) char params[16 * FAC_MAX_POINTWISE_PARAMS];
+    pack_numbers(call, compute, params);
+    FacDType result_dtype = loop_result_dtype(op, compute);
+    int64_t n = fac_result_tensor(call, 0)->numel;
+    if (n == 0) return FAC_OK;
+    if (n <= SMALL && run_small(call, loop, result_dtype, compute, params)) return FAC_OK;
+
+    FacIter it;
+    FacTensor *results[FAC_MAX_OPERANDS];
+    for (int i = 0; i < op->nresults; i++) results[i] = fac_result_tensor(call, i);
+    FAC_RETURN_IF_ERROR(fac_iter_init(&it, op->nresults, results, op->noperands, call->args,
+                                      result_dtype, compute));
+    fac_iter_blocks(&it, loop, params);
+    return FAC_OK;
+}
