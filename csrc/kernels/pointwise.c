@@ -13,6 +13,8 @@
 #include "base/dtype.h"
 #include "tensor/iter.h"
 
+#include <string.h>
+
 enum { SMALL = 4 * FAC_BLOCK };
 
 static FacDType
