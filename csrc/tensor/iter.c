@@ -50,7 +50,7 @@ same_sizes(const FacTensor *a, const FacTensor *b)
     return true;
 }
 
-/* One row, `step` bytes an element for tensors: for contiguous operands of one shape. */
+/* One row: for contiguous operands of one shape, or for at most one element. */
 static void
 make_row(FacIter *it, int64_t numel)
 {

@@ -35,6 +35,8 @@ FacStatus fac_generator_set_state(FacGenerator *g, FacTensor *state) FAC_MUST_CH
 
 /* Unlocked: the caller holds g->lock. */
 uint32_t fac_random_u32(FacGenerator *g);
+/* n draws of fac_random_u32 at once, several times faster than one by one. */
+void fac_random_fill_u32(FacGenerator *g, uint32_t *out, int64_t n);
 uint64_t fac_random_u64(FacGenerator *g);       /* two draws, in the peer's order */
 float fac_random_float(FacGenerator *g);        /* [0, 1), 24 bits */
 double fac_random_double(FacGenerator *g);      /* [0, 1), 53 bits */

@@ -40,9 +40,11 @@ scatter(char *restrict to, FacDim stride, const char *restrict from, int64_t n, 
 INLINE void
 fill(char *to, const char *from, int64_t n, const int size)
 {
-    char one[16];
-    memcpy(one, from, (size_t)size);
-    for (int64_t i = 0; i < n; i++) memcpy(to + i * size, one, (size_t)size);
+    char pattern[16];
+    for (int i = 0; i < 16; i += size) memcpy(pattern + i, from, (size_t)size);
+    int64_t bytes = n * size, done = 0;
+    for (; done + 16 <= bytes; done += 16) memcpy(to + done, pattern, 16);
+    for (; done < bytes; done += size) memcpy(to + done, pattern, (size_t)size);
 }
 
 INLINE void

@@ -154,6 +154,11 @@ FacStatus fac_tensor_over(FacStorage *storage, FacDType dtype, int ndim, const F
  * the caller derived the layout from `of`. */
 FacStatus fac_tensor_view(FacTensor *of, int ndim, const FacDim *sizes, const FacDim *strides,
                           int64_t offset, FacTensor **out) FAC_MUST_CHECK;
+/* A view that reads the same bytes as another dtype; the layout is in its elements (lazy.c). */
+FacStatus fac_tensor_view_as(FacTensor *of, FacDType dtype, int ndim, const FacDim *sizes,
+                             const FacDim *strides, int64_t offset, FacTensor **out) FAC_MUST_CHECK;
+/* Sets or clears the pending conjugation and negation of a view that is being made. */
+void fac_tensor_set_lazy(FacTensor *t, bool conj, bool neg);
 /* Same layout, storage and version; no base, no extra, not tracked: what detach() returns and what
  * the autograd layer saves. */
 FacStatus fac_tensor_alias(FacTensor *of, FacTensor **out) FAC_MUST_CHECK;

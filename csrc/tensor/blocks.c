@@ -1,0 +1,336 @@
+/* blocks.c - running pointwise loops over an iteration.
+ *
+ * A loop wants contiguous runs of its own dtypes. What is contiguous and of that dtype already is
+ * handed over in place; everything else passes through a block of FAC_BLOCK elements in L1: read,
+ * cast, lazy bits applied, and the other way round for results. Four ways to cut the work, by
+ * layout alone:
+ *   - everything in place: large runs, no blocks;
+ *   - long rows: each row in pieces of a block, or whole where all of it is in place;
+ *   - an operand transposed against the results: panels of 16 rows, the operand read by tiles;
+ *   - short rows: several rows gathered into one block, so that the loop still sees ~512 elements.
+ * A block that holds one repeated element is filled once and kept while it stays the same.
+ */
+#include "base/pool.h"
+#include "tensor/strided.h"
+#include "tensor/walk.h"
+
+#include <string.h>
+
+enum {
+    LONG_ROW = 64,    /* from here on a row is worth a call of the loop */
+    RUN_AT_ONCE = 4096, /* below, not even asking for the grain pays */
+    WIDEST = 16,
+    BLOCK_GAP = 64, /* between blocks, so that they do not fall on the same cache sets */
+    MAX_TILED = 2,
+};
+
+/* One operand as a task sees it. */
+typedef struct Lane {
+    FacDType dtype, loop_dtype;
+    FacCast cast; /* to the loop's dtype; of results: from it; NULL where it is the same */
+    int size;     /* of an element in memory */
+    int loop_size;
+    bool plain;    /* in memory as the loop wants it */
+    bool conj, neg;
+    bool flat;     /* contiguous over the whole iteration */
+    bool constant; /* one element, repeated */
+    char *block;
+    const char *filled; /* the element that the block repeats, `filled_n` times; or NULL */
+    int64_t filled_n;
+} Lane;
+
+typedef struct Job {
+    const FacIter *it;
+    FacLoop loop;
+    const void *params;
+    uint32_t tiled; /* operands that are read by tiles */
+} Job;
+
+typedef struct Worker {
+    const Job *job;
+    int n, nresults;
+    Lane lane[FAC_MAX_OPERANDS];
+    char *spare; /* a block in the memory's dtype, before a cast or after it */
+    _Alignas(64) char arena[(FAC_MAX_OPERANDS + 1) * (FAC_BLOCK * WIDEST + BLOCK_GAP)];
+} Worker;
+
+static void
+worker_start(Worker *w, const Job *job)
+{
+    const FacIter *it = job->it;
+    char *block = w->arena;
+    int widest = 1;
+    w->job = job;
+    w->n = it->noperands;
+    w->nresults = it->nresults;
+    for (int k = 0; k < w->n; k++) {
+        const FacIterOperand *op = &it->operand[k];
+        Lane *lane = &w->lane[k];
+        lane->dtype = op->dtype;
+        lane->loop_dtype = op->loop_dtype;
+        lane->size = fac_dtype_size(op->dtype);
+        lane->loop_size = fac_dtype_size(op->loop_dtype);
+        lane->cast = NULL;
+        if (op->dtype != op->loop_dtype)
+            lane->cast = k < w->nresults ? fac_casts[op->loop_dtype][op->dtype]
+                                         : fac_casts[op->dtype][op->loop_dtype];
+        lane->conj = op->conj;
+        lane->neg = op->neg;
+        lane->plain = !lane->cast && !op->conj && !op->neg;
+        lane->flat = lane->constant = true;
+        FacDim expected = lane->size;
+        for (int d = 0; d < it->ndim; d++) {
+            lane->flat &= op->strides[d] == expected;
+            lane->constant &= op->strides[d] == 0;
+            expected *= it->sizes[d];
+        }
+        lane->filled = NULL;
+        lane->block = block;
+        block += FAC_BLOCK * lane->loop_size + BLOCK_GAP;
+        if (lane->size > widest) widest = lane->size;
+    }
+    w->spare = block;
+}
+
+/* --- one block in, one block out ---------------------------------------------------------------------- */
+
+/* m raw elements, contiguous at `raw`, into the lane's block as the loop wants them. */
+static void
+finish_load(Lane *lane, const char *raw, int64_t m)
+{
+    if (lane->cast) lane->cast(raw, lane->block, m);
+    else if (raw != lane->block) memcpy(lane->block, raw, (size_t)(m * lane->size));
+    if (lane->conj | lane->neg)
+        fac_apply_lazy(lane->loop_dtype, lane->block, m, lane->conj, lane->neg);
+}
+
+static void
+fill_block(Lane *lane, const char *from, int64_t m)
+{
+    finish_load(lane, from, 1);
+    fac_move_row(lane->block + lane->loop_size, lane->loop_size, lane->block, 0, m - 1,
+                 lane->loop_size);
+    lane->filled = from;
+    lane->filled_n = m;
+}
+
+/* Where the loop finds m <= FAC_BLOCK elements that lie `stride` bytes apart from `from` on. */
+static char *
+load(Worker *w, Lane *lane, char *from, FacDim stride, int64_t m)
+{
+    if (stride == lane->size && lane->plain) return from;
+    if (stride == 0) {
+        if (lane->filled != from || lane->filled_n < m) fill_block(lane, from, m);
+        return lane->block;
+    }
+    const char *raw = from;
+    lane->filled = NULL;
+    if (stride != lane->size) {
+        char *target = lane->cast ? w->spare : lane->block;
+        fac_move_row(target, lane->size, from, stride, m, lane->size);
+        raw = target;
+    }
+    finish_load(lane, raw, m);
+    return lane->block;
+}
+
+/* The lane's block in the memory's dtype; in the block itself or in the spare one. */
+static const char *
+prepare_store(Worker *w, Lane *lane, int64_t m)
+{
+    if (lane->conj | lane->neg)
+        fac_apply_lazy(lane->loop_dtype, lane->block, m, lane->conj, lane->neg);
+    if (!lane->cast) return lane->block;
+    lane->cast(lane->block, w->spare, m);
+    return w->spare;
+}
+
+static void
+store(Worker *w, Lane *lane, char *to, FacDim stride, int64_t m)
+{
+    if (lane->cast && stride == lane->size && !(lane->conj | lane->neg))
+        lane->cast(lane->block, to, m);
+    else
+        fac_move_row(to, stride, prepare_store(w, lane, m), lane->size, m, lane->size);
+}
+
+/* --- rows ---------------------------------------------------------------------------------------------- */
+
+/* n elements of one row, of any length. */
+static void
+run_row(Worker *w, char *const *at, const FacDim *strides, int64_t n)
+{
+    const Job *job = w->job;
+    void *data[FAC_MAX_OPERANDS];
+    uint32_t in_place = 0;
+    for (int k = 0; k < w->n; k++)
+        in_place |= (uint32_t)(w->lane[k].plain && strides[k] == w->lane[k].size) << k;
+    int64_t piece = in_place + 1 == 1u << w->n ? n : FAC_BLOCK;
+    for (int64_t done = 0; done < n; done += piece) {
+        int64_t m = n - done < piece ? n - done : piece;
+        for (int k = 0; k < w->n; k++) {
+            char *from = at[k] + done * strides[k];
+            if (in_place >> k & 1) data[k] = from;
+            else if (k < w->nresults) data[k] = w->lane[k].block;
+            else data[k] = load(w, &w->lane[k], from, strides[k], m);
+        }
+        job->loop(data, m, job->params);
+        for (int k = 0; k < w->nresults; k++)
+            if (!(in_place >> k & 1))
+                store(w, &w->lane[k], at[k] + done * strides[k], strides[k], m);
+    }
+}
+
+static void
+rows_task(int64_t begin, int64_t end, void *context)
+{
+    const Job *job = context;
+    const FacIter *it = job->it;
+    FacDim strides[FAC_MAX_OPERANDS];
+    char *at[FAC_MAX_OPERANDS];
+    Worker w;
+    Cursor c;
+    worker_start(&w, job);
+    for (int k = 0; k < w.n; k++) strides[k] = it->operand[k].strides[0];
+    cursor_start(it, begin, &c);
+    for (int64_t done = begin, n; done < end; done += n) {
+        n = it->sizes[0] - c.index[0];
+        if (n > end - done) n = end - done;
+        for (int k = 0; k < w.n; k++) at[k] = c.row[k] + c.index[0] * strides[k];
+        run_row(&w, at, strides, n);
+        cursor_next_row(it, &c);
+    }
+}
+
+/* --- several short rows to a block ------------------------------------------------------------------- */
+
+static char *
+load_box(Worker *w, Lane *lane, const FacIterOperand *op, const Cursor *c, char *row, int64_t m)
+{
+    const FacIter *it = w->job->it;
+    char *target = lane->cast ? w->spare : lane->block;
+    lane->filled = NULL;
+    fac_gather_box(target, row, it->ndim, it->sizes, op->strides, c->index, m, lane->size);
+    finish_load(lane, target, m);
+    return lane->block;
+}
+
+static void
+short_rows_task(int64_t begin, int64_t end, void *context)
+{
+    const Job *job = context;
+    const FacIter *it = job->it;
+    void *data[FAC_MAX_OPERANDS];
+    Worker w;
+    Cursor c;
+    worker_start(&w, job);
+    cursor_start(it, begin, &c);
+    for (int64_t done = begin, m; done < end; done += m) {
+        m = end - done < FAC_BLOCK ? end - done : FAC_BLOCK;
+        for (int k = 0; k < w.n; k++) {
+            const FacIterOperand *op = &it->operand[k];
+            Lane *lane = &w.lane[k];
+            char *flat = op->data + done * lane->size;
+            if (k < w.nresults) data[k] = lane->flat && lane->plain ? flat : lane->block;
+            else if (lane->flat) data[k] = load(&w, lane, flat, lane->size, m);
+            else if (lane->constant) data[k] = load(&w, lane, op->data, 0, m);
+            else data[k] = load_box(&w, lane, op, &c, c.row[k], m);
+        }
+        job->loop(data, m, job->params);
+        for (int k = 0; k < w.nresults; k++) {
+            const FacIterOperand *op = &it->operand[k];
+            Lane *lane = &w.lane[k];
+            if (lane->flat && lane->plain) continue;
+            if (lane->flat) {
+                store(&w, lane, op->data + done * lane->size, lane->size, m);
+            } else {
+                const char *raw = prepare_store(&w, lane, m);
+                fac_scatter_box(c.row[k], raw, it->ndim, it->sizes, op->strides, c.index, m,
+                                lane->size);
+            }
+        }
+        if (done + m < end) cursor_advance(it, &c, m);
+    }
+}
+
+/* --- transposed operands ------------------------------------------------------------------------------- */
+
+static void
+panel_body(const FacIter *it, char *const *at, int64_t columns, int64_t rows, void *context)
+{
+    const Job *job = context;
+    _Alignas(64) char tile[MAX_TILED][TILE_ROWS * TILE_COLUMNS * WIDEST];
+    FacDim strides[FAC_MAX_OPERANDS];
+    char *row[FAC_MAX_OPERANDS];
+    Worker w;
+    worker_start(&w, job);
+    for (int k = 0; k < w.n; k++)
+        strides[k] = job->tiled >> k & 1 ? w.lane[k].size : it->operand[k].strides[0];
+    for (int64_t c = 0; c < columns; c += TILE_COLUMNS) {
+        int64_t n = columns - c < TILE_COLUMNS ? columns - c : TILE_COLUMNS;
+        for (int k = 0, used = 0; k < w.n; k++) {
+            FacDim stride = it->operand[k].strides[0];
+            if (!(job->tiled >> k & 1)) continue;
+            fac_transpose(tile[used++], TILE_COLUMNS * w.lane[k].size, at[k] + c * stride, stride,
+                          rows, n, w.lane[k].size);
+        }
+        for (int64_t r = 0; r < rows; r++) {
+            for (int k = 0, used = 0; k < w.n; k++)
+                row[k] = job->tiled >> k & 1
+                             ? tile[used++] + r * TILE_COLUMNS * w.lane[k].size
+                             : at[k] + c * strides[k] + r * it->operand[k].strides[1];
+            run_row(&w, row, strides, n);
+        }
+    }
+}
+
+/* The operands to be read by tiles, as bits; orders the dimensions for them. */
+static uint32_t
+find_tiled(FacIter *it)
+{
+    uint32_t tiled = 0;
+    int count = 0;
+    for (int k = it->nresults; k < it->noperands && count < MAX_TILED; k++) {
+        const FacIterOperand *op = &it->operand[k];
+        FacDim size = fac_dtype_size(op->dtype);
+        bool like_first = tiled && op->strides[1] == size && op->strides[0] != size;
+        if (tiled ? !like_first : !fac_iter_tile(it, k)) continue;
+        tiled |= 1u << k;
+        count++;
+    }
+    return tiled;
+}
+
+/* --- the choice ------------------------------------------------------------------------------------------ */
+
+static void
+in_place_task(int64_t begin, int64_t end, void *context)
+{
+    const Job *job = context;
+    const FacIter *it = job->it;
+    void *data[FAC_MAX_OPERANDS];
+    for (int k = 0; k < it->noperands; k++)
+        data[k] = it->operand[k].data + begin * it->operand[k].strides[0];
+    job->loop(data, end - begin, job->params);
+}
+
+void
+fac_iter_blocks(FacIter *it, FacLoop loop, const void *params)
+{
+    if (it->numel == 0) return;
+    Job job = {it, loop, params, 0};
+    if (it->contiguous && it->numel <= RUN_AT_ONCE) {
+        in_place_task(0, it->numel, &job);
+        return;
+    }
+    if (it->contiguous) {
+        fac_parallel(it->numel, fac_iter_grain(), in_place_task, &job);
+        return;
+    }
+    job.tiled = find_tiled(it);
+    if (job.tiled)
+        fac_iter_panels(it, panel_body, &job);
+    else
+        fac_parallel(it->numel, fac_iter_grain(),
+                     it->ndim == 1 || it->sizes[0] >= LONG_ROW ? rows_task : short_rows_task, &job);
+}
