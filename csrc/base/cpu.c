@@ -41,7 +41,7 @@ os_register_state(void)
 static FacTier
 detect_tier(void)
 {
-    const unsigned v2 = 
+    const unsigned v2 =
         bit_SSE3 | bit_SSSE3 | bit_SSE4_1 | bit_SSE4_2 | bit_POPCNT | bit_CMPXCHG16B;
     const unsigned v3 = bit_AVX | bit_FMA | bit_F16C | bit_MOVBE | bit_OSXSAVE;
     const unsigned v3_leaf7 = bit_AVX2 | bit_BMI | bit_BMI2;

@@ -116,8 +116,9 @@ FacStatus
 fac_set_default_dtype(FacDType dt)
 {
     if (dt < 0 || !FAC_IS_FLOAT(dt) || is_float8(dt))
-        return fac_error(FAC_TYPE_ERROR, "the default dtype must be one of float16, bfloat16, "
-                                         "float32 and float64, not %s",
+        return fac_error(FAC_TYPE_ERROR,
+                         "the default dtype must be one of float16, bfloat16, "
+                         "float32 and float64, not %s",
                          dt < 0 ? "None" : fac_dtype_info[dt].name);
     default_dtype = dt;
     return FAC_OK;

@@ -26,8 +26,7 @@ encode(uint32_t u, int mantissa, int bias)
     uint32_t smallest_normal = (uint32_t)(128 - bias) << 23;
     uint32_t step = (uint32_t)(151 - bias - mantissa) << 23;
     int shift = 23 - mantissa;
-    if (u < smallest_normal)
-        return fac_float_bits(fac_bits_float(u) + fac_bits_float(step)) - step;
+    if (u < smallest_normal) return fac_float_bits(fac_bits_float(u) + fac_bits_float(step)) - step;
     u -= (uint32_t)(127 - bias) << 23;
     return (u + (1u << (shift - 1)) - 1u + ((u >> shift) & 1u)) >> shift;
 }

@@ -85,16 +85,15 @@ store_float(double f, FacDType dt, void *out)
 {
     float narrow = (float)f;
     uint16_t half;
-    uint8_t byte;
     switch (dt) {
     case FAC_DT_F64: memcpy(out, &f, 8); return;
     case FAC_DT_F32: memcpy(out, &narrow, 4); return;
     case FAC_DT_F16: half = fac_f32_to_f16(narrow); break;
     case FAC_DT_BF16: half = fac_f32_to_bf16(narrow); break;
-    case FAC_DT_F8_E4M3FN: byte = fac_f32_to_f8_e4m3fn(narrow); memcpy(out, &byte, 1); return;
-    case FAC_DT_F8_E5M2: byte = fac_f32_to_f8_e5m2(narrow); memcpy(out, &byte, 1); return;
-    case FAC_DT_F8_E4M3FNUZ: byte = fac_f32_to_f8_e4m3fnuz(narrow); memcpy(out, &byte, 1); return;
-    default: byte = fac_f32_to_f8_e5m2fnuz(narrow); memcpy(out, &byte, 1); return;
+    case FAC_DT_F8_E4M3FN: *(uint8_t *)out = fac_f32_to_f8_e4m3fn(narrow); return;
+    case FAC_DT_F8_E5M2: *(uint8_t *)out = fac_f32_to_f8_e5m2(narrow); return;
+    case FAC_DT_F8_E4M3FNUZ: *(uint8_t *)out = fac_f32_to_f8_e4m3fnuz(narrow); return;
+    default: *(uint8_t *)out = fac_f32_to_f8_e5m2fnuz(narrow); return;
     }
     memcpy(out, &half, 2);
 }

@@ -25,11 +25,11 @@
 enum {
     ALIGNMENT = 64,
     SMALL_MAX = 64 << 10,
-    SMALL_CLASSES = 8 + 4 * 7,          /* 64 .. 512 by 64; then to 64 KiB */
-    LARGE_CLASSES = 8 * 32,             /* 64 KiB to 256 TiB */
+    SMALL_CLASSES = 8 + 4 * 7, /* 64 .. 512 by 64; then to 64 KiB */
+    LARGE_CLASSES = 8 * 32,    /* 64 KiB to 256 TiB */
     CLASSES = SMALL_CLASSES + LARGE_CLASSES,
-    THREAD_BIN_BYTES = 256 << 10,       /* what one bin of one thread may hold */
-    CARRY_BYTES = 256 << 10,            /* a thread's count is carried over when so far off */
+    THREAD_BIN_BYTES = 256 << 10, /* what one bin of one thread may hold */
+    CARRY_BYTES = 256 << 10,      /* a thread's count is carried over when so far off */
     MAPPED_MIN = 2 << 20,
     HUGE_PAGE = 2 << 20,
 };

@@ -282,10 +282,13 @@ keep_and_release(void *context)
     FacTensor *tensors[] = {(FacTensor *)&tensors_held, NULL};
     const double c[] = {1, 2};
     const FacValue inner[] = {{.tag = FAC_V_COMPLEX, .v.c = c}, fac_v_int(3), fac_v_str("three")};
-    const FacValue all[] = {
-        fac_v_str("text"),          fac_v_ints((int64_t[]){1, 2}, 2), fac_v_ints(NULL, 0),
-        fac_v_tensor(tensors[0]),   fac_v_tensors(tensors, 2),        fac_v_tensors(tensors, 0),
-        {.tag = FAC_V_VALUES, .len = 3, .v.values = inner}};
+    const FacValue all[] = {fac_v_str("text"),
+                            fac_v_ints((int64_t[]){1, 2}, 2),
+                            fac_v_ints(NULL, 0),
+                            fac_v_tensor(tensors[0]),
+                            fac_v_tensors(tensors, 2),
+                            fac_v_tensors(tensors, 0),
+                            {.tag = FAC_V_VALUES, .len = 3, .v.values = inner}};
     enum { N = sizeof all / sizeof all[0] };
     FacValue kept[N];
     FacStatus st = FAC_OK;

@@ -25,8 +25,8 @@ TEST(names)
                  "privateuseone:127") == 0);
     FAILS(FAC_RUNTIME_ERROR, "Expected one of cpu, cuda", fac_device_parse("gpu", &d));
     FAILS(FAC_RUNTIME_ERROR, "empty", fac_device_parse("", &d));
-    static const char *const wrong[] = {"cpu:", "cuda:-1", "cuda:01", "cuda:1:2", "cuda:128",
-                                        "cuda: 1"};
+    static const char *const wrong[] = {"cpu:",     "cuda:-1",  "cuda:01",
+                                        "cuda:1:2", "cuda:128", "cuda: 1"};
     for (int i = 0; i < 6; i++)
         FAILS(FAC_RUNTIME_ERROR, "Invalid device string", fac_device_parse(wrong[i], &d));
 }

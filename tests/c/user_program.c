@@ -71,9 +71,8 @@ halve_on_cpu(FacCall *c)
 static int
 register_an_operator(void)
 {
-    const FacOpSpec spec = {.schema = "user::halve(Tensor self) -> Tensor",
-                            .doc = "Half of it.",
-                            .cpu = halve_on_cpu};
+    const FacOpSpec spec = {
+        .schema = "user::halve(Tensor self) -> Tensor", .doc = "Half of it.", .cpu = halve_on_cpu};
     const float data[] = {1, 2, 3, 4};
     FacTensor *x;
     EXPECT(fac_register_op(&spec) == FAC_OK);
@@ -92,8 +91,8 @@ read_an_error(void)
     EXPECT(fac_tensor_from_data(NULL, FAC_DT_F32, 1, (FacDim[]){3}, &a) == FAC_OK);
     EXPECT(fac_tensor_from_data(NULL, FAC_DT_F32, 1, (FacDim[]){4}, &b) == FAC_OK);
     FacValue result = {0};
-    FacStatus st = fac_call_name("add", 2, (FacValue[]){tensor_value(a), tensor_value(b)}, 1,
-                                 &result);
+    FacStatus st =
+        fac_call_name("add", 2, (FacValue[]){tensor_value(a), tensor_value(b)}, 1, &result);
     EXPECT(st == FAC_RUNTIME_ERROR && strstr(fac_error_message(), "3"));
     EXPECT(fac_call_name("no_such_operator", 0, NULL, 1, &result) != FAC_OK);
     fac_release(a);
