@@ -2,8 +2,9 @@
  *
  * One encoder and one decoder, told the number of mantissa bits and the bias. Encoding rounds to
  * nearest even: normals by integer arithmetic on the bits, subnormals by adding a power of two
- * whose last place is the form's smallest step. "fn" forms have no infinity (overflow is NaN);
- * "fnuz" forms also have no negative zero, whose code is their only NaN.
+ * whose last place is the form's smallest step. What is too large becomes infinity in e5m2 and, as
+ * in the peer, the largest number in e4m3fn, which has no infinity. The "fnuz" forms have one NaN,
+ * for overflow too, under the code of the negative zero that they lack.
  */
 #include "base/half.h"
 
@@ -62,7 +63,7 @@ fac_f32_to_f8_e4m3fn(float f)
 {
     uint32_t u = fac_float_bits(f), sign = (u >> 24) & 0x80u;
     u &= 0x7fffffffu;
-    uint32_t code = u >= fac_float_bits(480.0f) ? 0x7fu : encode(u, 3, 7);
+    uint32_t code = u > 0x7f800000u ? 0x7fu : u >= fac_float_bits(448.0f) ? 0x7eu : encode(u, 3, 7);
     return (uint8_t)(code | sign);
 }
 

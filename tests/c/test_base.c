@@ -232,7 +232,8 @@ TEST(float8_forms)
             CHECK(form->encode(f) == nearest(form, f));
         }
     }
-    CHECK(isnan(fac_f8_e4m3fn_to_f32(fac_f32_to_f8_e4m3fn(INFINITY))));
+    CHECK(fac_f8_e4m3fn_to_f32(fac_f32_to_f8_e4m3fn(-INFINITY)) == -448.0f);
+    CHECK(isnan(fac_f8_e4m3fnuz_to_f32(fac_f32_to_f8_e4m3fnuz(256.0f))));
     CHECK(isinf(fac_f8_e5m2_to_f32(fac_f32_to_f8_e5m2(1e9f))));
     CHECK(fac_f32_to_f8_e5m2fnuz(-0.0f) == 0);
 }
