@@ -1,0 +1,178 @@
+/* gemm.c - the matrix product: dtypes, and the choice between the serial and the packed path.
+ *
+ * float32, float64 and the complex dtypes run through gemm_body.h, once a real type. Integers have
+ * plain loops (they wrap, as the peer's do). The tile is as large as the registers of the tier
+ * allow; multiplication and addition are contracted to one instruction where the tier has it, in
+ * every path alike, so that all paths give the same bits.
+ */
+#include "kernels/cpu/gemm.h"
+
+#pragma GCC optimize("fp-contract=fast")
+
+#if defined(__AVX512F__)
+enum { GEMM_BYTES = 64, GEMM_ROWS = 12 };
+#define GEMM_HEIGHTS(X, vecs) X(1, vecs) X(2, vecs) X(4, vecs) X(8, vecs) X(12, vecs)
+#else
+#if defined(__AVX2__)
+enum { GEMM_BYTES = 32, GEMM_ROWS = 6 };
+#else
+enum { GEMM_BYTES = 16, GEMM_ROWS = 6 };
+#endif
+#define GEMM_HEIGHTS(X, vecs) X(1, vecs) X(2, vecs) X(4, vecs) X(6, vecs)
+#endif
+
+/* GEMM_RUN: products summed from zero in one go; even. The packed panels of one run fit the second
+ * cache: GEMM_BLOCK_ROWS rows of A; a strip of B fits the first. GEMM_PANEL bounds the scratch. */
+enum {
+    GEMM_RUN = 256,
+    GEMM_BLOCK_ROWS = 96,
+    GEMM_BLOCK_COLUMNS = 256,
+    GEMM_PANEL = 4096,
+    GEMM_SMALL = 48 * 48 * 48
+};
+
+/* How many of `left` rows the next panel takes. The same sequence when packing and when reading. */
+static inline int
+gemm_height(int64_t left)
+{
+    if (left >= GEMM_ROWS) return GEMM_ROWS;
+    return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
+#define T float
+#define NAME(x) x##_f32
+#include "kernels/cpu/gemm_body.h"
+#define T double
+#define NAME(x) x##_f64
+#include "kernels/cpu/gemm_body.h"
+
+#define INT_GEMM(DT, T)                                                                            \
+    static void gemm_##DT(const FacGemm *g)                                                        \
+    {                                                                                              \
+        const T *a = g->a, *b = g->b, *d = g->add;                                                 \
+        const T alpha = (T)g->int_alpha, beta = (T)g->int_beta;                                    \
+        for (int64_t i = 0; i < g->m; i++) {                                                       \
+            T *c = (T *)g->c + i * g->c_row;                                                       \
+            if (!g->accumulate) memset(c, 0, (size_t)g->n * sizeof(T));                            \
+            for (int64_t p = 0; p < g->k; p++) {                                                   \
+                const T x = a[i * g->a_row + p * g->a_col], *y = b + p * g->b_row;                 \
+                for (int64_t j = 0; j < g->n; j++) c[j] = (T)(c[j] + x * y[j * g->b_col]);         \
+            }                                                                                      \
+            if (!d && !g->scale) continue;                                                         \
+            for (int64_t j = 0; j < g->n; j++)                                                     \
+                c[j] = (T)(alpha * c[j] +                                                          \
+                           (d ? beta * d[i * g->add_row + j * g->add_col] : (T)0));                \
+        }                                                                                          \
+    }
+FAC_INT_TYPES(INT_GEMM)
+#undef INT_GEMM
+
+void
+FAC_TIERED(gemm_serial)(const FacGemm *g)
+{
+    switch (g->dtype) {
+    case FAC_DT_F32:
+    case FAC_DT_C64: serial_f32(g); return;
+    case FAC_DT_F64:
+    case FAC_DT_C128: serial_f64(g); return;
+#define INT_CASE(DT, T)                                                                            \
+    case FAC_DT_##DT: gemm_##DT(g); return;
+        FAC_INT_TYPES(INT_CASE)
+#undef INT_CASE
+    default: return;
+    }
+}
+
+typedef struct Batch {
+    const FacGemm *g;
+    int64_t a_step, b_step, c_step, add_step;
+} Batch;
+
+static FacGemm
+batch_item(const Batch *batch, int64_t i)
+{
+    FacGemm g = *batch->g;
+    const int64_t size = fac_dtype_size(g.dtype);
+    g.a = (const char *)g.a + i * batch->a_step * size;
+    g.b = (const char *)g.b + i * batch->b_step * size;
+    g.c = (char *)g.c + i * batch->c_step * size;
+    if (g.add) g.add = (const char *)g.add + i * batch->add_step * size;
+    return g;
+}
+
+static void
+batch_body(int64_t begin, int64_t end, void *context)
+{
+    for (; begin < end; begin++) {
+        FacGemm g = batch_item(context, begin);
+        FAC_TIERED(gemm_serial)(&g);
+    }
+}
+
+static bool
+is_small(const FacGemm *g)
+{
+    return (double)g->m * (double)g->n * (double)g->k <= GEMM_SMALL;
+}
+
+/* A single column as a single row: the transposed product, whose bits are the same. */
+static FacGemm
+turned(const FacGemm *g)
+{
+    FacGemm t = *g;
+    t.m = 1;
+    t.n = g->m;
+    t.a = g->b;
+    t.a_row = g->b_col;
+    t.a_col = g->b_row;
+    t.b = g->a;
+    t.b_row = g->a_col;
+    t.b_col = g->a_row;
+    t.add_row = g->add_col;
+    t.add_col = g->add_row;
+    return t;
+}
+
+FacStatus
+FAC_TIERED(gemm)(const FacGemm *g)
+{
+    if (g->m == 0 || g->n == 0) return FAC_OK;
+    if (g->n == 1 && g->m > 1 && g->c_row == 1) {
+        FacGemm row = turned(g);
+        return FAC_TIERED(gemm)(&row);
+    }
+    if (is_small(g)) {
+        FAC_TIERED(gemm_serial)(g);
+        return FAC_OK;
+    }
+    if (FAC_IS_INT(g->dtype)) {
+        Batch rows = {g, g->a_row, 0, g->c_row, g->add_row};
+        FacGemm row = *g;
+        row.m = 1;
+        rows.g = &row;
+        const int64_t grain = GEMM_SMALL / (g->n * g->k);
+        fac_parallel(g->m, grain > 0 ? grain : 1, batch_body, &rows);
+        return FAC_OK;
+    }
+    const bool single = fac_dtype_info[g->dtype].real == FAC_DT_F32;
+    return single ? parallel_f32(g) : parallel_f64(g);
+}
+
+FacStatus
+FAC_TIERED(gemm_batched)(const FacGemm *g, int64_t count, int64_t a_step, int64_t b_step,
+                         int64_t c_step, int64_t add_step)
+{
+    Batch batch = {g, a_step, b_step, c_step, add_step};
+    const double work = (double)g->m * (double)g->n * (double)g->k;
+    if (g->m == 0 || g->n == 0) return FAC_OK;
+    if (work <= 8.0 * GEMM_SMALL && count > 1) {
+        const int64_t grain = (int64_t)(GEMM_SMALL / (work + 64));
+        fac_parallel(count, grain > 0 ? grain : 1, batch_body, &batch);
+        return FAC_OK;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        FacGemm item = batch_item(&batch, i);
+        FAC_RETURN_IF_ERROR(FAC_TIERED(gemm)(&item));
+    }
+    return FAC_OK;
+}

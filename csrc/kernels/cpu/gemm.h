@@ -1,0 +1,37 @@
+/* gemm.h - the matrix product of one tier, for all kernels of the tier.
+ *
+ * C = A @ B (or C += A @ B), then optionally C = alpha * C + beta * D. A, B and D have any strides;
+ * C has unit column stride. The sum over k of one element of C is taken in one fixed order (runs of
+ * GEMM_RUN products, each from zero, added up in turn), which depends neither on the shape, nor on
+ * the position of the element, nor on the path taken: a row of a product equals that row computed
+ * alone, and the bits are the same for any number of threads.
+ */
+#ifndef FAC_KERNELS_CPU_GEMM_H
+#define FAC_KERNELS_CPU_GEMM_H
+
+#include "kernels/cpu/kernel.h"
+
+typedef struct FacGemm {
+    FacDType dtype; /* of A, B, C and D: F32, F64, C64, C128 or an integer */
+    int64_t m, n, k;
+    const void *a, *b;
+    int64_t a_row, a_col, b_row, b_col; /* strides in elements */
+    void *c;
+    int64_t c_row;
+    bool accumulate;  /* add to what C holds */
+    const void *add;  /* D, or NULL: no last step but for alpha */
+    int64_t add_row, add_col;
+    bool scale;       /* alpha and beta are not both one */
+    double alpha[2], beta[2];
+    int64_t int_alpha, int_beta; /* the same for integers */
+} FacGemm;
+
+/* In the pool. Takes scratch memory for large products, which may fail. */
+FacStatus FAC_TIERED(gemm)(const FacGemm *g) FAC_MUST_CHECK;
+/* In the calling thread, without an allocation: for tasks. */
+void FAC_TIERED(gemm_serial)(const FacGemm *g);
+/* `count` products alike: operand i lies at a + i * a_step elements and so on. */
+FacStatus FAC_TIERED(gemm_batched)(const FacGemm *g, int64_t count, int64_t a_step, int64_t b_step,
+                                   int64_t c_step, int64_t add_step) FAC_MUST_CHECK;
+
+#endif
