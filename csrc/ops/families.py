@@ -18,3 +18,13 @@ helper("pow_backward_self(Tensor grad, Operand self, Operand exponent) -> Tensor
 helper("pow_backward_exponent(Tensor grad, Operand self, Operand exponent, Tensor result) -> Tensor")
 helper("sgn_backward(Tensor self, Tensor grad, Tensor result) -> Tensor")
 helper("tie_weight(Tensor self, Tensor other, Tensor wins) -> Tensor")  # 1 where it wins, 1/2 where equal
+
+# Creation and views.
+helper("polar_backward(Tensor grad, Tensor result) -> (Tensor, Tensor)")
+helper("imag_backward(Tensor grad) -> Tensor")
+helper("angle_backward(Tensor grad, Tensor self) -> Tensor")
+helper("as_strided_backward(Tensor grad, Tensor self, int[] size, int[] stride, int? offset) -> Tensor")
+helper("flattened_sizes(int[] sizes, int start_dim, int end_dim) -> int[]")
+helper("unflattened_sizes(int[] sizes, int dim, int[] parts) -> int[]")
+helper("movedim_order(int ndim, int[] source, int[] destination) -> int[]")
+helper("sum_to_like(Tensor grad, Tensor like) -> Tensor")

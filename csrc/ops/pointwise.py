@@ -46,26 +46,26 @@ op("div.mode(Operand self, Operand other, *, str? rounding_mode) -> Tensor",
 
 op("_div_trunc(Operand self, Operand other) -> Tensor",
    variants="function", module="_C", family=BINARY,
-   scalar={"int float": "fx_div_trunc(a, b)"}, rule="pointwise_intdiv",
+   scalar={"int float": "fx_div_trunc(a, b)"}, host_kernel="division",
    grad={"self": "zeros_like(grad)", "other": "zeros_like(grad)"},
    doc="The quotient without its fraction.")
 
 op("floor_divide(Operand self, Operand other) -> Tensor",
-   variants="function method inplace out", family=BINARY, rule="pointwise_intdiv",
+   variants="function method inplace out", family=BINARY, host_kernel="division",
    scalar={"int float": "fx_floor_divide(a, b)"},
    grad={"self": "zeros_like(grad)", "other": "zeros_like(grad)"},
    like="numpy.floor_divide",
    doc="The quotient rounded down.")
 
 op("remainder(Operand self, Operand other) -> Tensor",
-   variants="function method inplace out", family=BINARY, rule="pointwise_intdiv",
+   variants="function method inplace out", family=BINARY, host_kernel="division",
    scalar={"int float": "fx_remainder(a, b)"},
    grad={"self": "grad", "other": "-grad * floor_divide(self, other)"},
    like="numpy.remainder",
    doc="The remainder of division with the sign of the divisor.")
 
 op("fmod(Operand self, Operand other) -> Tensor",
-   variants="function method inplace out", family=BINARY, rule="pointwise_intdiv",
+   variants="function method inplace out", family=BINARY, host_kernel="division",
    scalar={"int float": "fx_fmod(a, b)"},
    grad={"self": "grad", "other": "-grad * _div_trunc(self, other)"},
    like="numpy.fmod",
@@ -119,7 +119,6 @@ op("addcmul(Tensor self, Operand tensor1, Operand tensor2, *, Scalar value=1) ->
 
 op("addcdiv(Tensor self, Operand tensor1, Operand tensor2, *, Scalar value=1) -> Tensor",
    variants="function method inplace out", family=TERNARY,
-   rule="pointwise_float_only",
    scalar={"float complex": "a + value * b / c"},
    grad={"self": "grad", "tensor1": "grad * conj(value / tensor2)",
          "tensor2": "-grad * conj(value * tensor1 / (tensor2 * tensor2))"},
@@ -201,14 +200,14 @@ op("log1p(Tensor self) -> Tensor",
    doc="log(1 + self), accurate near 0.")
 
 op("logaddexp(Tensor self, Tensor other) -> Tensor",
-   variants="function method out", family=BINARY, rule="pointwise_float_only",
+   variants="function method out", family=BINARY,
    scalar={"float": "fx_logaddexp(a, b)", "complex": "fx_logaddexp(a, b)"},
    grad={"self": "grad * conj(exp(self - result))", "other": "grad * conj(exp(other - result))"},
    like="numpy.logaddexp",
    doc="log(exp(self) + exp(other)), without overflow.")
 
 op("logaddexp2(Tensor self, Tensor other) -> Tensor",
-   variants="function method out", family=BINARY, rule="pointwise_float_only",
+   variants="function method out", family=BINARY,
    scalar={"float": "fx_logaddexp2(a, b)"},
    grad={"self": "grad * exp2(self - result)", "other": "grad * exp2(other - result)"},
    like="numpy.logaddexp2",
@@ -341,7 +340,7 @@ op("atanh(Tensor self) -> Tensor",
    doc="The inverse hyperbolic tangent.")
 
 op("hypot(Tensor self, Tensor other) -> Tensor",
-   variants="function method inplace out", family=BINARY, rule="pointwise_float_only",
+   variants="function method inplace out", family=BINARY,
    scalar={"float": "fx_hypot(a, b)"},
    grad={"self": "grad * (self / result)", "other": "grad * (other / result)"},
    like="numpy.hypot",
@@ -423,7 +422,7 @@ op("round(Tensor self) -> Tensor",
    like="numpy.round", doc="The nearest integer, halves to even.")
 
 op("round.decimals(Tensor self, *, int decimals) -> Tensor",
-   variants="function method inplace out", family=UNARY, rule="pointwise_float_only",
+   variants="function method inplace out", family=UNARY,
    scalar={"float": "fx_round_decimals(a, decimals)"}, grad={"self": "zeros_like(grad)"},
    doc="Rounded to a number of decimals, negative ones left of the point.")
 
@@ -629,7 +628,7 @@ op("copysign_backward(Tensor grad, Tensor self, Tensor result) -> Tensor",
    doc="The gradient of copysign.")
 
 op("nextafter(Tensor self, Tensor other) -> Tensor",
-   variants="function method inplace out", family=BINARY, rule="pointwise_float_only",
+   variants="function method inplace out", family=BINARY,
    scalar={"float": "fx_nextafter(a, b)"}, grad=None, like="numpy.nextafter",
    doc="The next representable number after self towards other.")
 
@@ -641,6 +640,12 @@ op("heaviside(Tensor self, Tensor values) -> Tensor",
 op("nan_to_num(Tensor self, float? nan=None, float? posinf=None, float? neginf=None) -> Tensor",
    variants="function method inplace out", composite="c:nan_to_num", like="numpy.nan_to_num",
    doc="NaN and infinities replaced by finite numbers.")
+
+op("_nan_to_num(Tensor self, float nan, float posinf, float neginf) -> Tensor",
+   variants="function", module="_C", family=UNARY,
+   scalar={"float": "nan if fx_isnan(a) else posinf if fx_isinf(a) and a > 0 else neginf if fx_isinf(a) else a"},
+   grad={"self": "where(isfinite(self), grad, 0)"},
+   doc="NaN and infinities replaced by the given numbers.")
 
 # --- activations ---------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ op("ravel(Tensor(a) self) -> Tensor(a)",
    variants="function method", composite="self.contiguous().view([-1])", like="numpy.ravel",
    doc="All elements in one dimension.")
 op("transpose(Tensor(a) self, int dim0, int dim1) -> Tensor(a)",
-   variants="function method", family=VIEW, rule="transpose",
+   variants="function method inplace", family=VIEW, rule="transpose",
    grad={"self": "transpose(grad, dim0, dim1)"},
    doc="Two dimensions exchanged.")
 op("swapaxes(Tensor(a) self, int axis0, int axis1) -> Tensor(a)",
@@ -42,7 +42,7 @@ op("swapdims(Tensor(a) self, int dim0, int dim1) -> Tensor(a)",
    variants="function method", composite="transpose(self, dim0, dim1)",
    doc="Two dimensions exchanged.")
 op("t(Tensor(a) self) -> Tensor(a)",
-   variants="function method", family=VIEW, rule="t", grad={"self": "t(grad)"},
+   variants="function method inplace", family=VIEW, rule="t", grad={"self": "t(grad)"},
    doc="The transpose of a matrix.")
 op("numpy_T(Tensor(a) self) -> Tensor(a)",
    variants="function", module="_C", family=VIEW, rule="reverse_dims", grad={"self": "numpy_T(grad)"},
@@ -72,17 +72,17 @@ op("broadcast_to(Tensor(a) self, int[] size) -> Tensor(a)",
    variants="function method", composite="expand(self, size)", like="numpy.broadcast_to",
    doc="expand.")
 op("squeeze(Tensor(a) self) -> Tensor(a)",
-   variants="function method inplace_view", family=VIEW, rule="squeeze",
+   variants="function method inplace", family=VIEW, rule="squeeze",
    grad={"self": "grad.reshape(self.shape)"}, like="numpy.squeeze",
    doc="Without dimensions of size 1.")
 op("squeeze.dim(Tensor(a) self, int dim) -> Tensor(a)",
-   variants="function method inplace_view", family=VIEW, rule="squeeze_dim",
+   variants="function method inplace", family=VIEW, rule="squeeze_dim",
    grad={"self": "grad.reshape(self.shape)"}, doc="Without this dimension if its size is 1.")
 op("squeeze.dims(Tensor(a) self, int[] dim) -> Tensor(a)",
-   variants="function method inplace_view", family=VIEW, rule="squeeze_dims",
+   variants="function method inplace", family=VIEW, rule="squeeze_dims",
    grad={"self": "grad.reshape(self.shape)"}, doc="Without these dimensions where their size is 1.")
 op("unsqueeze(Tensor(a) self, int dim) -> Tensor(a)",
-   variants="function method inplace_view", family=VIEW, rule="unsqueeze",
+   variants="function method inplace", family=VIEW, rule="unsqueeze",
    grad={"self": "grad.reshape(self.shape)"}, like="numpy.expand_dims",
    doc="With a new dimension of size 1.")
 op("select(Tensor(a) self, int dim, int index) -> Tensor(a)",
@@ -117,7 +117,7 @@ op("unfold_backward(Tensor grad_in, int[] input_sizes, int dim, int size, int st
    variants="function", module="_C", composite="c:unfold_backward",
    grad={"grad_in": "unfold(grad, dim, size, step)"}, doc="The gradient of unfold.")
 op("detach(Tensor(a) self) -> Tensor(a)",
-   variants="function method", family=VIEW, rule="detach", grad=None,
+   variants="function method inplace", family=VIEW, rule="detach", grad=None,
    doc="The same elements without history: no gradient flows through it.")
 op("alias(Tensor(a) self) -> Tensor(a)",
    variants="function", module="_C", family=VIEW, rule="alias", grad={"self": "grad"},
