@@ -28,3 +28,7 @@ helper("flattened_sizes(int[] sizes, int start_dim, int end_dim) -> int[]")
 helper("unflattened_sizes(int[] sizes, int dim, int[] parts) -> int[]")
 helper("movedim_order(int ndim, int[] source, int[] destination) -> int[]")
 helper("sum_to_like(Tensor grad, Tensor like) -> Tensor")
+
+# Joining.
+helper("cat_backward(Tensor grad, Tensor[] tensors, int dim) -> Tensor[]")
+helper("stack_backward(Tensor grad, Tensor[] tensors, int dim) -> Tensor[]")
