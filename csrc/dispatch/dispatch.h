@@ -20,6 +20,9 @@ FacStatus fac_dispatch(FacCall *call) FAC_MUST_CHECK;
 FacStatus fac_dispatch_next(FacCall *call) FAC_MUST_CHECK;
 /* The bottom: rule, kernel or composite, targets, versions. */
 FacStatus fac_dispatch_device(FacCall *call) FAC_MUST_CHECK;
+/* Runs the row's composite, whose calls start at the top again, and copies what it made to the
+ * targets by the row copy_. A layer that has no use for the row as a whole expands it by this. */
+FacStatus fac_dispatch_composite(FacCall *call) FAC_MUST_CHECK;
 
 /* Calls a row with its arguments in schema order; missing trailing ones take their defaults. What
  * generated code, composites and formulas use. nargs <= op->nparams. */
@@ -28,7 +31,10 @@ FacStatus fac_call(const FacOp *op, int nargs, const FacValue *args, FacValue *r
 FacStatus fac_call_inplace(const FacOp *op, int nargs, const FacValue *args) FAC_MUST_CHECK;
 FacStatus fac_call_out(const FacOp *op, int nargs, const FacValue *args, FacTensor **targets) FAC_MUST_CHECK;
 
+/* By key index. dispatch/ fills LAZY, layers/ GRAD; the slots of PROFILE, TRACE, PYTHON, AUTOCAST,
+ * TRANSFORM and OVERRIDE are open for their layers, which install themselves. */
 extern FacKernel fac_layers[FAC_KEYS];
+FacStatus fac_layer_lazy(FacCall *call) FAC_MUST_CHECK;
 
 /* --- thread state --------------------------------------------------------------------------------- */
 
@@ -42,6 +48,7 @@ typedef struct FacThread {
     int function_modes; /* bindings: depth of the __torch_function__ mode stack */
     bool function_off;  /* bindings: __torch_function__ disabled (DisableTorchFunction) */
     bool checks;        /* debug: fac_tensor_check at every layer */
+    int depth;          /* dispatch: calls within calls; the outermost names itself in messages */
 } FacThread;
 extern _Thread_local FacThread fac_thread;
 
@@ -56,6 +63,8 @@ fac_set_grad_enabled(bool on) /* returns what it was */
 
 /* --- rows ---------------------------------------------------------------------------------------- */
 
+enum { FAC_MAX_PARAMS = 64, FAC_MAX_RESULTS = 16 };
+
 /* All built-in rows (generated/ops_rows.c) by id. */
 extern FacOp fac_ops[];
 extern const int fac_op_count;
@@ -63,6 +72,8 @@ extern const int fac_op_count;
 const FacOp *fac_op_find(const char *name);
 /* Rows registered at run time, for listing: i counts from 0; NULL past the end. */
 const FacOp *fac_op_registered(int i);
+/* OK when the tag of every argument is one that its parameter takes; the message names it. */
+FacStatus fac_op_check_args(const FacOp *op, int nargs, const FacValue *args) FAC_MUST_CHECK;
 /* facula.h: fac_register_op. The schema parser: fills params, results, names of `op` (owned). */
 FacStatus fac_schema_parse(const char *schema, FacOp *op) FAC_MUST_CHECK;
 void fac_schema_free(FacOp *op);
