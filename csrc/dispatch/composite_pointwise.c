@@ -1,7 +1,7 @@
 /* composite_pointwise.c - pointwise operators that choose between rows by their options.
  */
 #include "dispatch/rules.h"
-#include "ops.h"
+#include "generated/ops.h"
 
 #include <float.h>
 #include <math.h>

@@ -2,7 +2,7 @@
  * the arithmetic on sizes that formulas of views call.
  */
 #include "dispatch/rules.h"
-#include "ops.h"
+#include "generated/ops.h"
 
 #include <string.h>
 

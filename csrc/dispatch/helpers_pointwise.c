@@ -1,7 +1,7 @@
 /* helpers_pointwise.c - the parts of pointwise gradients that are more than an expression.
  */
 #include "dispatch/rules.h"
-#include "ops.h"
+#include "generated/ops.h"
 
 FacStatus
 fac_helper_conj_number(const FacValue *args, FacValue *out)

@@ -1,7 +1,7 @@
 /* rules_join.c - shape rules and gradients of joining, and composites that put elements elsewhere.
  */
 #include "dispatch/rules.h"
-#include "ops.h"
+#include "generated/ops.h"
 
 #include <string.h>
 
