@@ -20,7 +20,7 @@ enum {
     LONG_ROW = 64,    /* from here on a row is worth a call of the loop */
     RUN_AT_ONCE = 4096, /* below, not even asking for the grain pays */
     WIDEST = 16,
-    BLOCK_GAP = 64, /* between blocks, so that they do not fall on the same cache sets */
+    BLOCK_ROOM = FAC_BLOCK + LONG_ROW, /* elements; beyond a block only for repeated rows */
     MAX_TILED = 2,
 };
 
@@ -32,10 +32,8 @@ typedef struct Lane {
     int loop_size;
     bool plain;    /* in memory as the loop wants it */
     bool conj, neg;
-    bool flat;     /* contiguous over the whole iteration */
-    bool constant; /* one element, repeated */
     char *block;
-    const char *filled; /* the element that the block repeats, `filled_n` times; or NULL */
+    const char *filled; /* what the block repeats up to element `filled_n`; or NULL */
     int64_t filled_n;
 } Lane;
 
@@ -51,7 +49,7 @@ typedef struct Worker {
     int n, nresults;
     Lane lane[FAC_MAX_OPERANDS];
     char *spare; /* a block in the memory's dtype, before a cast or after it */
-    _Alignas(64) char arena[(FAC_MAX_OPERANDS + 1) * (FAC_BLOCK * WIDEST + BLOCK_GAP)];
+    _Alignas(64) char arena[(FAC_MAX_OPERANDS + 1) * BLOCK_ROOM * WIDEST];
 } Worker;
 
 static void
@@ -77,16 +75,9 @@ worker_start(Worker *w, const Job *job)
         lane->conj = op->conj;
         lane->neg = op->neg;
         lane->plain = !lane->cast && !op->conj && !op->neg;
-        lane->flat = lane->constant = true;
-        FacDim expected = lane->size;
-        for (int d = 0; d < it->ndim; d++) {
-            lane->flat &= op->strides[d] == expected;
-            lane->constant &= op->strides[d] == 0;
-            expected *= it->sizes[d];
-        }
         lane->filled = NULL;
         lane->block = block;
-        block += FAC_BLOCK * lane->loop_size + BLOCK_GAP;
+        block += BLOCK_ROOM * lane->loop_size;
         if (lane->size > widest) widest = lane->size;
     }
     w->spare = block;
@@ -204,15 +195,83 @@ rows_task(int64_t begin, int64_t end, void *context)
 
 /* --- several short rows to a block ------------------------------------------------------------------- */
 
+/* How an operand lies when rows are taken several at a time. */
+typedef enum Spread {
+    FLAT,     /* contiguous over the whole iteration */
+    CONSTANT, /* one element */
+    REPEATED, /* one row, again and again */
+    BOX,
+} Spread;
+
+static Spread
+spread_of(const FacIter *it, const FacIterOperand *op)
+{
+    FacDim expected = fac_dtype_size(op->dtype);
+    bool flat = true, repeated = true;
+    for (int d = 0; d < it->ndim; d++) {
+        flat &= op->strides[d] == expected;
+        repeated &= d == 0 || op->strides[d] == 0;
+        expected *= it->sizes[d];
+    }
+    if (flat) return FLAT;
+    if (!repeated) return BOX;
+    return op->strides[0] == 0 ? CONSTANT : REPEATED;
+}
+
+/* The repeated row lies in the block once and for all, longer than a block by one row, so that a
+ * run may begin at any of its elements. */
+static char *
+load_repeated(Worker *w, Lane *lane, const FacIterOperand *op, int64_t first, int64_t m)
+{
+    const FacIter *it = w->job->it;
+    const int64_t start[FAC_MAX_NDIM] = {0};
+    if (lane->filled != op->data || lane->filled_n < first + m) {
+        char *target = lane->cast ? w->spare : lane->block;
+        lane->filled_n = m + it->sizes[0];
+        lane->filled = op->data;
+        fac_gather_box(target, op->data, it->ndim, it->sizes, op->strides, start, lane->filled_n,
+                       lane->size);
+        finish_load(lane, target, lane->filled_n);
+    }
+    return lane->block + first * lane->loop_size;
+}
+
 static char *
 load_box(Worker *w, Lane *lane, const FacIterOperand *op, const Cursor *c, char *row, int64_t m)
 {
     const FacIter *it = w->job->it;
     char *target = lane->cast ? w->spare : lane->block;
-    lane->filled = NULL;
     fac_gather_box(target, row, it->ndim, it->sizes, op->strides, c->index, m, lane->size);
     finish_load(lane, target, m);
     return lane->block;
+}
+
+/* Operand k at element `done`, which is where the cursor stands. */
+static char *
+load_spread(Worker *w, int k, Spread spread, const Cursor *c, int64_t done, int64_t m)
+{
+    const FacIterOperand *op = &w->job->it->operand[k];
+    Lane *lane = &w->lane[k];
+    switch (spread) {
+    case FLAT: return load(w, lane, op->data + done * lane->size, lane->size, m);
+    case CONSTANT: return load(w, lane, op->data, 0, m);
+    case REPEATED: return load_repeated(w, lane, op, c->index[0], m);
+    default: return load_box(w, lane, op, c, c->row[k], m);
+    }
+}
+
+static void
+store_spread(Worker *w, int k, Spread spread, const Cursor *c, int64_t done, int64_t m)
+{
+    const FacIter *it = w->job->it;
+    const FacIterOperand *op = &it->operand[k];
+    Lane *lane = &w->lane[k];
+    if (spread == FLAT) {
+        if (!lane->plain) store(w, lane, op->data + done * lane->size, lane->size, m);
+        return;
+    }
+    const char *raw = prepare_store(w, lane, m);
+    fac_scatter_box(c->row[k], raw, it->ndim, it->sizes, op->strides, c->index, m, lane->size);
 }
 
 static void
@@ -221,34 +280,22 @@ short_rows_task(int64_t begin, int64_t end, void *context)
     const Job *job = context;
     const FacIter *it = job->it;
     void *data[FAC_MAX_OPERANDS];
+    Spread spread[FAC_MAX_OPERANDS];
     Worker w;
     Cursor c;
     worker_start(&w, job);
+    for (int k = 0; k < w.n; k++) spread[k] = spread_of(it, &it->operand[k]);
     cursor_start(it, begin, &c);
     for (int64_t done = begin, m; done < end; done += m) {
         m = end - done < FAC_BLOCK ? end - done : FAC_BLOCK;
-        for (int k = 0; k < w.n; k++) {
-            const FacIterOperand *op = &it->operand[k];
-            Lane *lane = &w.lane[k];
-            char *flat = op->data + done * lane->size;
-            if (k < w.nresults) data[k] = lane->flat && lane->plain ? flat : lane->block;
-            else if (lane->flat) data[k] = load(&w, lane, flat, lane->size, m);
-            else if (lane->constant) data[k] = load(&w, lane, op->data, 0, m);
-            else data[k] = load_box(&w, lane, op, &c, c.row[k], m);
-        }
+        for (int k = 0; k < w.nresults; k++)
+            data[k] = spread[k] == FLAT && w.lane[k].plain
+                          ? it->operand[k].data + done * w.lane[k].size
+                          : w.lane[k].block;
+        for (int k = w.nresults; k < w.n; k++)
+            data[k] = load_spread(&w, k, spread[k], &c, done, m);
         job->loop(data, m, job->params);
-        for (int k = 0; k < w.nresults; k++) {
-            const FacIterOperand *op = &it->operand[k];
-            Lane *lane = &w.lane[k];
-            if (lane->flat && lane->plain) continue;
-            if (lane->flat) {
-                store(&w, lane, op->data + done * lane->size, lane->size, m);
-            } else {
-                const char *raw = prepare_store(&w, lane, m);
-                fac_scatter_box(c.row[k], raw, it->ndim, it->sizes, op->strides, c.index, m,
-                                lane->size);
-            }
-        }
+        for (int k = 0; k < w.nresults; k++) store_spread(&w, k, spread[k], &c, done, m);
         if (done + m < end) cursor_advance(it, &c, m);
     }
 }
@@ -319,18 +366,12 @@ fac_iter_blocks(FacIter *it, FacLoop loop, const void *params)
 {
     if (it->numel == 0) return;
     Job job = {it, loop, params, 0};
-    if (it->contiguous && it->numel <= RUN_AT_ONCE) {
-        in_place_task(0, it->numel, &job);
-        return;
+    FacBody task = in_place_task;
+    if (!it->contiguous) {
+        job.tiled = it->ndim > 1 && it->numel > RUN_AT_ONCE ? find_tiled(it) : 0;
+        task = it->ndim == 1 || it->sizes[0] >= LONG_ROW ? rows_task : short_rows_task;
     }
-    if (it->contiguous) {
-        fac_parallel(it->numel, fac_iter_grain(), in_place_task, &job);
-        return;
-    }
-    job.tiled = find_tiled(it);
-    if (job.tiled)
-        fac_iter_panels(it, panel_body, &job);
-    else
-        fac_parallel(it->numel, fac_iter_grain(),
-                     it->ndim == 1 || it->sizes[0] >= LONG_ROW ? rows_task : short_rows_task, &job);
+    if (job.tiled) fac_iter_panels(it, panel_body, &job);
+    else if (it->numel <= RUN_AT_ONCE) task(0, it->numel, &job);
+    else fac_parallel(it->numel, fac_iter_grain(), task, &job);
 }

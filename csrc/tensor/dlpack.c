@@ -217,10 +217,10 @@ import(const DLTensor *dl, bool read_only, FacDeleter deleter, void *managed, Fa
 {
     FacStatus st = FAC_OK;
     FacStorage *storage = NULL;
-    FacDType dt;
+    FacDType dt = FAC_DT_NONE;
     FacDevice device;
     FacDim strides[FAC_MAX_NDIM];
-    int64_t numel, bytes;
+    int64_t numel = 0, bytes = 0;
     FAC_RETURN_IF_ERROR(import_dtype(dl->dtype, &dt));
     FAC_RETURN_IF_ERROR(import_device(dl->device, &device));
     FAC_RETURN_IF_ERROR(import_layout(dl, dt, strides, &numel, &bytes));

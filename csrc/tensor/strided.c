@@ -153,26 +153,48 @@ fac_transpose(char *to, FacDim to_row, const char *from, FacDim from_column, int
 
 /* --- boxes --------------------------------------------------------------------------------------- */
 
-/* One walk for both directions: `load` is a constant, the untaken side goes away. */
+/* `rows` whole rows of `width` elements, between a block and a strided place. The direction and the
+ * size are constants, so the untaken side goes away. */
+INLINE char *
+walk_rows(char *block, char *at, int64_t width, FacDim step, int64_t rows, FacDim row_step,
+          const bool load, const int size)
+{
+    for (int64_t r = 0; r < rows; r++, at += row_step) {
+        char *element = at;
+        for (int64_t i = 0; i < width; i++, block += size, element += step) {
+            if (load) memcpy(block, element, (size_t)size);
+            else memcpy(element, block, (size_t)size);
+        }
+    }
+    return block;
+}
+
+/* A walk in either direction: a part of a row, whole rows along dimension 1, and so on. */
 INLINE void
 walk_box(char *block, char *at, int ndim, const FacDim *sizes, const FacDim *strides,
          const int64_t *start, int64_t n, const bool load, const int size)
 {
-    int64_t index[64], first = start[0];
+    int64_t index[64], first = start[0], width = sizes[0];
+    FacDim step = strides[0], row_step = ndim > 1 ? strides[1] : 0;
     for (int d = 1; d < ndim; d++) index[d] = start[d];
     while (n > 0) {
-        int64_t m = sizes[0] - first;
-        if (m > n) m = n;
-        char *row = at + first * strides[0];
-        for (int64_t i = 0; i < m; i++, block += size, row += strides[0]) {
-            if (load) memcpy(block, row, (size_t)size);
-            else memcpy(row, block, (size_t)size);
+        int64_t whole = first || n < width ? 0 : n / width, rows = 1;
+        if (whole && ndim > 1) rows = whole < sizes[1] - index[1] ? whole : sizes[1] - index[1];
+        if (!whole) {
+            int64_t part = width - first < n ? width - first : n;
+            block = walk_rows(block, at + first * step, part, step, 1, 0, load, size);
+            n -= part;
+        } else {
+            n -= rows * width;
+            if (width == 2) block = walk_rows(block, at, 2, step, rows, row_step, load, size);
+            else if (width == 3) block = walk_rows(block, at, 3, step, rows, row_step, load, size);
+            else if (width == 4) block = walk_rows(block, at, 4, step, rows, row_step, load, size);
+            else block = walk_rows(block, at, width, step, rows, row_step, load, size);
         }
-        n -= m;
         first = 0;
-        for (int d = 1; d < ndim; d++) {
-            at += strides[d];
-            if (++index[d] < sizes[d]) break;
+        for (int d = 1; d < ndim; d++, rows = 1) {
+            at += rows * strides[d];
+            if ((index[d] += rows) < sizes[d]) break;
             at -= sizes[d] * strides[d];
             index[d] = 0;
         }

@@ -52,11 +52,15 @@ cursor_next_row(const FacIter *it, Cursor *c)
 static inline void
 cursor_advance(const FacIter *it, Cursor *c, int64_t n)
 {
-    while (n >= it->sizes[0] - c->index[0]) {
-        n -= it->sizes[0] - c->index[0];
-        cursor_next_row(it, c);
+    int64_t rows = (c->index[0] += n) / it->sizes[0];
+    c->index[0] -= rows * it->sizes[0];
+    for (int d = 1; rows && d < it->ndim; d++) {
+        int64_t before = c->index[d], after = before + rows;
+        rows = after / it->sizes[d];
+        c->index[d] = after - rows * it->sizes[d];
+        for (int k = 0; k < it->noperands; k++)
+            c->row[k] += (c->index[d] - before) * it->operand[k].strides[d];
     }
-    c->index[0] += n;
 }
 
 /* Elements a task for cheap work, a multiple of FAC_BLOCK. */
