@@ -1,0 +1,241 @@
+/* formula.c - the run-time part of formulas; see formula.h for who owns what. */
+#include "dispatch/formula.h"
+
+#include <complex.h>
+#include <string.h>
+
+void
+fac_formula_release(FacValue *t, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (t[i].tag == FAC_V_TENSOR || t[i].tag == FAC_V_TENSORS) t[i].flags |= FAC_VALUE_OWNED;
+    fac_values_release(t, n);
+}
+
+void
+fac_formula_take(FacValue *result, FacValue *out)
+{
+    if (out)
+        fac_formula_move(result, out);
+    else
+        fac_formula_release(result, 1);
+}
+
+void
+fac_formula_take_tensor(FacValue *result, FacTensor **out)
+{
+    if (out)
+        *out = fac_v_as_tensor(*result);
+    else
+        fac_formula_release(result, 1);
+}
+
+FacStatus
+fac_formula_tensor(FacValue operand, FacValue *out)
+{
+    static const int8_t widest[] = {
+        [FAC_V_BOOL] = FAC_DT_BOOL,
+        [FAC_V_INT] = FAC_DT_I64,
+        [FAC_V_FLOAT] = FAC_DT_F64,
+        [FAC_V_COMPLEX] = FAC_DT_C128,
+    };
+    if (!fac_v_is_number(operand)) return fac_value_keep(operand, out);
+    FacTensor *made = NULL;
+    FAC_RETURN_IF_ERROR(fac_tensor_from_number(operand, (FacDType)widest[operand.tag], &made));
+    *out = fac_v_tensor(made);
+    return FAC_OK;
+}
+
+/* --- lists ------------------------------------------------------------------------------------- */
+
+static size_t
+item_size(FacValue list)
+{
+    switch (list.tag) {
+    case FAC_V_FLOATS: return sizeof *list.v.floats;
+    case FAC_V_BOOLS: return sizeof *list.v.bools;
+    case FAC_V_VALUES: return sizeof *list.v.values;
+    case FAC_V_TENSORS: return sizeof *list.v.tensors;
+    default: return sizeof *list.v.ints;
+    }
+}
+
+FacStatus
+fac_formula_item(FacValue list, int64_t index, FacValue *out)
+{
+    int64_t n = list.len, i = index < 0 ? index + n : index;
+    if (i < 0 || i >= n)
+        return fac_error(FAC_INDEX_ERROR,
+                         "Dimension out of range (expected to be in range of [%lld, %lld], but got %lld)",
+                         (long long)-n, (long long)(n - 1), (long long)index);
+    switch (list.tag) {
+    case FAC_V_FLOATS: *out = fac_v_float(list.v.floats[i]); break;
+    case FAC_V_BOOLS: *out = fac_v_bool(list.v.bools[i]); break;
+    case FAC_V_VALUES: *out = list.v.values[i]; break;
+    case FAC_V_TENSORS: *out = fac_v_tensor(list.v.tensors[i]); break;
+    default: *out = fac_v_int(list.v.ints[i]); break;
+    }
+    return FAC_OK;
+}
+
+static int64_t
+clip_index(int64_t i, int64_t n)
+{
+    if (i < 0) i += n;
+    return i < 0 ? 0 : i > n ? n : i;
+}
+
+FacValue
+fac_formula_slice(FacValue list, int64_t start, int64_t stop)
+{
+    int64_t n = list.len;
+    start = clip_index(start, n);
+    stop = clip_index(stop, n);
+    list.flags = 0;
+    list.len = (uint32_t)(stop > start ? stop - start : 0);
+    if (list.len) list.v.p = (char *)list.v.p + (size_t)start * item_size(list);
+    return list;
+}
+
+FacStatus
+fac_formula_join(FacValue a, FacValue b, FacValue *out)
+{
+    if (a.len == 0) return fac_value_keep(b, out);
+    if (b.len == 0) return fac_value_keep(a, out);
+    size_t size = item_size(a), bytes = (a.len + b.len) * size;
+    char *both = fac_mem_alloc(bytes);
+    if (!both) return fac_mem_error(bytes);
+    memcpy(both, a.v.p, a.len * size);
+    memcpy(both + a.len * size, b.v.p, b.len * size);
+    FacValue joined = a;
+    joined.len = a.len + b.len;
+    joined.v.p = both;
+    FacStatus st = fac_value_keep(joined, out);
+    fac_mem_free(both);
+    return st;
+}
+
+int64_t
+fac_formula_numel(FacValue sizes)
+{
+    int64_t numel = 1;
+    for (uint32_t i = 0; i < sizes.len; i++) numel *= sizes.v.ints[i];
+    return numel;
+}
+
+/* --- numbers ------------------------------------------------------------------------------------ */
+
+int64_t
+fac_formula_quotient(int64_t a, int64_t b)
+{
+    if (b == 0 || b == -1) return b ? (int64_t)(0 - (uint64_t)a) : 0;
+    return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
+
+int64_t
+fac_formula_remainder(int64_t a, int64_t b)
+{
+    if (b == 0 || b == -1) return 0;
+    int64_t rest = a % b;
+    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+
+int64_t
+fac_formula_power(int64_t base, int64_t exponent)
+{
+    uint64_t result = 1, factor = (uint64_t)base;
+    for (; exponent > 0; exponent >>= 1, factor *= factor)
+        if (exponent & 1) result *= factor;
+    return (int64_t)result;
+}
+
+static FacValue
+int_arithmetic(int64_t a, char sign, int64_t b)
+{
+    uint64_t x = (uint64_t)a, y = (uint64_t)b;
+    return fac_v_int((int64_t)(sign == '+' ? x + y : sign == '-' ? x - y : x * y));
+}
+
+static double
+float_arithmetic(double a, char sign, bool power, double b)
+{
+    switch (sign) {
+    case '+': return a + b;
+    case '-': return a - b;
+    case '/': return a / b;
+    default: return power ? pow(a, b) : a * b;
+    }
+}
+
+static double complex
+complex_arithmetic(double complex a, char sign, bool power, double complex b)
+{
+    switch (sign) {
+    case '+': return a + b;
+    case '-': return a - b;
+    case '/': return a / b;
+    default: return power ? cpow(a, b) : a * b;
+    }
+}
+
+FacValue
+fac_formula_arithmetic(FacValue a, const char *sign, FacValue b, double room[2])
+{
+    bool power = sign[1] == '*';
+    if (a.tag == FAC_V_COMPLEX || b.tag == FAC_V_COMPLEX) {
+        double x[2], y[2];
+        fac_v_as_complex(a, x);
+        fac_v_as_complex(b, y);
+        double complex z = complex_arithmetic(CMPLX(x[0], x[1]), *sign, power, CMPLX(y[0], y[1]));
+        room[0] = creal(z);
+        room[1] = cimag(z);
+        return (FacValue){.tag = FAC_V_COMPLEX, .v.c = room};
+    }
+    if (a.tag != FAC_V_FLOAT && b.tag != FAC_V_FLOAT && *sign != '/') {
+        int64_t x = fac_v_as_int(a), y = fac_v_as_int(b);
+        if (!power) return int_arithmetic(x, *sign, y);
+        if (y >= 0) return fac_v_int(fac_formula_power(x, y));
+    }
+    return fac_v_float(float_arithmetic(fac_v_as_float(a), *sign, power, fac_v_as_float(b)));
+}
+
+static bool
+numbers_equal(FacValue a, FacValue b)
+{
+    double x[2], y[2];
+    if (a.tag <= FAC_V_INT && b.tag <= FAC_V_INT)
+        return fac_v_as_int(a) == fac_v_as_int(b) && (a.flags ^ b.flags) < FAC_VALUE_UNSIGNED;
+    fac_v_as_complex(a, x);
+    fac_v_as_complex(b, y);
+    return x[0] == y[0] && x[1] == y[1];
+}
+
+bool
+fac_formula_compare(FacValue a, const char *sign, FacValue b)
+{
+    bool or_equal = sign[1] == '=';
+    if (*sign == '=') return numbers_equal(a, b);
+    if (*sign == '!') return !numbers_equal(a, b);
+    if (or_equal && numbers_equal(a, b)) return true;
+    double x = fac_v_as_float(a), y = fac_v_as_float(b);
+    return *sign == '<' ? x < y : x > y;
+}
+
+bool
+fac_formula_equal(FacValue a, FacValue b)
+{
+    if (a.tag != b.tag) return false;
+    switch (a.tag) {
+    case FAC_V_NONE: return true;
+    case FAC_V_STR:
+    case FAC_V_INTS:
+        if (a.len != b.len) return false;
+        return memcmp(a.v.p, b.v.p, a.tag == FAC_V_STR ? a.len : a.len * sizeof(int64_t)) == 0;
+    case FAC_V_DEVICE:
+        return a.v.device.type == b.v.device.type && a.v.device.index == b.v.device.index;
+    case FAC_V_DTYPE:
+    case FAC_V_LAYOUT:
+    case FAC_V_FORMAT: return a.v.i == b.v.i;
+    default: return fac_v_is_number(a) ? numbers_equal(a, b) : a.v.p == b.v.p;
+    }
+}
