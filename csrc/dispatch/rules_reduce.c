@@ -220,7 +220,7 @@ fac_rule_reduce_select(FacCall *call)
 {
     FacTensor *self = fac_arg_tensor(call, 0);
     if (call->op->dtypes)
-        FAC_RETURN_IF_ERROR(fac_check_dtypes(call, (FacDType)self->dtype, call->op->dtypes));
+        FAC_RETURN_IF_ERROR(fac_check_dtypes(call, compute_of((FacDType)self->dtype), call->op->dtypes));
     else
         FAC_RETURN_IF_ERROR(check_not_complex(call, self));
     return make_selected(call, self);
@@ -232,7 +232,7 @@ fac_rule_reduce_kth(FacCall *call)
     FacTensor *self = fac_arg_tensor(call, 0);
     int64_t k = fac_arg_named(call, "k").v.i;
     int dim;
-    FAC_RETURN_IF_ERROR(fac_check_dtypes(call, (FacDType)self->dtype, call->op->dtypes));
+    FAC_RETURN_IF_ERROR(fac_check_dtypes(call, compute_of((FacDType)self->dtype), call->op->dtypes));
     FAC_RETURN_IF_ERROR(fac_reduce_dim(call, self, &dim));
     int64_t size = self->ndim ? self->sizes[dim] : 1;
     if (size && (k < 1 || k > size))
@@ -275,7 +275,7 @@ FacStatus
 fac_rule_scan_same(FacCall *call)
 {
     FacTensor *self = fac_arg_tensor(call, 0);
-    FAC_RETURN_IF_ERROR(fac_check_dtypes(call, (FacDType)self->dtype, call->op->dtypes));
+    FAC_RETURN_IF_ERROR(fac_check_dtypes(call, compute_of((FacDType)self->dtype), call->op->dtypes));
     call->compute = (int8_t)compute_of((FacDType)self->dtype);
     return make_scan(call, 0, (FacDType)self->dtype, self);
 }
