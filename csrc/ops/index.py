@@ -53,11 +53,11 @@ op("index_fill(Tensor self, int dim, Tensor index, Operand value) -> Tensor",
    doc="One value written over those slices of self that index names.")
 op("index_reduce(Tensor self, int dim, Tensor index, Tensor source, str reduce, *, bool include_self=True) -> Tensor",
    variants="function method inplace out", rule="index_reduce", kernel="index_reduce",
-   grad={"self, source": "_index_reduce_backward(grad, self, dim, index, source, reduce, include_self, result)"},
+   grad={"self, source": "_scatter_reduce_backward(grad, self, dim, _spread_index(index, dim, source.shape), source, reduce, include_self, result)"},
    doc="The slices of source combined (prod, mean, amax, amin) with those slices of self that index names.")
-op("_index_reduce_backward(Tensor grad_output, Tensor self, int dim, Tensor index, Tensor source, str reduce, bool include_self, Tensor result) -> (Tensor, Tensor)",
-   variants="function", module="_C", composite="c:index_reduce_backward",
-   doc="The gradients of index_reduce.")
+op("_spread_index(Tensor self, int dim, int[] sizes) -> Tensor",
+   variants="function", module="_C", composite="c:spread_index", grad=None,
+   doc="The index of slices as the index of all their elements, for scatter and gather.")
 
 op("gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor",
    variants="function method out", rule="gather", kernel="gather",
@@ -71,7 +71,7 @@ op("scatter.value(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
    variants="function method inplace out", rule="scatter", kernel="scatter",
    grad={"self": "scatter_value(grad, dim, index, 0)"},
    doc="One value written where index says.")
-op("scatter.reduce(Tensor self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor",
+op("scatter.src_reduce(Tensor self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor",
    variants="function method inplace out", composite="c:scatter_with",
    doc="scatter that adds or multiplies: reduce is \"add\" or \"multiply\".")
 op("scatter.value_reduce(Tensor self, int dim, Tensor index, Scalar value, *, str reduce) -> Tensor",
@@ -88,6 +88,18 @@ op("scatter_reduce(Tensor self, int dim, Tensor index, Tensor src, str reduce, *
 op("_scatter_reduce_backward(Tensor grad_output, Tensor self, int dim, Tensor index, Tensor src, str reduce, bool include_self, Tensor result) -> (Tensor, Tensor)",
    variants="function", module="_C", composite="c:scatter_reduce_backward",
    doc="The gradients of scatter_reduce.")
+op("_scatter_mean_backward(Tensor grad_output, int dim, Tensor index, Tensor src, bool include_self) -> (Tensor, Tensor)",
+   variants="function", module="_C",
+   composite="(g := grad_output / masked_fill((n := scatter_add(ones_like(grad_output) if include_self else zeros_like(grad_output), dim, index, ones_like(src))), n == 0, 1), _gather_like(g, dim, index, src.shape))",
+   doc="The gradients of scatter_reduce with mean.")
+op("_scatter_extreme_backward(Tensor grad_output, Tensor self, int dim, Tensor index, Tensor src, bool include_self, Tensor result) -> (Tensor, Tensor)",
+   variants="function", module="_C",
+   composite="((w := (self == result) * ones_like(grad_output) if include_self else scatter_value((self == result) * ones_like(grad_output), dim, index, 0)) * (g := grad_output / scatter_add(w, dim, index, v := (src == _gather_like(result, dim, index, src.shape)) * ones_like(src))), v * _gather_like(g, dim, index, src.shape))",
+   doc="The gradients of scatter_reduce with amax and amin: equal shares for equal values.")
+op("_scatter_prod_backward(Tensor grad_output, Tensor self, int dim, Tensor index, Tensor src, bool include_self, Tensor result) -> (Tensor, Tensor)",
+   variants="function", module="_C",
+   composite="(grad_output * scatter_reduce(m := masked_fill(self, self == 0, 1), dim, index, src, \"prod\", include_self=include_self) / m, where(single := logical_and(z := src == 0, _gather_like(scatter_add(zeros_like(self), dim, index, z * ones_like(src)), dim, index, src.shape) == 1), _gather_like(grad_output * scatter_reduce(self, dim, index, masked_fill(src, single, 1), \"prod\", include_self=include_self), dim, index, src.shape), _gather_like(grad_output * result, dim, index, src.shape) / masked_fill(src, z, 1)))",
+   doc="The gradients of scatter_reduce with prod; a factor of zero gets the product of the others.")
 op("_gather_like(Tensor self, int dim, Tensor index, int[] sizes) -> Tensor",
    variants="function", module="_C", composite="c:gather_like",
    doc="gather, padded with zeros to sizes: the gradient of a src that is larger than the index.")
