@@ -72,8 +72,10 @@ extern const int fac_op_count;
 const FacOp *fac_op_find(const char *name);
 /* Rows registered at run time, for listing: i counts from 0; NULL past the end. */
 const FacOp *fac_op_registered(int i);
-/* OK when the tag of every argument is one that its parameter takes; the message names it. */
-FacStatus fac_op_check_args(const FacOp *op, int nargs, const FacValue *args) FAC_MUST_CHECK;
+/* Arguments from outside: fills `frame` (op->nparams) with them and the defaults; numbers become the
+ * kind that the parameter asks for. TYPE_ERROR names an argument that does not fit. */
+FacStatus fac_op_fit_args(const FacOp *op, int nargs, const FacValue *args,
+                          FacValue *frame) FAC_MUST_CHECK;
 /* facula.h: fac_register_op. The schema parser: fills params, results, names of `op` (owned). */
 FacStatus fac_schema_parse(const char *schema, FacOp *op) FAC_MUST_CHECK;
 void fac_schema_free(FacOp *op);

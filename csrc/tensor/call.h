@@ -133,6 +133,7 @@ struct FacOp {
     const FacLoops *loops;
     FacKernel composite;
     const FacGradRow *grad;
+    FacKernel grad_kernel;     /* registered rows: FacOpSpec.grad */
     FacKernel layer[FAC_KEYS]; /* an override of one layer for this row; NULL: the generic one */
     void *foreign;             /* bindings: what Python keeps with the row */
 };
