@@ -83,7 +83,7 @@ worker_start(Worker *w, const Job *job)
     w->spare = block;
 }
 
-/* --- one block in, one block out ---------------------------------------------------------------------- */
+/* --- one block in, one block out -------------------------------------------------------------- */
 
 /* m raw elements, contiguous at `raw`, into the lane's block as the loop wants them. */
 static void
@@ -145,7 +145,7 @@ store(Worker *w, Lane *lane, char *to, FacDim stride, int64_t m)
         fac_move_row(to, stride, prepare_store(w, lane, m), lane->size, m, lane->size);
 }
 
-/* --- rows ---------------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 /* n elements of one row, of any length. */
 static void
@@ -193,7 +193,7 @@ rows_task(int64_t begin, int64_t end, void *context)
     }
 }
 
-/* --- several short rows to a block ------------------------------------------------------------------- */
+/* --- several short rows to a block ------------------------------------------------------------ */
 
 /* How an operand lies when rows are taken several at a time. */
 typedef enum Spread {
@@ -300,7 +300,7 @@ short_rows_task(int64_t begin, int64_t end, void *context)
     }
 }
 
-/* --- transposed operands ------------------------------------------------------------------------------- */
+/* --- transposed operands ---------------------------------------------------------------------- */
 
 static void
 panel_body(const FacIter *it, char *const *at, int64_t columns, int64_t rows, void *context)
@@ -348,7 +348,7 @@ find_tiled(FacIter *it)
     return tiled;
 }
 
-/* --- the choice ------------------------------------------------------------------------------------------ */
+/* --- the choice ------------------------------------------------------------------------------- */
 
 static void
 in_place_task(int64_t begin, int64_t end, void *context)

@@ -29,7 +29,7 @@ same_layout(const FacTensor *a, const FacTensor *b)
     return (a->contiguous && b->contiguous) || memcmp(a->strides, b->strides, bytes) == 0;
 }
 
-/* --- moves of bytes ------------------------------------------------------------------------------------ */
+/* --- moves of bytes --------------------------------------------------------------------------- */
 
 typedef struct Move {
     char *to;
@@ -89,7 +89,7 @@ move_elements(FacIter *it)
     }
 }
 
-/* --- copies with conversion ------------------------------------------------------------------------------ */
+/* --- copies with conversion ------------------------------------------------------------------- */
 
 static void
 cast_loop(void *const *data, int64_t n, const void *params)

@@ -55,7 +55,7 @@ fac_dlpack_device(FacDevice device, DLDevice *out)
     }
 }
 
-/* --- export ---------------------------------------------------------------------------------------- */
+/* --- export ----------------------------------------------------------------------------------- */
 
 /* What an exported tensor keeps; allocated as one block with the shape and the strides. */
 typedef struct Export {
@@ -148,7 +148,7 @@ fac_to_dlpack_versioned(FacTensor *t, bool copied, DLManagedTensorVersioned **ou
     return FAC_OK;
 }
 
-/* --- import ------------------------------------------------------------------------------------------ */
+/* --- import ----------------------------------------------------------------------------------- */
 
 static FacStatus
 import_dtype(DLDataType type, FacDType *out)

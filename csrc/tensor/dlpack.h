@@ -30,10 +30,12 @@ typedef struct DLManagedTensorVersioned {
 } DLManagedTensorVersioned;
 
 FacStatus fac_to_dlpack(FacTensor *t, DLManagedTensor **out) FAC_MUST_CHECK;
-FacStatus fac_to_dlpack_versioned(FacTensor *t, bool copied, DLManagedTensorVersioned **out) FAC_MUST_CHECK;
+FacStatus fac_to_dlpack_versioned(FacTensor *t, bool copied,
+                                  DLManagedTensorVersioned **out) FAC_MUST_CHECK;
 /* Takes the managed tensor over on success only. */
 FacStatus fac_from_dlpack(DLManagedTensor *managed, FacTensor **out) FAC_MUST_CHECK;
-FacStatus fac_from_dlpack_versioned(DLManagedTensorVersioned *managed, FacTensor **out) FAC_MUST_CHECK;
+FacStatus fac_from_dlpack_versioned(DLManagedTensorVersioned *managed,
+                                    FacTensor **out) FAC_MUST_CHECK;
 FacStatus fac_dlpack_device(FacDevice device, DLDevice *out) FAC_MUST_CHECK;
 
 #endif

@@ -11,7 +11,7 @@
 #include "base/pool.h"
 #include "tensor/walk.h"
 
-/* --- building ------------------------------------------------------------------------------------- */
+/* --- building --------------------------------------------------------------------------------- */
 
 static inline void
 take_tensor(FacIterOperand *op, const FacTensor *t, FacDType loop_dtype)
@@ -93,7 +93,7 @@ take_strides(FacIterOperand *op, const FacTensor *t, int ndim, const FacDim *siz
     return FAC_OK;
 }
 
-/* --- ordering and merging --------------------------------------------------------------------------- */
+/* --- ordering and merging --------------------------------------------------------------------- */
 
 static void
 swap_dims(FacIter *it, int a, int b)
@@ -241,7 +241,7 @@ fac_iter_init_skip(FacIter *it, int ntensors, FacTensor *const *tensors, int ndi
     return FAC_OK;
 }
 
-/* --- rows ------------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 int64_t
 fac_iter_grain(void)
@@ -283,7 +283,7 @@ fac_iter_rows(FacIter *it, int64_t grain, FacRowBody body, void *context)
     fac_parallel(it->numel, grain > 0 ? grain : fac_iter_grain(), rows_task, &task);
 }
 
-/* --- panels ----------------------------------------------------------------------------------------- */
+/* --- panels ----------------------------------------------------------------------------------- */
 
 bool
 fac_iter_tile(FacIter *it, int k)

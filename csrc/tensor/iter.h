@@ -37,7 +37,8 @@ typedef struct FacIter {
 /* results[i] and tensors among the operands must broadcast to the shape of results[0].
  * loop dtypes: result_dtype for results, compute for operands (NONE: no conversion). */
 FacStatus fac_iter_init(FacIter *it, int nresults, FacTensor *const *results, int noperands,
-                        const FacValue *operands, FacDType result_dtype, FacDType compute) FAC_MUST_CHECK;
+                        const FacValue *operands, FacDType result_dtype,
+                        FacDType compute) FAC_MUST_CHECK;
 /* The same over a shape given explicitly, dims in `skip` (bit mask of unmerged dims) left out:
  * operands are restricted to offset 0 along them. For kernels that walk everything but one dim. */
 FacStatus fac_iter_init_skip(FacIter *it, int ntensors, FacTensor *const *tensors, int ndim,

@@ -10,7 +10,7 @@
 
 #include "tensor/tensor.h"
 
-/* --- products ----------------------------------------------------------------------------------- */
+/* --- products --------------------------------------------------------------------------------- */
 
 static FacStatus
 negative_size_error(int ndim, const FacDim *sizes)
@@ -59,7 +59,7 @@ fac_strides_contiguous(int ndim, const FacDim *sizes, FacDim *strides)
     }
 }
 
-/* --- memory formats ------------------------------------------------------------------------------- */
+/* --- memory formats --------------------------------------------------------------------------- */
 
 /* The dimensions of a channels-last layout from the innermost on: C, then the spatial ones from
  * the last, then N. Works for a missing N (ndim one less) too. */
@@ -141,7 +141,7 @@ fac_format_of(int ndim, const FacDim *sizes, const FacDim *strides)
     return format;
 }
 
-/* --- order in memory -------------------------------------------------------------------------------- */
+/* --- order in memory -------------------------------------------------------------------------- */
 
 static FacDim
 magnitude(FacDim x)
@@ -230,7 +230,7 @@ fac_strides_like(int ndim, const FacDim *sizes, const FacDim *strides, FacDim *o
     }
 }
 
-/* --- dimensions ------------------------------------------------------------------------------------- */
+/* --- dimensions ------------------------------------------------------------------------------- */
 
 FacStatus
 fac_wrap_dim(int64_t dim, int ndim, int *out)
@@ -261,7 +261,7 @@ fac_wrap_dims(const int64_t *dims, int n, int ndim, bool empty_means_all, uint64
     return FAC_OK;
 }
 
-/* --- broadcasting ----------------------------------------------------------------------------------- */
+/* --- broadcasting ----------------------------------------------------------------------------- */
 
 static int
 digits(FacDim n)
@@ -328,7 +328,7 @@ fac_broadcast(int *ndim, FacDim *sizes, int a_ndim, const FacDim *a_sizes)
     return FAC_OK;
 }
 
-/* --- views ------------------------------------------------------------------------------------------ */
+/* --- views ------------------------------------------------------------------------------------ */
 
 static FacStatus
 infer_error(int n, const int64_t *wanted, int64_t numel)

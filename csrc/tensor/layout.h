@@ -29,10 +29,11 @@ bool fac_may_overlap_itself(int ndim, const FacDim *sizes, const FacDim *strides
  * in C order instead: ask FacTensor.contiguous first. */
 void fac_strides_like(int ndim, const FacDim *sizes, const FacDim *strides, FacDim *out);
 
-/* Negative dims counted from the end; INDEX_ERROR with the peer's text. A 0-d tensor takes -1, 0. */
+/* Negative dims counted from the end; INDEX_ERROR with the peer's text. A 0-d tensor takes -1
+ * and 0. */
 FacStatus fac_wrap_dim(int64_t dim, int ndim, int *out) FAC_MUST_CHECK;
-/* Wraps and sorts out duplicates (RUNTIME_ERROR); mask bit i set for dim i. n == 0: `empty_means_all`
- * decides between all dims and none. */
+/* Wraps and sorts out duplicates (RUNTIME_ERROR); mask bit i set for dim i. n == 0:
+ * `empty_means_all` decides between all dims and none. */
 FacStatus fac_wrap_dims(const int64_t *dims, int n, int ndim, bool empty_means_all,
                         uint64_t *mask) FAC_MUST_CHECK;
 /* Right-aligned broadcast of a into *sizes (in and out). RUNTIME_ERROR draws both shapes. */

@@ -23,7 +23,7 @@ enum { WORDS = 624, SHIFT = 397, BACK = WORDS - SHIFT, LANES = 8 };
 
 typedef uint32_t Lanes __attribute__((vector_size(4 * LANES)));
 
-/* --- mt19937 --------------------------------------------------------------------------------------- */
+/* --- mt19937 ---------------------------------------------------------------------------------- */
 
 static void
 seed_words(uint32_t *state, uint32_t seed)
@@ -114,7 +114,7 @@ fac_random_fill_u32(FacGenerator *g, uint32_t *out, int64_t n)
     }
 }
 
-/* --- numbers ---------------------------------------------------------------------------------------- */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 uint64_t
 fac_random_u64(FacGenerator *g)
@@ -149,7 +149,7 @@ fac_random_normal_double(FacGenerator *g)
     return r * cos(theta);
 }
 
-/* --- generators --------------------------------------------------------------------------------------- */
+/* --- generators ------------------------------------------------------------------------------- */
 
 static void
 seed_unlocked(FacGenerator *g, uint64_t seed)
@@ -235,7 +235,7 @@ fac_generator_seed_random(FacGenerator *g)
     return seed;
 }
 
-/* --- saved states --------------------------------------------------------------------------------------- */
+/* --- saved states ----------------------------------------------------------------------------- */
 
 /* The peer's state in bytes. Without the last three fields it is its older form, in which the
  * waiting normal is rho * sin(2 pi x). */

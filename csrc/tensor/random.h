@@ -1,5 +1,5 @@
-/* random.h - generators. The CPU's is mt19937, consumed exactly as the peer consumes it, so that the
- * same seed gives the same numbers; the kernels that draw are in kernels/cpu/random.c and hold the
+/* random.h - generators. The CPU's is mt19937, consumed exactly as the peer consumes it, so that
+ * the same seed gives the same numbers; the kernels that draw are in kernels/cpu/random.c and hold the
  * generator's lock while they do.
  */
 #ifndef FAC_TENSOR_RANDOM_H
@@ -23,7 +23,8 @@ struct FacGenerator {
     _Atomic(void *) wrapper; /* bindings */
 };
 
-FacStatus fac_generator_new(FacDevice device, FacGenerator **out) FAC_MUST_CHECK; /* peer's default seed */
+/* Seeded with the peer's default seed. */
+FacStatus fac_generator_new(FacDevice device, FacGenerator **out) FAC_MUST_CHECK;
 void fac_generator_retain(FacGenerator *g);
 void fac_generator_release(FacGenerator *g);
 FacGenerator *fac_default_generator(void); /* borrowed; of the CPU */

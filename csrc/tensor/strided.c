@@ -23,7 +23,7 @@
     default: body(__VA_ARGS__, 16); break;                                                         \
     }
 
-/* --- rows -------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 INLINE void
 gather(char *restrict to, const char *restrict from, FacDim stride, int64_t n, const int size)
@@ -70,7 +70,7 @@ fac_move_row(char *to, FacDim to_stride, const char *from, FacDim from_stride, i
         BY_SIZE(size, move, to, to_stride, from, from_stride, n)
 }
 
-/* --- transposes --------------------------------------------------------------------------------- */
+/* --- transposes ------------------------------------------------------------------------------- */
 
 INLINE void
 transpose_plain(char *to, FacDim to_row, const char *from, FacDim from_column, int64_t rows,
@@ -151,7 +151,7 @@ fac_transpose(char *to, FacDim to_row, const char *from, FacDim from_column, int
     BY_SIZE(size, transpose_plain, to, to_row, from, from_column, rows, columns)
 }
 
-/* --- boxes --------------------------------------------------------------------------------------- */
+/* --- boxes ------------------------------------------------------------------------------------ */
 
 /* `rows` whole rows of `width` elements, between a block and a strided place. The direction and the
  * size are constants, so the untaken side goes away. */
@@ -215,7 +215,7 @@ fac_scatter_box(char *at, const char *from, int ndim, const FacDim *sizes, const
     BY_SIZE(size, walk_box, (char *)from, at, ndim, sizes, strides, index, n, false)
 }
 
-/* --- lazy bits ------------------------------------------------------------------------------------- */
+/* --- lazy bits -------------------------------------------------------------------------------- */
 
 #define NEGATE(type)                                                                               \
     do {                                                                                           \

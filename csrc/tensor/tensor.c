@@ -19,7 +19,7 @@ FAC_FREE_LIST(extra_block, FacExtra)
 
 void (*fac_tensor_wrapper_hook)(FacTensor *t);
 
-/* --- making ------------------------------------------------------------------------------------- */
+/* --- making ----------------------------------------------------------------------------------- */
 
 static FacStatus
 ndim_error(int ndim)
@@ -282,7 +282,7 @@ fac_tensor_from_number(FacValue number, FacDType dtype, FacTensor **out)
     return FAC_OK;
 }
 
-/* --- changing the layout --------------------------------------------------------------------------- */
+/* --- changing the layout ---------------------------------------------------------------------- */
 
 /* Makes room for ndim dimensions; the old sizes and strides are gone then. */
 static FacStatus
@@ -345,7 +345,7 @@ fac_tensor_resize(FacTensor *t, int ndim, const FacDim *sizes)
     return fac_tensor_set_layout(t, NULL, ndim, sizes, strides, t->offset);
 }
 
-/* --- versions -------------------------------------------------------------------------------------- */
+/* --- versions --------------------------------------------------------------------------------- */
 
 /* The tensor's version, made now if it has none: borrowed, NULL where memory is out. */
 static FacVersion *
@@ -394,7 +394,7 @@ fac_tensor_share_version(FacTensor *from, FacTensor *to)
     return FAC_OK;
 }
 
-/* --- extra and the end ------------------------------------------------------------------------------ */
+/* --- extra and the end ------------------------------------------------------------------------ */
 
 FacStatus
 fac_tensor_extra(FacTensor *t, FacExtra **out)
@@ -432,7 +432,7 @@ fac_tensor_destroy(FacTensor *t)
     free_shell(t);
 }
 
-/* --- facula.h ---------------------------------------------------------------------------------------- */
+/* --- facula.h --------------------------------------------------------------------------------- */
 
 FacStatus
 fac_tensor_from_data(const void *data, FacDType dtype, int ndim, const FacDim *sizes,
@@ -508,7 +508,7 @@ fac_tensor_contiguous(FacTensor *tensor, FacTensor **out)
     return fac_contiguous(tensor, FAC_DT_NONE, out);
 }
 
-/* --- checks and text --------------------------------------------------------------------------------- */
+/* --- checks and text -------------------------------------------------------------------------- */
 
 const char *
 fac_tensor_check(const FacTensor *t)
@@ -551,7 +551,7 @@ fac_text_tensor(FacText *text, const FacTensor *t)
     fac_text_dims(text, t->ndim, t->sizes);
 }
 
-/* --- start ------------------------------------------------------------------------------------------- */
+/* --- start ------------------------------------------------------------------------------------ */
 
 static void
 hook_retain_tensor(FacTensor *t)

@@ -14,7 +14,7 @@
 #include "base/value.h"
 #include "device/device.h"
 
-/* --- storage ----------------------------------------------------------------------------------- */
+/* --- storage ---------------------------------------------------------------------------------- */
 
 typedef void (*FacDeleter)(void *context, void *data, size_t bytes);
 
@@ -39,7 +39,7 @@ FacStatus fac_storage_resize(FacStorage *storage, size_t bytes) FAC_MUST_CHECK; 
 void fac_storage_retain(FacStorage *storage);
 void fac_storage_release(FacStorage *storage);
 
-/* --- versions ----------------------------------------------------------------------------------- */
+/* --- versions --------------------------------------------------------------------------------- */
 
 /* Counts in-place changes; shared by a base, its views and what detach() gives. A tensor without
  * one is at version 0 and shares it with nobody yet. */
@@ -48,7 +48,7 @@ typedef struct FacVersion {
     _Atomic int64_t count;
 } FacVersion;
 
-/* --- tensor ------------------------------------------------------------------------------------- */
+/* --- tensor ----------------------------------------------------------------------------------- */
 
 enum { FAC_MAX_NDIM = 64, FAC_INLINE_NDIM = 5 };
 
