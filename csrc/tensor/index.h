@@ -18,7 +18,7 @@
 
 #include "tensor/tensor.h"
 
-enum { FAC_INDEX_STRIDE = 3, FAC_INDEX_SELECT = -1, FAC_INDEX_SPEC_MAX = 3 * 2 * FAC_MAX_NDIM };
+enum { FAC_INDEX_STRIDE = 3, FAC_INDEX_SELECT = -1, FAC_INDEX_SPEC_MAX = 3 * 3 * FAC_MAX_NDIM };
 
 typedef struct FacLayout {
     int ndim;
