@@ -440,22 +440,9 @@ set_global_module_hooks(PyObject *Py_UNUSED(module), PyObject *on)
     Py_RETURN_NONE;
 }
 
-static PyObject *
-set_parameter_type(PyObject *Py_UNUSED(module), PyObject *type)
-{
-    if (!PyType_Check(type) || !PyType_IsSubtype((PyTypeObject *)type, fac_py.tensor_type)) {
-        PyErr_SetString(PyExc_TypeError, "Parameter is to be a subclass of Tensor");
-        return NULL;
-    }
-    Py_XSETREF(fac_py.parameter_type, (PyTypeObject *)Py_NewRef(type));
-    Py_RETURN_NONE;
-}
-
 static PyMethodDef module_functions[] = {
     {"_set_global_module_hooks", set_global_module_hooks, METH_O,
      "_set_global_module_hooks(on, /)\n--\n\nWhether there are hooks for the calls of all modules."},
-    {"_set_parameter_type", set_parameter_type, METH_O,
-     "_set_parameter_type(type, /)\n--\n\nThe class of parameters, which behaves as Tensor."},
     {NULL, NULL, 0, NULL},
 };
 
