@@ -9,6 +9,8 @@
  *   generator.c  Generator, seeds                          autograd.c  grad mode, backward, nodes, hooks
  *   function.c   autograd.Function                         override.c  __torch_function__, modes,
  *   library.c    rows as Python objects, registration                  __torch_dispatch__
+ *   nn.c         calls and attributes of nn.Module
+ *   values.c     values and results as Python objects        copy.c      deepcopy, pickling
  *
  * Functions return a new reference or NULL with an exception set, or an int: 0, or -1 with an
  * exception set, unless the comment says otherwise. The interpreter lock is dropped around calls
@@ -32,7 +34,8 @@ typedef struct FacPyState {
     /* types made at start */
     PyTypeObject *tensor_type;     /* facula.Tensor, exact: the fast ways in test for it */
     PyTypeObject *parameter_type;  /* set by facula.nn; behaves like an exact Tensor; may be NULL */
-    PyTypeObject *op_type, *dtype_type, *device_type, *layout_type, *format_type, *size_type;
+    PyTypeObject *op_type, *method_type; /* functions; methods of Tensor, which bind */
+    PyTypeObject *dtype_type, *device_type, *layout_type, *format_type, *size_type;
     PyTypeObject *storage_type, *generator_type, *node_type;
     PyObject *out_of_memory_error, *linalg_error;
     PyObject *dtypes[FAC_DTYPES];  /* the singletons */
@@ -80,27 +83,80 @@ PyObject *fac_wrap_as_take(PyTypeObject *type, FacTensor *t);
 
 /* --- arguments and results ------------------------------------------------------------------------ */
 
-enum { FAC_ARGS_MAX = 24, FAC_ARGS_INTS = 64 };
+enum { FAC_ARGS_MAX = 24, FAC_ARGS_INTS = 64, FAC_RESULTS_MAX = 8 };
 
 /* Memory that converted arguments point to: lists, complex numbers, tensors made from arrays. */
 typedef struct FacScratch {
-    int nints, ncomplex, nblocks, nowned;
+    int nints, ncomplex, nblocks, nowned, nheld;
     int64_t ints[FAC_ARGS_INTS];
     double complexes[4][2];
     void *blocks[8];     /* fac_mem_alloc'ed, longer lists */
     FacTensor *owned[8]; /* tensors made on the way (from ndarrays) */
+    PyObject *held[4];   /* tuples made of lists, so that nobody changes them meanwhile */
 } FacScratch;
 static inline void fac_scratch_init(FacScratch *s)
 {
-    s->nints = s->ncomplex = s->nblocks = s->nowned = 0;
+    s->nints = s->ncomplex = s->nblocks = s->nowned = s->nheld = 0;
 }
 void fac_scratch_release(FacScratch *s);
 
 /* One Python argument as the value of one parameter. 1: done; 0: does not fit (no exception: another
  * overload may); -1: exception. */
 int fac_arg_convert(const FacParam *param, PyObject *o, FacValue *out, FacScratch *scratch);
-/* What the error message for op and these arguments says: lists the signatures that would fit. */
-PyObject *fac_args_error(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+/* What Python keeps with a row, in op->foreign: made at first use. */
+typedef struct FacPyRow {
+    PyObject *overload;        /* library.c: the OpOverload object */
+    PyTypeObject *result_type; /* the named tuple of its results */
+    PyObject *kernels;         /* library.c: dict of Python functions; NULL unless from Python */
+    PyObject **names;          /* of the parameters, interned */
+} FacPyRow;
+FacPyRow *fac_py_row(const FacOp *op);
+
+/* One row as a callable sees it. */
+typedef struct FacOpEntry {
+    const FacOp *op;
+    PyObject **names;
+    bool inplace;  /* the in-place form of the row */
+    bool method;   /* the first argument is self */
+    bool varargs;  /* view(2, 3): ints given singly stand for the last positional parameter */
+    uint8_t self;  /* index of the parameter self, 0 for functions */
+} FacOpEntry;
+
+/* The arguments of one call, bound to a row. */
+typedef struct FacFrame {
+    FacValue args[FAC_ARGS_MAX];
+    FacTensor *targets[FAC_RESULTS_MAX]; /* out= */
+    int ntargets;
+    int requires_grad; /* of factories; -1: not given */
+    FacScratch scratch;
+    /* why the arguments do not fit, for the message */
+    int misfit;             /* FacMisfit */
+    int misfit_param;       /* index in op->params */
+    PyObject *misfit_object; /* borrowed */
+} FacFrame;
+typedef enum FacMisfit {
+    FAC_MISFIT_NONE,
+    FAC_MISFIT_TYPE,    /* misfit_object is not what misfit_param wants */
+    FAC_MISFIT_COUNT,   /* too many by position */
+    FAC_MISFIT_MISSING, /* misfit_param is not given */
+    FAC_MISFIT_UNKNOWN, /* misfit_object is an unexpected keyword */
+    FAC_MISFIT_TWICE,   /* misfit_param is given by position and by keyword */
+} FacMisfit;
+static inline void fac_frame_init(FacFrame *f)
+{
+    f->ntargets = 0;
+    f->requires_grad = -1;
+    f->misfit = 0;
+    fac_scratch_init(&f->scratch);
+}
+/* 1: frame->args is complete; 0: does not fit, frame->misfit says why; -1: exception. */
+int fac_args_bind(const FacOpEntry *entry, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames, FacFrame *frame);
+/* "add(Tensor input, Number other, *, Number alpha=1)" as Python's users read it; a str. */
+PyObject *fac_args_signature(const FacOpEntry *entry);
+/* Raises TypeError for arguments that fit no row: lists the signatures. */
+PyObject *fac_args_error(PyObject *name, const FacOpEntry *entries, int nentries, FacFrame *frame,
+                         PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
 /* Python numbers (bool, int, float, complex, NumPy scalars, objects with __index__ / __float__).
  * 1, 0, -1 as above. */
@@ -121,6 +177,10 @@ FacStatus fac_py_run(FacCall *call);
 /* opobj.c: the callable for all rows of a name: kinds of view of it. */
 typedef enum FacOpForm { FAC_FORM_FUNCTION, FAC_FORM_METHOD, FAC_FORM_INPLACE } FacOpForm;
 PyObject *fac_op_object(const char *name, FacOpForm form); /* cached singletons; NULL + exception */
+/* Wraps methods written by hand as objects of the same callable type, so that the override protocol
+ * is handled in one place, and puts them into a type's dict. */
+int fac_ops_add_methods(PyObject *dict, PyMethodDef *methods);
+PyObject *fac_op_methods(void); /* {name: method} of all rows; borrowed */
 
 /* --- small objects -------------------------------------------------------------------------------- */
 
@@ -135,6 +195,19 @@ PyObject *fac_py_storage(FacStorage *storage);
 PyObject *fac_py_generator(FacGenerator *g);
 FacGenerator *fac_generator_from_python(PyObject *o); /* borrowed; NULL when it is none */
 PyObject *fac_py_node(FacNode *node);             /* new reference; None for NULL */
+int fac_layout_convert(PyObject *o, FacLayoutKind *out);   /* 1, 0, -1 */
+int fac_format_convert(PyObject *o, FacMemoryFormat *out); /* 1, 0, -1 */
+FacStorage *fac_storage_from_python(PyObject *o); /* borrowed; NULL when it is none */
+/* A Python object that the core holds; takes no reference of its own. NULL + exception. */
+FacForeign *fac_py_foreign_new(PyObject *o);
+/* Visits what a tensor that is nobody else's keeps alive in Python (hooks); for the collector. */
+int fac_autograd_visit(FacTensor *t, visitproc visit, void *arg);
+void fac_autograd_clear(FacTensor *t);
+
+/* Text attributes of small types: adds a type made from a spec to the module under `name`. */
+PyTypeObject *fac_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases);
+/* Imports `module` below the package and returns its attribute: "_tensor_str", "_str". */
+PyObject *fac_py_import(const char *module, const char *attribute);
 
 /* --- protocols ------------------------------------------------------------------------------------ */
 
@@ -142,6 +215,14 @@ PyObject *fac_py_node(FacNode *node);             /* new reference; None for NUL
 int fac_override_wanted(PyObject *const *args, Py_ssize_t n);
 PyObject *fac_override_call(PyObject *function, PyObject *const *args, Py_ssize_t nargs,
                             PyObject *kwnames);
+/* Whether o itself (not its elements) asks for overrides. Cheap for exact tensors and numbers. */
+int fac_override_asks(PyObject *o);
+static inline bool fac_override_modes(void)
+{
+    return fac_thread.function_modes > 0;
+}
+/* Whether tensors of this class are sent to its __torch_dispatch__. */
+bool fac_has_torch_dispatch(PyTypeObject *type);
 /* numpy.c: an ndarray, NumPy scalar, or object with the array protocols as a tensor that shares its
  * memory where it can. 1: *out is a new reference; 0: none of these; -1. Never imports NumPy: if it
  * has not been imported no object can be one of its. */
@@ -152,6 +233,14 @@ FacTensor *fac_tensor_from_python(PyObject *data, FacDType dt, FacDevice device,
 /* Methods and slots that other files contribute to the Tensor type. */
 extern PyMappingMethods fac_tensor_mapping;     /* index.c */
 extern PyNumberMethods fac_tensor_number;       /* number.c */
+extern PySequenceMethods fac_tensor_sequence;   /* number.c: len and in */
+PyObject *fac_tensor_compare(PyObject *a, PyObject *b, int how); /* number.c: tp_richcompare */
+extern PyMethodDef fac_number_methods[];        /* number.c: __complex__, __round__ ... */
+extern PyMethodDef fac_tensor_hand_methods[];   /* tensor.c: size, stride, to ... */
+extern PyMethodDef fac_copy_methods[];          /* copy.c: pickling, deepcopy */
+extern PyGetSetDef fac_tensor_getset[];         /* tensor.c: shape, dtype ... */
+/* Tensor.__new__: what Tensor(...) means. */
+PyObject *fac_tensor_new_py(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 extern PyBufferProcs fac_tensor_buffer;         /* numpy.c */
 extern PyMethodDef fac_numpy_methods[];         /* numpy, __array__, __dlpack__ ...; Tensor methods */
 extern PyMethodDef fac_autograd_methods[];      /* backward, register_hook ...; Tensor methods */
@@ -159,17 +248,22 @@ extern PyGetSetDef fac_autograd_getset[];       /* grad, grad_fn, requires_grad,
 /* Module functions, added to _C at start. */
 extern PyMethodDef fac_build_functions[], fac_numpy_functions[], fac_autograd_functions[],
     fac_override_functions[], fac_generator_functions[], fac_device_functions[],
-    fac_library_functions[];
+    fac_library_functions[], fac_dtype_functions[], fac_tensor_functions[], fac_op_functions[],
+    fac_wrap_functions[], fac_copy_functions[];
 /* Each file's start: makes its types, adds them to the module. 0 or -1. */
 int fac_start_dtype(PyObject *module);
 int fac_start_device(PyObject *module);
 int fac_start_storage(PyObject *module);
 int fac_start_generator(PyObject *module);
-int fac_start_tensor(PyObject *module);
+int fac_start_wrap(PyObject *module);   /* the Tensor type; after number, index, numpy */
+int fac_start_values(PyObject *module);
 int fac_start_ops(PyObject *module);
 int fac_start_autograd(PyObject *module);
 int fac_start_function(PyObject *module);
 int fac_start_override(PyObject *module);
+int fac_start_number(PyObject *module);
+int fac_start_library(PyObject *module);
+int fac_start_nn(PyObject *module);
 int fac_start_build(PyObject *module);
 int fac_start_numpy(PyObject *module);
 
