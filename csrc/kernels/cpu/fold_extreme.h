@@ -1,0 +1,163 @@
+/* fold_extreme.h - the largest and smallest elements of type T, with and without their positions.
+ *
+ * Included once a dtype with T, SUFFIX, LOWEST, HIGHEST and IS_NAN defined. NaN beats everything; of equal
+ * elements the first one keeps its position. Accumulators of arg folds are the positions of all lanes
+ * (-1: nothing seen yet), then their values. Every function takes the sense of the comparison as a
+ * constant and is inlined into the two folds of that sense.
+ */
+#define NAME_(a, b) a##_##b
+#define NAME2(a, b) NAME_(a, b)
+#define NAME(a) NAME2(a, SUFFIX)
+
+static inline bool
+NAME(beats)(T a, T b, bool largest)
+{
+    return (largest ? a > b : a < b) | (IS_NAN(a) & !IS_NAN(b));
+}
+
+static inline T
+NAME(best)(T a, T b, bool largest)
+{
+    return (largest ? b > a : b < a) | IS_NAN(b) ? b : a;
+}
+
+static inline T
+NAME(run_best)(const T *x, int64_t n, T best, bool largest)
+{
+    enum { LANES = 128 / sizeof(T) };
+    T lane[LANES];
+    int64_t i = 0;
+    for (int j = 0; j < LANES; j++) lane[j] = best;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) lane[j] = NAME(best)(lane[j], x[i + j], largest);
+    for (int j = 0; j < LANES; j++) best = NAME(best)(best, lane[j], largest);
+    for (; i < n; i++) best = NAME(best)(best, x[i], largest);
+    return best;
+}
+
+static inline void
+NAME(columns_best)(T *restrict best, const char *at, int64_t row_bytes, int64_t rows, int64_t lanes,
+                   bool largest)
+{
+    for (; rows > 0; rows--, at += row_bytes)
+        for (int64_t j = 0; j < lanes; j++)
+            best[j] = NAME(best)(best[j], ((const T *)at)[j], largest);
+}
+
+/* Chunk by chunk: the best value of a chunk is found by vectors, its place only if it wins. */
+static inline void
+NAME(run_arg)(T *value, int64_t *index, const T *x, int64_t n, int64_t first, bool largest)
+{
+    enum { CHUNK = 1024 };
+    for (int64_t i = 0; i < n; i += CHUNK) {
+        int64_t m = n - i < CHUNK ? n - i : CHUNK, k = 0;
+        T best = NAME(run_best)(x + i, m, x[i], largest);
+        if (*index >= 0 && !NAME(beats)(best, *value, largest)) continue;
+        while (!(x[i + k] == best || IS_NAN(x[i + k]))) k++;
+        *value = best;
+        *index = first + i + k;
+    }
+}
+
+static inline void
+NAME(columns_arg)(T *restrict value, int64_t *restrict index, const char *at, int64_t row_bytes,
+                  int64_t rows, int64_t lanes, int64_t first, bool largest)
+{
+    for (; rows > 0; rows--, at += row_bytes, first++)
+        for (int64_t j = 0; j < lanes; j++) {
+            T x = ((const T *)at)[j];
+            bool better = (index[j] < 0) | NAME(beats)(x, value[j], largest);
+            value[j] = better ? x : value[j];
+            index[j] = better ? first : index[j];
+        }
+}
+
+static void
+NAME(extreme_finish)(const void *acc, int64_t lanes, void *const *out, const FoldArgs *args)
+{
+    (void)args;
+    memcpy(out[0], acc, (size_t)lanes * sizeof(T));
+}
+
+static void
+NAME(arg_finish)(const void *acc, int64_t lanes, void *const *out, const FoldArgs *args)
+{
+    (void)args;
+    memcpy(out[0], (const int64_t *)acc + lanes, (size_t)lanes * sizeof(T));
+    memcpy(out[1], acc, (size_t)lanes * sizeof(int64_t));
+}
+
+static void
+NAME(arg_init)(void *acc, int64_t lanes)
+{
+    int64_t *index = (int64_t *)acc;
+    T *value = (T *)(index + lanes);
+    for (int64_t j = 0; j < lanes; j++) {
+        index[j] = -1;
+        value[j] = 0;
+    }
+}
+
+/* The eight functions that depend on the sense. */
+#define EXTREME(sense, largest, identity)                                                          \
+    static void NAME(sense##_init)(void *acc, int64_t lanes)                                       \
+    {                                                                                              \
+        for (int64_t j = 0; j < lanes; j++) ((T *)acc)[j] = identity;                              \
+    }                                                                                              \
+    static void NAME(sense##_row)(void *acc, int64_t lanes, int64_t lane, const void *x,           \
+                                  int64_t n, int64_t first)                                        \
+    {                                                                                              \
+        T *best = (T *)acc + lane;                                                                 \
+        (void)lanes;                                                                               \
+        (void)first;                                                                               \
+        *best = NAME(run_best)((const T *)x, n, *best, largest);                                   \
+    }                                                                                              \
+    static void NAME(sense##_cols)(void *acc, int64_t lanes, const void *x, int64_t row_bytes,     \
+                                   int64_t rows, int64_t first)                                    \
+    {                                                                                              \
+        (void)first;                                                                               \
+        NAME(columns_best)((T *)acc, (const char *)x, row_bytes, rows, lanes, largest);            \
+    }                                                                                              \
+    static void NAME(sense##_join)(void *acc, const void *later, int64_t lanes)                    \
+    {                                                                                              \
+        NAME(columns_best)((T *)acc, (const char *)later, 0, 1, lanes, largest);                   \
+    }                                                                                              \
+    static void NAME(arg##sense##_row)(void *acc, int64_t lanes, int64_t lane, const void *x,      \
+                                       int64_t n, int64_t first)                                   \
+    {                                                                                              \
+        int64_t *index = (int64_t *)acc;                                                           \
+        T *value = (T *)(index + lanes);                                                           \
+        NAME(run_arg)(value + lane, index + lane, (const T *)x, n, first, largest);                \
+    }                                                                                              \
+    static void NAME(arg##sense##_cols)(void *acc, int64_t lanes, const void *x,                   \
+                                        int64_t row_bytes, int64_t rows, int64_t first)            \
+    {                                                                                              \
+        int64_t *index = (int64_t *)acc;                                                           \
+        NAME(columns_arg)((T *)(index + lanes), index, (const char *)x, row_bytes, rows, lanes,    \
+                          first, largest);                                                         \
+    }                                                                                              \
+    static void NAME(arg##sense##_join)(void *acc, const void *later, int64_t lanes)               \
+    {                                                                                              \
+        int64_t *index = (int64_t *)acc;                                                           \
+        const int64_t *from = (const int64_t *)later;                                              \
+        T *value = (T *)(index + lanes);                                                           \
+        const T *with = (const T *)(from + lanes);                                                 \
+        for (int64_t j = 0; j < lanes; j++)                                                        \
+            if (from[j] >= 0 && (index[j] < 0 || NAME(beats)(with[j], value[j], largest))) {       \
+                value[j] = with[j];                                                                \
+                index[j] = from[j];                                                                \
+            }                                                                                      \
+    }
+
+EXTREME(max, true, LOWEST)
+EXTREME(min, false, HIGHEST)
+
+#undef EXTREME
+#undef NAME
+#undef NAME2
+#undef NAME_
+#undef T
+#undef SUFFIX
+#undef LOWEST
+#undef HIGHEST
+#undef IS_NAN

@@ -1,0 +1,58 @@
+/* fold_sum.h - the row and cols of a sum of TERM(x) over elements of type T, accumulated in ACC.
+ *
+ * Included once a sum, with T, ACC, TERM and NAME(part) defined; undefines them. A run is summed in
+ * blocks of 4096 by 32 lanes of the TERM's own type, which are added in ACC: rounding errors grow with
+ * the length of a lane (128), not of the run.
+ */
+
+static ACC
+NAME(block)(const T *x, int64_t n)
+{
+    enum { LANES = 32 };
+    TERM_TYPE lane[LANES] = {0};
+    ACC sum = 0;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) lane[j] += TERM(x[i + j]);
+    for (int j = 0; j < LANES; j++) sum += (ACC)lane[j];
+    for (; i < n; i++) sum += (ACC)TERM(x[i]);
+    return sum;
+}
+
+static void
+NAME(row)(void *acc, int64_t lanes, int64_t at, const void *from, int64_t n, int64_t first)
+{
+    enum { BLOCK = 4096 };
+    const T *x = (const T *)from;
+    ACC sum = ((ACC *)acc)[at];
+    (void)lanes;
+    (void)first;
+    for (int64_t i = 0; i < n; i += BLOCK)
+        sum += NAME(block)(x + i, n - i < BLOCK ? n - i : BLOCK);
+    ((ACC *)acc)[at] = sum;
+}
+
+static void
+NAME(cols)(void *acc, int64_t lanes, const void *from, int64_t row_bytes, int64_t rows,
+           int64_t first)
+{
+    ACC *restrict sum = (ACC *)acc;
+    const char *at = (const char *)from;
+    (void)first;
+    for (; rows >= 4; rows -= 4, at += 4 * row_bytes) {
+        const T *a = (const T *)at, *b = (const T *)(at + row_bytes);
+        const T *c = (const T *)(at + 2 * row_bytes), *d = (const T *)(at + 3 * row_bytes);
+        for (int64_t j = 0; j < lanes; j++)
+            sum[j] += (ACC)((TERM(a[j]) + TERM(b[j])) + (TERM(c[j]) + TERM(d[j])));
+    }
+    for (; rows > 0; rows--, at += row_bytes) {
+        const T *a = (const T *)at;
+        for (int64_t j = 0; j < lanes; j++) sum[j] += (ACC)TERM(a[j]);
+    }
+}
+
+#undef T
+#undef ACC
+#undef TERM
+#undef TERM_TYPE
+#undef NAME
