@@ -71,6 +71,9 @@ static FacStatus
 choose_dtypes(FacCall *call, FacDType common, FacDType *result)
 {
     const FacOp *op = call->op;
+    /* angle: real numbers of a row that has no loop for integers */
+    if (op->promote == FAC_PROMOTE_REAL && FAC_IS_INT(common) && !(op->dtypes & FAC_BIT(common)))
+        common = fac_default_dtype();
     *result = result_dtype((FacPromote)op->promote, &common);
     call->compute = fac_dtype_info[common].compute;
     if (FAC_LIKELY(!op->dtypes || (op->dtypes & FAC_BIT(call->compute)))) return FAC_OK;

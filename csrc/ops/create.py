@@ -156,8 +156,8 @@ op("resolve_neg(Tensor(a) self) -> Tensor(a)",
    variants="function method", composite="c:resolve_neg",
    doc="self, or a copy with negation carried out if it is pending.")
 op("angle(Tensor self) -> Tensor",
-   variants="function method out", family=UNARY, rule="angle",
-   scalar={"float": "fx_angle(a)", "complex": "fx_angle(a)"},
+   variants="function method out", family=UNARY, promote="REAL",
+   scalar={"float complex": "fx_angle(a)"},
    grad={"self": "angle_backward(grad, self)"}, like="numpy.angle",
    doc="The angle in radians; of negative real numbers pi.")
 op("is_complex(Tensor self) -> bool", variants="", composite="c:is_complex",

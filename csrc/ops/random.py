@@ -74,9 +74,3 @@ op("normal.size(float mean, float std, int[] size, *, Generator? generator=None,
 op("multinomial(Tensor self, int num_samples, bool replacement=False, *, Generator? generator=None) -> Tensor",
    variants="function method out", flags="random", rule="multinomial", kernel="multinomial", grad=None,
    doc="Indices drawn with the probabilities in each row.")
-op("dropout(Tensor input, float p, bool train) -> Tensor",
-   variants="function", flags="random", composite="c:dropout", grad=None,
-   doc="Elements set to 0 with probability p, the others scaled up, while training.")
-op("dropout_(Tensor(a!) self, float p, bool train) -> Tensor(a!)",
-   variants="function", flags="random", composite="c:dropout_", grad=None,
-   doc="dropout in place.")
