@@ -361,6 +361,44 @@ in_place_task(int64_t begin, int64_t end, void *context)
     job->loop(data, end - begin, job->params);
 }
 
+/* One row of which every operand is in place or one element: `x * 2`. */
+static void
+constants_task(int64_t begin, int64_t end, void *context)
+{
+    const Job *job = context;
+    const FacIter *it = job->it;
+    _Alignas(64) char arena[FAC_MAX_OPERANDS * FAC_BLOCK * WIDEST], *block = arena;
+    void *data[FAC_MAX_OPERANDS];
+    int64_t m = end - begin < FAC_BLOCK ? end - begin : FAC_BLOCK;
+    for (int k = 0; k < it->noperands; k++) {
+        const FacIterOperand *op = &it->operand[k];
+        int size = fac_dtype_size(op->dtype);
+        data[k] = op->data + begin * op->strides[0];
+        if (op->strides[0]) continue;
+        fac_move_row(block, size, op->data, 0, m, size);
+        data[k] = block;
+        block += FAC_BLOCK * size;
+    }
+    for (int64_t done = begin; done < end; done += FAC_BLOCK) {
+        job->loop(data, end - done < FAC_BLOCK ? end - done : FAC_BLOCK, job->params);
+        for (int k = 0; k < it->noperands; k++)
+            data[k] = (char *)data[k] + FAC_BLOCK * it->operand[k].strides[0];
+    }
+}
+
+static bool
+has_only_constants(const FacIter *it)
+{
+    bool fits = it->ndim == 1;
+    for (int k = 0; k < it->noperands && fits; k++) {
+        const FacIterOperand *op = &it->operand[k];
+        bool in_place = op->strides[0] == fac_dtype_size(op->dtype);
+        fits = op->dtype == op->loop_dtype && !op->conj && !op->neg &&
+               (in_place || (op->strides[0] == 0 && k >= it->nresults));
+    }
+    return fits;
+}
+
 void
 fac_iter_blocks(FacIter *it, FacLoop loop, const void *params)
 {
@@ -370,6 +408,7 @@ fac_iter_blocks(FacIter *it, FacLoop loop, const void *params)
     if (!it->contiguous) {
         job.tiled = it->ndim > 1 && it->numel > RUN_AT_ONCE ? find_tiled(it) : 0;
         task = it->ndim == 1 || it->sizes[0] >= LONG_ROW ? rows_task : short_rows_task;
+        if (has_only_constants(it)) task = constants_task;
     }
     if (job.tiled) fac_iter_panels(it, panel_body, &job);
     else if (it->numel <= RUN_AT_ONCE) task(0, it->numel, &job);

@@ -50,20 +50,18 @@ same_sizes(const FacTensor *a, const FacTensor *b)
     return true;
 }
 
-/* One row: for contiguous operands of one shape, or for at most one element. */
+/* For at most one element: a row in which strides mean nothing. */
 static void
-make_row(FacIter *it, int64_t numel)
+make_single(FacIter *it, int64_t numel)
 {
-    bool contiguous = true;
     it->ndim = 1;
     it->sizes[0] = it->numel = numel;
+    it->contiguous = true;
     for (int k = 0; k < it->noperands; k++) {
         FacIterOperand *op = &it->operand[k];
-        bool stands_still = op->is_number && numel != 1;
-        op->strides[0] = stands_still ? 0 : fac_dtype_size(op->dtype);
-        contiguous &= is_plain(op) & !stands_still;
+        op->strides[0] = fac_dtype_size(op->dtype);
+        it->contiguous &= is_plain(op);
     }
-    it->contiguous = contiguous;
 }
 
 static FacStatus
@@ -171,7 +169,7 @@ finish(FacIter *it, int ndim, const FacDim *sizes, uint64_t skip)
         numel *= sizes[d];
     }
     if (n == 0 || numel == 0) {
-        make_row(it, numel);
+        make_single(it, numel);
         return;
     }
     it->ndim = n;
@@ -192,37 +190,62 @@ too_many(int n)
                      FAC_MAX_OPERANDS, n);
 }
 
+/* The common case in one pass: contiguous tensors of one shape, and numbers. False, with nothing
+ * decided, where it is anything else. */
+static inline bool
+init_simple(FacIter *it, int nresults, FacTensor *const *results, int noperands,
+            const FacValue *operands, FacDType result_dtype, FacDType compute)
+{
+    const FacTensor *first = results[0];
+    int64_t numel = first->numel;
+    bool contiguous = true;
+    for (int k = 0; k < nresults + noperands; k++) {
+        FacIterOperand *op = &it->operand[k];
+        const FacValue *v = k < nresults ? NULL : &operands[k - nresults];
+        const FacTensor *t = v ? fac_v_as_tensor(*v) : results[k];
+        if (FAC_LIKELY(t != NULL)) {
+            if (!t->contiguous || (t != first && !same_sizes(t, first))) return false;
+            take_tensor(op, t, v ? compute : result_dtype);
+            op->strides[0] = fac_dtype_size(op->dtype);
+            contiguous &= is_plain(op);
+        } else {
+            if (!fac_v_is_number(*v)) return false;
+            take_number(op, *v, compute);
+            op->strides[0] = numel == 1 ? fac_dtype_size(op->dtype) : 0;
+            contiguous &= numel == 1;
+        }
+    }
+    it->ndim = 1;
+    it->sizes[0] = it->numel = numel;
+    it->contiguous = contiguous;
+    return true;
+}
+
 FacStatus
 fac_iter_init(FacIter *it, int nresults, FacTensor *const *results, int noperands,
               const FacValue *operands, FacDType result_dtype, FacDType compute)
 {
-    const FacTensor *first = results[0], *tensors[FAC_MAX_OPERANDS];
-    int n = nresults + noperands;
-    bool simple = first->contiguous;
+    int n = nresults + noperands, ndim = results[0]->ndim;
+    const FacDim *sizes = results[0]->sizes;
     if (FAC_UNLIKELY(n > FAC_MAX_OPERANDS)) return too_many(n);
     it->noperands = n;
     it->nresults = nresults;
+    if (init_simple(it, nresults, results, noperands, operands, result_dtype, compute))
+        return FAC_OK;
     for (int k = 0; k < n; k++) {
+        FacIterOperand *op = &it->operand[k];
         FacValue v = k < nresults ? fac_v_tensor(results[k]) : operands[k - nresults];
-        const FacTensor *t = tensors[k] = fac_v_as_tensor(v);
-        if (t) {
-            take_tensor(&it->operand[k], t, k < nresults ? result_dtype : compute);
-            simple = simple && t->contiguous && (k == 0 || same_sizes(t, first));
-        } else if (fac_v_is_number(v)) {
-            take_number(&it->operand[k], v, compute);
-        } else {
+        const FacTensor *t = fac_v_as_tensor(v);
+        if (t)
+            take_tensor(op, t, k < nresults ? result_dtype : compute);
+        else if (fac_v_is_number(v))
+            take_number(op, v, compute);
+        else
             return fac_error(FAC_TYPE_ERROR, "operand %d is neither a tensor nor a number",
                              k - nresults);
-        }
+        FAC_RETURN_IF_ERROR(take_strides(op, t, ndim, sizes, 0));
     }
-    if (simple) {
-        make_row(it, first->numel);
-        return FAC_OK;
-    }
-    for (int k = 0; k < n; k++)
-        FAC_RETURN_IF_ERROR(
-            take_strides(&it->operand[k], tensors[k], first->ndim, first->sizes, 0));
-    finish(it, first->ndim, first->sizes, 0);
+    finish(it, ndim, sizes, 0);
     return FAC_OK;
 }
 

@@ -1,6 +1,6 @@
 /* random.h - generators. The CPU's is mt19937, consumed exactly as the peer consumes it, so that
- * the same seed gives the same numbers; the kernels that draw are in kernels/cpu/random.c and hold the
- * generator's lock while they do.
+ * the same seed gives the same numbers; the kernels that draw are in kernels/cpu/random.c and hold
+ * the generator's lock while they do.
  */
 #ifndef FAC_TENSOR_RANDOM_H
 #define FAC_TENSOR_RANDOM_H
