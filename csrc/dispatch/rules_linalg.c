@@ -29,7 +29,8 @@ check_kind(const FacCall *call, int n)
                              call->op->params[0].name, fac_dtype_info[first->dtype].name,
                              call->op->params[i].name, fac_dtype_info[t->dtype].name);
     }
-    return fac_check_dtypes(call, first->dtype, call->op->dtypes);
+    if (first->dtype == FAC_DT_C32) return fac_not_implemented_for(call, FAC_DT_C32);
+    return fac_check_dtypes(call, (FacDType)fac_dtype_info[first->dtype].compute, call->op->dtypes);
 }
 
 /* The last two dims of args[i] and args[i + 1] multiply. */

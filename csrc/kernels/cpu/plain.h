@@ -1,0 +1,46 @@
+/* plain.h - operands and results as plain rows, for kernels that are not pointwise.
+ *
+ * A kernel that computes in float32 for float16 and bfloat16 reads contiguous copies in that dtype
+ * and writes to a stand-in, which is rounded to the result at the end. Where nothing has to be
+ * converted, both are the tensors themselves.
+ */
+#ifndef FAC_KERNELS_CPU_PLAIN_H
+#define FAC_KERNELS_CPU_PLAIN_H
+
+#include "kernels/cpu/kernel.h"
+
+/* t (or NULL) contiguous in dtype dt; a new reference. */
+static inline FacStatus
+plain_in(FacTensor *t, FacDType dt, FacTensor **out)
+{
+    *out = NULL;
+    return t ? fac_contiguous(t, dt, out) : FAC_OK;
+}
+
+/* Where to write result i, in dtype dt; a new reference. */
+static inline FacStatus
+plain_out(FacCall *call, int i, FacDType dt, FacTensor **out)
+{
+    FacTensor *result = fac_result_tensor(call, i);
+    if (result->dtype != dt || !result->contiguous)
+        return fac_tensor_new(dt, result->device, result->ndim, result->sizes, out);
+    *out = fac_tensor_retain(result);
+    return FAC_OK;
+}
+
+/* Rounds what was written to the result. */
+static inline FacStatus
+plain_done(FacCall *call, int i, FacTensor *written)
+{
+    FacTensor *result = fac_result_tensor(call, i);
+    return written == result ? FAC_OK : fac_tensor_copy(result, written);
+}
+
+/* The dtype that arithmetic on t is done in. */
+static inline FacDType
+plain_compute(const FacTensor *t)
+{
+    return (FacDType)fac_dtype_info[t->dtype].compute;
+}
+
+#endif

@@ -1,0 +1,82 @@
+/* softmax.c - softmax, log_softmax and their gradients along one dimension.
+ *
+ * The tensor is seen as outer x n x inner. Tasks are slices, or groups of slices side by side when
+ * the dimension is not the last one; a slice is summed in an order that depends on n alone.
+ */
+#include "kernels/cpu/plain.h"
+#include "kernels/scalar.h"
+
+enum { SOFTMAX_WIDE = 32 };
+
+typedef struct Softmax {
+    const void *a, *b; /* forward: the input and NULL; backward: gradient and output */
+    void *out;
+    int64_t n, inner, groups;
+    bool log;
+} Softmax;
+
+#define T float
+#define NAME(x) x##_f32
+#define EXP fx_exp_f32
+#define LOG fx_log_f32
+#include "kernels/cpu/softmax_body.h"
+#define T double
+#define NAME(x) x##_f64
+#define EXP fx_exp_f64
+#define LOG fx_log_f64
+#include "kernels/cpu/softmax_body.h"
+
+/* The tensors are args[0] and, backward, args[1]; the dim follows. */
+static FacStatus
+run(FacCall *call, int ntensors, bool log)
+{
+    FacTensor *result = fac_result_tensor(call, 0), *a = NULL, *b = NULL, *out = NULL;
+    const FacDType dt = plain_compute(result);
+    Softmax s = {.n = 1, .inner = 1, .log = log};
+    FacStatus st = FAC_OK;
+    int dim;
+    if (result->numel == 0) return FAC_OK;
+    FAC_TRY(fac_wrap_dim(fac_v_as_int(FAC_ARG(call, ntensors)), result->ndim, &dim));
+    FAC_TRY(plain_in(fac_arg_tensor(call, 0), dt, &a));
+    if (ntensors == 2) FAC_TRY(plain_in(fac_arg_tensor(call, 1), dt, &b));
+    FAC_TRY(plain_out(call, 0, dt, &out));
+    if (result->ndim) s.n = result->sizes[dim];
+    for (int i = dim + 1; i < result->ndim; i++) s.inner *= result->sizes[i];
+    s.groups = fac_chunks(s.inner, SOFTMAX_WIDE);
+    s.a = fac_data(a);
+    s.b = b ? fac_data(b) : NULL;
+    s.out = fac_data(out);
+    const int64_t wide = s.inner < SOFTMAX_WIDE ? s.inner : SOFTMAX_WIDE;
+    const int64_t tasks = result->numel / (s.n * s.inner) * s.groups;
+    fac_parallel(tasks, fac_grain(20 * s.n * wide), dt == FAC_DT_F32 ? task_f32 : task_f64, &s);
+    FAC_TRY(plain_done(call, 0, out));
+done:
+    fac_tensor_release(a);
+    fac_tensor_release(b);
+    fac_tensor_release(out);
+    return st;
+}
+
+FacStatus
+FAC_KERNEL(softmax)(FacCall *call)
+{
+    return run(call, 1, false);
+}
+
+FacStatus
+FAC_KERNEL(log_softmax)(FacCall *call)
+{
+    return run(call, 1, true);
+}
+
+FacStatus
+FAC_KERNEL(softmax_backward)(FacCall *call)
+{
+    return run(call, 2, false);
+}
+
+FacStatus
+FAC_KERNEL(log_softmax_backward)(FacCall *call)
+{
+    return run(call, 2, true);
+}

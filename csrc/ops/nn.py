@@ -1,0 +1,187 @@
+# Embeddings, pooling, dropout, recurrent layers, attention, and the steps of optimizers.
+
+# --- embedding
+
+op("embedding(Tensor weight, Tensor indices, int padding_idx=-1, bool scale_grad_by_freq=False, "
+   "bool sparse=False) -> Tensor",
+   variants="function", rule="embedding", kernel="embedding",
+   grad={"weight": "embedding_dense_backward(grad, indices, weight.shape[0], padding_idx, "
+                   "scale_grad_by_freq)"},
+   doc="Rows of a table by index.")
+op("embedding_dense_backward(Tensor grad_output, Tensor indices, int num_weights, int padding_idx, "
+   "bool scale_grad_by_freq) -> Tensor",
+   variants="function", module="_C", rule="embedding_dense_backward",
+   kernel="embedding_dense_backward", dtypes="float",
+   grad={"grad_output": "masked_fill(embedding(grad, indices), "
+                        "unsqueeze(indices == padding_idx, -1), 0)"},
+   doc="The gradient of embedding.")
+op("embedding_renorm_(Tensor(a!) self, Tensor indices, float max_norm, float norm_type) -> Tensor(a!)",
+   variants="function", rule="inplace", kernel="embedding_renorm", grad=None,
+   doc="Scales the rows that are named by index so that their norms are at most max_norm.")
+
+# --- pooling; n dims are pooled, n the length of kernel_size
+
+op("_max_pool(Tensor self, int[] kernel_size, int[] stride, int[] padding, int[] dilation, "
+   "bool ceil_mode) -> (Tensor result, Tensor indices)",
+   variants="function", module="_C", rule="max_pool", kernel="max_pool", dtypes="int float",
+   nondiff="indices",
+   grad={"self": "_max_pool_backward(grad, indices, self.shape, len(kernel_size))"},
+   doc="The largest element of each window, and where it stands among those of its plane.")
+op("_max_pool_backward(Tensor grad_output, Tensor indices, int[] size, int n) -> Tensor",
+   variants="function", module="_C", rule="sized", kernel="max_pool_backward", dtypes="int float",
+   grad={"grad_output": "reshape(gather(flatten(grad, -n), -1, flatten(indices, -n)), "
+                        "grad_output.shape)"},
+   doc="The gradient of _max_pool.")
+op("_avg_pool(Tensor self, int[] kernel_size, int[] stride, int[] padding, bool ceil_mode, "
+   "bool count_include_pad, int? divisor_override) -> Tensor",
+   variants="function", module="_C", rule="avg_pool", kernel="avg_pool", dtypes="int float",
+   grad={"self": "_avg_pool_backward(grad, self.shape, kernel_size, stride, padding, ceil_mode, "
+                 "count_include_pad, divisor_override)"},
+   doc="The mean of each window.")
+op("_avg_pool_backward(Tensor grad_output, int[] size, int[] kernel_size, int[] stride, "
+   "int[] padding, bool ceil_mode, bool count_include_pad, int? divisor_override) -> Tensor",
+   variants="function", module="_C", rule="sized", kernel="avg_pool_backward", dtypes="int float",
+   grad={"grad_output": "_avg_pool(grad, kernel_size, stride, padding, ceil_mode, "
+                        "count_include_pad, divisor_override)"},
+   doc="The gradient of _avg_pool.")
+op("_adaptive_avg_pool(Tensor self, int[] output_size) -> Tensor",
+   variants="function", module="_C", rule="adaptive_avg_pool", kernel="adaptive_avg_pool",
+   dtypes="float",
+   grad={"self": "_adaptive_avg_pool_backward(grad, self.shape, len(output_size))"},
+   doc="Means of windows that divide the last dims evenly into output_size parts.")
+op("_adaptive_avg_pool_backward(Tensor grad_output, int[] size, int n) -> Tensor",
+   variants="function", module="_C", rule="sized", kernel="adaptive_avg_pool_backward",
+   dtypes="float",
+   grad={"grad_output": "_adaptive_avg_pool(grad, grad_output.shape[grad_output.ndim - n:])"},
+   doc="The gradient of _adaptive_avg_pool.")
+op("_adaptive_max_pool(Tensor self, int[] output_size) -> (Tensor result, Tensor indices)",
+   variants="function", module="_C", rule="adaptive_max_pool", kernel="adaptive_max_pool",
+   dtypes="float", nondiff="indices",
+   grad={"self": "_max_pool_backward(grad, indices, self.shape, len(output_size))"},
+   doc="Maxima of windows that divide the last dims evenly, and where they stand.")
+
+op("max_pool1d(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding=0, "
+   "int[1] dilation=1, bool ceil_mode=False) -> Tensor",
+   variants="function",
+   composite="_max_pool(self, kernel_size, stride, padding, dilation, ceil_mode)[0]",
+   doc="The largest element of each window.")
+op("max_pool1d_with_indices(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding=0, "
+   "int[1] dilation=1, bool ceil_mode=False) -> (Tensor result, Tensor indices)",
+   variants="function",
+   composite="_max_pool(self, kernel_size, stride, padding, dilation, ceil_mode)",
+   doc="The largest element of each window and its position.")
+op("max_pool2d(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, "
+   "int[2] dilation=1, bool ceil_mode=False) -> Tensor",
+   variants="function",
+   composite="_max_pool(self, kernel_size, stride, padding, dilation, ceil_mode)[0]",
+   doc="The largest element of each window.")
+op("max_pool2d_with_indices(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, "
+   "int[2] dilation=1, bool ceil_mode=False) -> (Tensor result, Tensor indices)",
+   variants="function", module="_C",
+   composite="_max_pool(self, kernel_size, stride, padding, dilation, ceil_mode)",
+   doc="The largest element of each window and its position in the plane.")
+op("max_pool3d(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, "
+   "int[3] dilation=1, bool ceil_mode=False) -> Tensor",
+   variants="function",
+   composite="_max_pool(self, kernel_size, stride, padding, dilation, ceil_mode)[0]",
+   doc="The largest element of each window.")
+op("max_pool3d_with_indices(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, "
+   "int[3] dilation=1, bool ceil_mode=False) -> (Tensor result, Tensor indices)",
+   variants="function", module="_C",
+   composite="_max_pool(self, kernel_size, stride, padding, dilation, ceil_mode)",
+   doc="The largest element of each window and its position in the volume.")
+op("avg_pool1d(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding=0, "
+   "bool ceil_mode=False, bool count_include_pad=True) -> Tensor",
+   variants="function",
+   composite="_avg_pool(self, kernel_size, stride, padding, ceil_mode, count_include_pad, None)",
+   doc="The mean of each window.")
+op("avg_pool2d(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, "
+   "bool ceil_mode=False, bool count_include_pad=True, int? divisor_override=None) -> Tensor",
+   variants="function", module="nn.functional",
+   composite="_avg_pool(self, kernel_size, stride, padding, ceil_mode, count_include_pad, "
+             "divisor_override)",
+   doc="The mean of each window.")
+op("avg_pool3d(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, "
+   "bool ceil_mode=False, bool count_include_pad=True, int? divisor_override=None) -> Tensor",
+   variants="function", module="nn.functional",
+   composite="_avg_pool(self, kernel_size, stride, padding, ceil_mode, count_include_pad, "
+             "divisor_override)",
+   doc="The mean of each window.")
+op("adaptive_avg_pool1d(Tensor self, int[1] output_size) -> Tensor",
+   variants="function", composite="_adaptive_avg_pool(self, output_size)",
+   doc="Means of windows that divide the last dim evenly.")
+op("adaptive_avg_pool2d(Tensor self, int[2] output_size) -> Tensor",
+   variants="function", module="_C", composite="_adaptive_avg_pool(self, output_size)",
+   doc="Means of windows that divide the last two dims evenly.")
+op("adaptive_avg_pool3d(Tensor self, int[3] output_size) -> Tensor",
+   variants="function", module="_C", composite="_adaptive_avg_pool(self, output_size)",
+   doc="Means of windows that divide the last three dims evenly.")
+op("adaptive_max_pool1d(Tensor self, int[1] output_size) -> (Tensor result, Tensor indices)",
+   variants="function", composite="_adaptive_max_pool(self, output_size)",
+   doc="Maxima of windows that divide the last dim evenly, and their positions.")
+op("adaptive_max_pool2d(Tensor self, int[2] output_size) -> (Tensor result, Tensor indices)",
+   variants="function", module="_C", composite="_adaptive_max_pool(self, output_size)",
+   doc="Maxima of windows that divide the last two dims evenly, and their positions.")
+op("adaptive_max_pool3d(Tensor self, int[3] output_size) -> (Tensor result, Tensor indices)",
+   variants="function", module="_C", composite="_adaptive_max_pool(self, output_size)",
+   doc="Maxima of windows that divide the last three dims evenly, and their positions.")
+
+# --- recurrent layers, attention
+
+op("_lstm_cell(Tensor gates, Tensor cx) -> (Tensor hy, Tensor cy)",
+   variants="function", module="_C", rule="lstm_cell", kernel="lstm_cell", dtypes="float",
+   grad={"gates, cx": "_lstm_cell_backward(grads[0], grads[1], gates, cx, cy)"},
+   doc="The pointwise part of an LSTM step: gates are input, forget, cell, output, side by side.")
+op("_lstm_cell_backward(Tensor grad_h, Tensor grad_c, Tensor gates, Tensor cx, Tensor cy)"
+   " -> (Tensor grad_gates, Tensor grad_cx)",
+   variants="function", module="_C", composite="c:lstm_cell_backward",
+   doc="The gradient of _lstm_cell.")
+op("lstm.input(Tensor input, Tensor[] hx, Tensor[] params, bool has_biases, int num_layers, "
+   "float dropout, bool train, bool bidirectional, bool batch_first)"
+   " -> (Tensor output, Tensor h_n, Tensor c_n)",
+   variants="function", composite="c:lstm", doc="A stack of LSTM layers over a sequence.")
+op("gru.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers, "
+   "float dropout, bool train, bool bidirectional, bool batch_first)"
+   " -> (Tensor output, Tensor h_n)",
+   variants="function", composite="c:gru", doc="A stack of GRU layers over a sequence.")
+op("rnn_tanh.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers, "
+   "float dropout, bool train, bool bidirectional, bool batch_first)"
+   " -> (Tensor output, Tensor h_n)",
+   variants="function", composite="c:rnn_tanh", doc="A stack of Elman layers with tanh.")
+op("rnn_relu.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers, "
+   "float dropout, bool train, bool bidirectional, bool batch_first)"
+   " -> (Tensor output, Tensor h_n)",
+   variants="function", composite="c:rnn_relu", doc="A stack of Elman layers with relu.")
+op("lstm_cell(Tensor input, Tensor[] hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=None, "
+   "Tensor? b_hh=None) -> (Tensor hy, Tensor cy)",
+   variants="function",
+   composite="_lstm_cell(linear(input, w_ih, b_ih) + linear(hx[0], w_hh, b_hh), hx[1])",
+   doc="One step of an LSTM.")
+
+op("dropout(Tensor input, float p, bool train) -> Tensor",
+   variants="function", composite="c:dropout",
+   doc="Zeroes elements with probability p and scales the others by 1 / (1 - p), in training.")
+op("scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, "
+   "float dropout_p=0.0, bool is_causal=False, *, float? scale=None, bool enable_gqa=False) -> Tensor",
+   variants="function", module="nn.functional", composite="c:scaled_dot_product_attention",
+   doc="softmax(query @ key^T * scale + mask) @ value.")
+
+# --- optimizers: one step for all parameters
+
+op("_fused_sgd_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] momentum_buffer_list, *, "
+   "float weight_decay, float momentum, float lr, float dampening, bool nesterov, bool maximize, "
+   "bool is_first_step, Tensor? grad_scale=None, Tensor? found_inf=None) -> ()",
+   variants="function", rule="fused_step", kernel="fused_sgd", dtypes="float",
+   doc="One step of stochastic gradient descent.")
+op("_fused_adam_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, "
+   "Tensor(d!)[] exp_avg_sqs, Tensor(e!)[] max_exp_avg_sqs, Tensor[] state_steps, *, float lr, "
+   "float beta1, float beta2, float weight_decay, float eps, bool amsgrad, bool maximize, "
+   "Tensor? grad_scale=None, Tensor? found_inf=None) -> ()",
+   variants="function", rule="fused_step", kernel="fused_adam", dtypes="float",
+   doc="One step of Adam.")
+op("_fused_adamw_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, "
+   "Tensor(d!)[] exp_avg_sqs, Tensor(e!)[] max_exp_avg_sqs, Tensor[] state_steps, *, float lr, "
+   "float beta1, float beta2, float weight_decay, float eps, bool amsgrad, bool maximize, "
+   "Tensor? grad_scale=None, Tensor? found_inf=None) -> ()",
+   variants="function", rule="fused_step", kernel="fused_adamw", dtypes="float",
+   doc="One step of Adam with decoupled weight decay.")

@@ -1,0 +1,167 @@
+# Softmax and normalization. Kernels compute the results and the first gradients; second gradients are
+# formulas over `_norm_*`, which recompute the statistics and so are differentiable to any order.
+
+helper("last_dims(int ndim, int n) -> int[]")  # the last n of ndim dims
+helper("first_dims(int ndim, int n) -> int[]")  # all but the last n
+helper("channel_dims(int ndim) -> int[]")  # all but 1
+helper("channel_shape(int ndim, int channels) -> int[]")  # [1, channels, 1, ...]
+
+op("softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
+   variants="function method out", rule="softmax", kernel="softmax", dtypes="float",
+   grad={"self": "softmax_backward(grad, result, dim)"}, like="scipy.special.softmax",
+   doc="exp(self), scaled to the sum 1 along a dimension.")
+op("log_softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
+   variants="function method out", rule="softmax", kernel="log_softmax", dtypes="float",
+   grad={"self": "log_softmax_backward(grad, result, dim)"}, like="scipy.special.log_softmax",
+   doc="log(softmax(self, dim)), without overflow.")
+op("softmax_backward(Tensor grad_output, Tensor output, int dim) -> Tensor",
+   variants="function", module="_C", rule="same", kernel="softmax_backward", dtypes="float",
+   grad={"grad_output": "softmax_backward(grad, output, dim)",
+         "output": "grad * (grad_output - sum(grad_output * output, [dim], True)) "
+                   "- grad_output * sum(grad * output, [dim], True)"},
+   doc="The gradient of softmax.")
+op("log_softmax_backward(Tensor grad_output, Tensor output, int dim) -> Tensor",
+   variants="function", module="_C", rule="same", kernel="log_softmax_backward", dtypes="float",
+   grad={"grad_output": "grad - sum(grad * exp(output), [dim], True)",
+         "output": "neg(grad * exp(output) * sum(grad_output, [dim], True))"},
+   doc="The gradient of log_softmax.")
+op("softmin(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
+   variants="function", module="_C", composite="softmax(neg(self), dim, dtype)",
+   doc="softmax of the negated argument.")
+
+# --- what is common to all normalizations: xhat = (x - mean) rstd over some dims
+
+op("_norm_rstd(Tensor x, int[] dims, float eps) -> Tensor",
+   variants="function", module="_C",
+   composite="rsqrt(mean(square(x - mean(x, dims, True)), dims, True) + eps)",
+   doc="1 / sqrt(variance + eps).")
+op("_norm_hat(Tensor x, int[] dims, float eps) -> Tensor",
+   variants="function", module="_C",
+   composite="(x - mean(x, dims, True)) * _norm_rstd(x, dims, eps)",
+   doc="x with mean 0 and variance 1 over some dims.")
+op("_norm_project(Tensor v, Tensor hat, Tensor rstd, int[] dims) -> Tensor",
+   variants="function", module="_C",
+   composite="rstd * (v - mean(v, dims, True) - hat * mean(v * hat, dims, True))",
+   doc="The gradient of x, given that of its normalized form.")
+op("_norm_backward(Tensor v, Tensor x, int[] dims, float eps) -> Tensor",
+   variants="function", module="_C",
+   composite="_norm_project(v, _norm_hat(x, dims, eps), _norm_rstd(x, dims, eps), dims)",
+   doc="The same from x.")
+op("_norm_backward_x(Tensor v, Tensor g, Tensor x, int[] dims, float eps) -> Tensor",
+   variants="function", module="_C",
+   composite="_norm_project(neg((rstd := _norm_rstd(x, dims, eps)) * "
+             "(v * mean(g * (hat := _norm_hat(x, dims, eps)), dims, True) "
+             "+ g * mean(v * hat, dims, True))), hat, rstd, dims) "
+             "- rstd * hat * mean(v * _norm_project(g, hat, rstd, dims), dims, True)",
+   doc="The gradient with respect to x of the sum of v * _norm_backward(g, x).")
+
+# --- layer_norm
+
+op("native_layer_norm(Tensor input, int[] normalized_shape, Tensor? weight, Tensor? bias, float eps)"
+   " -> (Tensor result, Tensor mean, Tensor rstd)",
+   variants="function", rule="native_layer_norm", kernel="native_layer_norm", dtypes="float",
+   nondiff="mean rstd", flags="broadcasts",
+   grad={"input": "layer_norm_backward(grad, input, normalized_shape, mean, rstd, weight, eps)",
+         "weight, bias": "layer_norm_backward_affine(grad, input, normalized_shape, mean, rstd, eps)"},
+   doc="Normalizes over the last dims; also gives the mean and 1 / sqrt(variance + eps).")
+op("layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, "
+   "float eps=1e-05, bool cudnn_enable=True) -> Tensor",
+   variants="function",
+   composite="native_layer_norm(input, normalized_shape, weight, bias, eps)[0]",
+   doc="Normalizes over the last dims to mean 0 and variance 1, then scales and shifts.")
+op("layer_norm_backward(Tensor grad_output, Tensor input, int[] normalized_shape, Tensor mean, "
+   "Tensor rstd, Tensor? weight, float eps) -> Tensor",
+   variants="function", module="_C", rule="norm_backward", kernel="layer_norm_backward",
+   dtypes="float", flags="broadcasts",
+   grad={"grad_output": "_norm_backward(grad, input, "
+                        "last_dims(input.ndim, len(normalized_shape)), eps) "
+                        "if weight is None else weight * _norm_backward(grad, input, "
+                        "last_dims(input.ndim, len(normalized_shape)), eps)",
+         "input": "_norm_backward_x(grad, grad_output if weight is None else grad_output * weight, "
+                  "input, last_dims(input.ndim, len(normalized_shape)), eps)",
+         "weight": "grad_output * _norm_backward(grad, input, "
+                   "last_dims(input.ndim, len(normalized_shape)), eps)"},
+   doc="The gradient of layer_norm with respect to its input.")
+op("layer_norm_backward_affine(Tensor grad_output, Tensor input, int[] normalized_shape, "
+   "Tensor mean, Tensor rstd, float eps) -> (Tensor weight, Tensor bias)",
+   variants="function", module="_C", rule="layer_norm_backward_affine",
+   kernel="layer_norm_backward_affine", dtypes="float",
+   grad={"grad_output": "grads[0] * _norm_hat(input, last_dims(input.ndim, len(normalized_shape)), eps)"
+                        " + grads[1]",
+         "input": "_norm_backward(grads[0] * grad_output, input, "
+                  "last_dims(input.ndim, len(normalized_shape)), eps)"},
+   doc="The gradients of layer_norm with respect to weight and bias.")
+
+# --- batch_norm
+
+op("native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor(a!)? running_mean, "
+   "Tensor(b!)? running_var, bool training, float momentum, float eps)"
+   " -> (Tensor result, Tensor save_mean, Tensor save_invstd)",
+   variants="function", rule="native_batch_norm", kernel="native_batch_norm", dtypes="float",
+   nondiff="save_mean save_invstd",
+   grad={"input": "batch_norm_backward(grad, input, weight, running_mean, running_var, save_mean, "
+                  "save_invstd, training, eps)",
+         "weight, bias": "batch_norm_backward_affine(grad, input, weight, running_mean, running_var, "
+                         "save_mean, save_invstd, training, eps)"},
+   doc="Normalizes each channel by the statistics of the batch (training, which also updates the "
+       "running ones) or by the running ones.")
+op("batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, "
+   "bool training, float momentum, float eps, bool cudnn_enabled) -> Tensor",
+   variants="function",
+   composite="native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, "
+             "eps)[0]",
+   doc="Normalizes each channel, then scales and shifts.")
+op("batch_norm_backward(Tensor grad_output, Tensor input, Tensor? weight, Tensor? running_mean, "
+   "Tensor? running_var, Tensor save_mean, Tensor save_invstd, bool train, float eps) -> Tensor",
+   variants="function", module="_C", rule="norm_backward", kernel="batch_norm_backward",
+   dtypes="float",
+   grad={"grad_output": "batch_norm_backward(grad, input, weight, running_mean, running_var, "
+                        "save_mean, save_invstd, train, eps)",
+         "input": "_norm_backward_x(grad, grad_output if weight is None else "
+                  "grad_output * reshape(weight, channel_shape(input.ndim, input.shape[1])), "
+                  "input, channel_dims(input.ndim), eps) if train else None",
+         "weight": "sum(grad_output * _batch_backward(grad, input, running_mean, running_var, "
+                   "save_mean, save_invstd, train, eps), channel_dims(input.ndim))"},
+   doc="The gradient of batch_norm with respect to its input.")
+op("batch_norm_backward_affine(Tensor grad_output, Tensor input, Tensor? weight, "
+   "Tensor? running_mean, Tensor? running_var, Tensor save_mean, Tensor save_invstd, bool train, "
+   "float eps) -> (Tensor weight_grad, Tensor bias_grad)",
+   variants="function", module="_C", rule="batch_norm_backward_affine",
+   kernel="batch_norm_backward_affine", dtypes="float",
+   grad={"grad_output": "reshape(grads[0], channel_shape(input.ndim, input.shape[1])) * "
+                        "_batch_hat(input, running_mean, running_var, train, eps) "
+                        "+ reshape(grads[1], channel_shape(input.ndim, input.shape[1]))",
+         "input": "_batch_backward(grad_output * reshape(grads[0], channel_shape(input.ndim, "
+                  "input.shape[1])), input, running_mean, running_var, save_mean, save_invstd, "
+                  "train, eps)"},
+   doc="The gradients of batch_norm with respect to weight and bias.")
+op("_batch_backward(Tensor v, Tensor input, Tensor? running_mean, Tensor? running_var, "
+   "Tensor save_mean, Tensor save_invstd, bool train, float eps) -> Tensor",
+   variants="function", module="_C",
+   composite="_norm_backward(v, input, channel_dims(input.ndim), eps) if train else "
+             "batch_norm_backward(v, input, None, running_mean, running_var, save_mean, "
+             "save_invstd, False, eps)",
+   doc="batch_norm_backward without a weight, differentiable to any order.")
+op("_batch_hat(Tensor input, Tensor? running_mean, Tensor? running_var, bool train, float eps)"
+   " -> Tensor",
+   variants="function", module="_C",
+   composite="(input - reshape(running_mean, channel_shape(input.ndim, input.shape[1]))) "
+             "* reshape(rsqrt(running_var + eps), channel_shape(input.ndim, input.shape[1])) "
+             "if not train and running_mean is not None and running_var is not None "
+             "else _norm_hat(input, channel_dims(input.ndim), eps)",
+   doc="The input of batch_norm, normalized.")
+
+# --- others
+
+op("group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, "
+   "float eps=1e-05, bool cudnn_enabled=True) -> Tensor",
+   variants="function", composite="c:group_norm",
+   doc="Normalizes each sample over groups of channels, then scales and shifts each channel.")
+op("instance_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, "
+   "Tensor? running_var, bool use_input_stats, float momentum, float eps, bool cudnn_enabled)"
+   " -> Tensor",
+   variants="function", composite="c:instance_norm",
+   doc="Normalizes each channel of each sample, then scales and shifts.")
+op("rms_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor",
+   variants="function", composite="c:rms_norm",
+   doc="Divides by the root of the mean square over the last dims, then scales.")
