@@ -82,7 +82,7 @@ fac_composite_isclose(FacCall *call)
     FAC_TRY(fac_op__to_copy(b, to, FAC_VALUE_NONE, FAC_VALUE_NONE, false, FAC_VALUE_NONE, &wide_b));
     FAC_TRY(fac_op_abs(wide_b, &size));
     FAC_TRY(fac_op_mul(fac_v_tensor(size), fac_v_float(rtol), &allowed));
-    FAC_TRY(fac_op_add_(allowed, fac_v_float(atol), fac_v_int(1)));
+    FAC_TRY(fac_op_add_(fac_v_tensor(allowed), fac_v_float(atol), fac_v_int(1)));
     FAC_TRY(fac_op_sub(fac_v_tensor(wide_a), fac_v_tensor(wide_b), fac_v_int(1), &off));
     fac_tensor_release(size);
     size = NULL;

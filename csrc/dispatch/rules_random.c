@@ -260,8 +260,8 @@ fac_composite_normal(FacCall *call)
     FAC_TRY(fac_op_empty(fac_v_ints(sizes, ndim), dtype, FAC_VALUE_NONE, fac_v_device(like->device), FAC_VALUE_NONE,
                          &out));
     FAC_TRY(fac_op_normal_(out, 0, scale, call->args[2].v.generator));
-    if (std) FAC_TRY(fac_op_mul_(out, call->args[1]));
-    FAC_TRY(fac_op_add_(out, call->args[0], fac_v_int(1)));
+    if (std) FAC_TRY(fac_op_mul_(fac_v_tensor(out), call->args[1]));
+    FAC_TRY(fac_op_add_(fac_v_tensor(out), call->args[0], fac_v_int(1)));
     call->results[0] = fac_v_tensor(out);
     out = NULL;
 done:
