@@ -2,6 +2,7 @@
 #include "dispatch/formula.h"
 
 #include <complex.h>
+#include <math.h>
 #include <string.h>
 
 void
@@ -61,13 +62,13 @@ item_size(FacValue list)
 }
 
 FacStatus
-fac_formula_item(FacValue list, int64_t index, FacValue *out)
+fac_formula_item(FacValue list, FacValue index, FacValue *out)
 {
-    int64_t n = list.len, i = index < 0 ? index + n : index;
+    int64_t n = list.len, given = fac_v_as_int(index), i = given < 0 ? given + n : given;
     if (i < 0 || i >= n)
         return fac_error(FAC_INDEX_ERROR,
                          "Dimension out of range (expected to be in range of [%lld, %lld], but got %lld)",
-                         (long long)-n, (long long)(n - 1), (long long)index);
+                         (long long)-n, (long long)(n - 1), (long long)given);
     switch (list.tag) {
     case FAC_V_FLOATS: *out = fac_v_float(list.v.floats[i]); break;
     case FAC_V_BOOLS: *out = fac_v_bool(list.v.bools[i]); break;
@@ -79,21 +80,20 @@ fac_formula_item(FacValue list, int64_t index, FacValue *out)
 }
 
 static int64_t
-clip_index(int64_t i, int64_t n)
+slice_end(FacValue end, int64_t absent, int64_t n)
 {
+    int64_t i = end.tag == FAC_V_NONE ? absent : fac_v_as_int(end);
     if (i < 0) i += n;
     return i < 0 ? 0 : i > n ? n : i;
 }
 
 FacValue
-fac_formula_slice(FacValue list, int64_t start, int64_t stop)
+fac_formula_slice(FacValue list, FacValue start, FacValue stop)
 {
-    int64_t n = list.len;
-    start = clip_index(start, n);
-    stop = clip_index(stop, n);
+    int64_t n = list.len, from = slice_end(start, 0, n), to = slice_end(stop, n, n);
     list.flags = 0;
-    list.len = (uint32_t)(stop > start ? stop - start : 0);
-    if (list.len) list.v.p = (char *)list.v.p + (size_t)start * item_size(list);
+    list.len = (uint32_t)(to > from ? to - from : 0);
+    if (list.len) list.v.p = (char *)list.v.p + (size_t)from * item_size(list);
     return list;
 }
 
@@ -125,78 +125,73 @@ fac_formula_numel(FacValue sizes)
 
 /* --- numbers ------------------------------------------------------------------------------------ */
 
-int64_t
-fac_formula_quotient(int64_t a, int64_t b)
+static uint64_t
+int_power(uint64_t base, int64_t exponent)
 {
-    if (b == 0 || b == -1) return b ? (int64_t)(0 - (uint64_t)a) : 0;
-    return a / b - (a % b != 0 && (a < 0) != (b < 0));
+    uint64_t result = 1;
+    for (; exponent > 0; exponent >>= 1, base *= base)
+        if (exponent & 1) result *= base;
+    return result;
 }
 
-int64_t
-fac_formula_remainder(int64_t a, int64_t b)
-{
-    if (b == 0 || b == -1) return 0;
-    int64_t rest = a % b;
-    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
-}
-
-int64_t
-fac_formula_power(int64_t base, int64_t exponent)
-{
-    uint64_t result = 1, factor = (uint64_t)base;
-    for (; exponent > 0; exponent >>= 1, factor *= factor)
-        if (exponent & 1) result *= factor;
-    return (int64_t)result;
-}
-
-static FacValue
-int_arithmetic(int64_t a, char sign, int64_t b)
+/* Wraps; `twice` tells // from / and ** from *. */
+static int64_t
+int_arithmetic(int64_t a, char sign, bool twice, int64_t b)
 {
     uint64_t x = (uint64_t)a, y = (uint64_t)b;
-    return fac_v_int((int64_t)(sign == '+' ? x + y : sign == '-' ? x - y : x * y));
+    switch (sign) {
+    case '+': return (int64_t)(x + y);
+    case '-': return (int64_t)(x - y);
+    case '*': return (int64_t)(twice ? int_power(x, b) : x * y);
+    default: break;
+    }
+    if (b == 0) return 0;
+    if (b == -1) return sign == '/' ? (int64_t)(0 - x) : 0;
+    int64_t rest = a % b, down = rest != 0 && (rest < 0) != (b < 0);
+    return sign == '/' ? a / b - down : rest + down * b;
 }
 
 static double
-float_arithmetic(double a, char sign, bool power, double b)
+float_arithmetic(double a, char sign, bool twice, double b)
 {
     switch (sign) {
     case '+': return a + b;
     case '-': return a - b;
-    case '/': return a / b;
-    default: return power ? pow(a, b) : a * b;
+    case '*': return twice ? pow(a, b) : a * b;
+    case '/': return twice ? floor(a / b) : a / b;
+    default: return a - b * floor(a / b);
     }
 }
 
 static double complex
-complex_arithmetic(double complex a, char sign, bool power, double complex b)
+complex_arithmetic(double complex a, char sign, bool twice, double complex b)
 {
     switch (sign) {
     case '+': return a + b;
     case '-': return a - b;
     case '/': return a / b;
-    default: return power ? cpow(a, b) : a * b;
+    default: return twice ? cpow(a, b) : a * b;
     }
 }
 
 FacValue
 fac_formula_arithmetic(FacValue a, const char *sign, FacValue b, double room[2])
 {
-    bool power = sign[1] == '*';
+    bool twice = sign[1] != '\0';
     if (a.tag == FAC_V_COMPLEX || b.tag == FAC_V_COMPLEX) {
         double x[2], y[2];
         fac_v_as_complex(a, x);
         fac_v_as_complex(b, y);
-        double complex z = complex_arithmetic(CMPLX(x[0], x[1]), *sign, power, CMPLX(y[0], y[1]));
+        double complex z = complex_arithmetic(CMPLX(x[0], x[1]), *sign, twice, CMPLX(y[0], y[1]));
         room[0] = creal(z);
         room[1] = cimag(z);
         return (FacValue){.tag = FAC_V_COMPLEX, .v.c = room};
     }
-    if (a.tag != FAC_V_FLOAT && b.tag != FAC_V_FLOAT && *sign != '/') {
-        int64_t x = fac_v_as_int(a), y = fac_v_as_int(b);
-        if (!power) return int_arithmetic(x, *sign, y);
-        if (y >= 0) return fac_v_int(fac_formula_power(x, y));
-    }
-    return fac_v_float(float_arithmetic(fac_v_as_float(a), *sign, power, fac_v_as_float(b)));
+    bool ints = a.tag != FAC_V_FLOAT && b.tag != FAC_V_FLOAT;
+    int64_t exponent = *sign == '*' && twice ? fac_v_as_int(b) : 0;
+    if (ints && exponent >= 0 && (*sign != '/' || twice))
+        return fac_v_int(int_arithmetic(fac_v_as_int(a), *sign, twice, fac_v_as_int(b)));
+    return fac_v_float(float_arithmetic(fac_v_as_float(a), *sign, twice, fac_v_as_float(b)));
 }
 
 static bool

@@ -5,15 +5,13 @@
  * handles is borrowed. At the end fac_formula_release frees the whole array. Results leave by
  * fac_formula_move (which empties the slot) or as owning copies by fac_value_keep.
  *
- * Arithmetic on int, float and bool is plain C; here is what C lacks, and what works on numbers whose
- * kind is known at run time only.
+ * Numbers are computed with as values: what a formula does with them is a few additions and
+ * comparisons a call of an operator.
  */
 #ifndef FAC_DISPATCH_FORMULA_H
 #define FAC_DISPATCH_FORMULA_H
 
 #include "dispatch/dispatch.h"
-
-#include <math.h>
 
 void fac_formula_release(FacValue *t, int n);
 static inline void
@@ -46,18 +44,15 @@ fac_formula_bools(const bool *bools, int n)
  * kind, which promotes as the number does. */
 FacStatus fac_formula_tensor(FacValue operand, FacValue *out) FAC_MUST_CHECK;
 
-/* Lists. Items and slices are borrowed from the list; indices count from the end when negative. */
-FacStatus fac_formula_item(FacValue list, int64_t index, FacValue *out) FAC_MUST_CHECK;
-FacValue fac_formula_slice(FacValue list, int64_t start, int64_t stop);
+/* Lists. Items and slices are borrowed from the list; indices count from the end when negative, and
+ * an end of a slice may be None. */
+FacStatus fac_formula_item(FacValue list, FacValue index, FacValue *out) FAC_MUST_CHECK;
+FacValue fac_formula_slice(FacValue list, FacValue start, FacValue stop);
 FacStatus fac_formula_join(FacValue a, FacValue b, FacValue *out) FAC_MUST_CHECK; /* a new list */
 int64_t fac_formula_numel(FacValue sizes);
 
-/* Python's // and % and ** on ints. Division by zero gives 0. */
-int64_t fac_formula_quotient(int64_t a, int64_t b);
-int64_t fac_formula_remainder(int64_t a, int64_t b);
-int64_t fac_formula_power(int64_t base, int64_t exponent);
-
-/* + - * / ** on numbers of any kind; `room` holds a complex result. */
+/* Python's + - * / // % ** on numbers of any kind, but that ints divided by zero give 0. `room` holds
+ * a complex result; NULL where there can be none. */
 FacValue fac_formula_arithmetic(FacValue a, const char *sign, FacValue b, double room[2]);
 /* == != < <= > >= on numbers of any kind; order is that of real parts. */
 bool fac_formula_compare(FacValue a, const char *sign, FacValue b);

@@ -4,7 +4,7 @@
 
 Reads the declarations in csrc/ops and writes the rows, typed functions, gradients, composites and
 loops as C, and the stubs and the reference for Python. Files whose text stays the same are not
-touched. With --check nothing outside --out is written; stale stubs and references are errors.
+touched. With --check stale stubs and references are errors instead of being written.
 """
 
 from __future__ import annotations
@@ -17,13 +17,18 @@ import emit_docs
 import emit_formulas
 import emit_loops
 import emit_rows
-from ctext import write_if_changed
 from declare import Table, read_table
+from scalar import compute_dtypes
+from schema import Problem
 
 
 def generate(table: Table) -> dict[str, str]:
     """All C files by name. What is wrong with the declarations is in table.problems after."""
-    emit_loops.check(table)
+    for row in table.rows:
+        try:
+            compute_dtypes(row)
+        except Problem as problem:
+            table.report(row.where, row, problem)
     if table.problems:
         return {}
     return {
@@ -35,36 +40,36 @@ def generate(table: Table) -> dict[str, str]:
     }
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="opgen", description=__doc__.split("\n")[0])
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="opgen", description="The operator generator.")
     parser.add_argument("--ops", type=Path, required=True, help="folder of the declarations")
     parser.add_argument("--out", type=Path, help="folder for generated C")
     parser.add_argument("--stubs", type=Path, help="the stub file of the extension module")
     parser.add_argument("--docs", type=Path, help="folder for the operator reference")
     parser.add_argument("--check", action="store_true", help="fail if stubs or reference are stale")
-    args = parser.parse_args(argv)
+    args = parser.parse_args()
 
     table = read_table(args.ops)
     sources = generate(table)
     if table.problems:
         print(*table.problems, sep="\n", file=sys.stderr)
         return 1
-    if args.out:
-        for name, text in sources.items():
-            write_if_changed(args.out / name, text)
-
-    pages = {}
-    if args.stubs:
-        pages[args.stubs] = emit_docs.stubs(table)
+    files = {args.out / name: text for name, text in sources.items()} if args.out else {}
+    pages = {args.stubs: emit_docs.stubs(table)} if args.stubs else {}
     if args.docs:
         pages[args.docs / "operators.md"] = emit_docs.reference(table)
-    stale = [p for p, text in pages.items() if not p.exists() or p.read_text("utf-8") != text]
-    if args.check and stale:
-        print(*(f"{path} is stale: run tools/opgen again" for path in stale), sep="\n", file=sys.stderr)
-        return 1
-    for path in stale:
-        write_if_changed(path, pages[path])
-    return 0
+    stale = {
+        path: text
+        for path, text in (files | pages).items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    }
+    for path, text in stale.items():
+        if args.check and path in pages:
+            print(f"{path} is stale: run tools/opgen without --check", file=sys.stderr)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return int(args.check and any(path in pages for path in stale))
 
 
 if __name__ == "__main__":

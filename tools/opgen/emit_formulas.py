@@ -1,146 +1,121 @@
-"""What is compiled from formulas: composites, and the gradient of every row."""
+"""What is compiled from formulas: composites, and the gradients of rows."""
 
 from __future__ import annotations
 
 from ctext import c_file, part_of
 from declare import Row, Table, Text
-from formula import FULL, META, SIZES, Compiler, Expr, Saves, number_from_value
-from schema import NONE, TENSOR, BOOL, Problem, Type
+from formula import META, NONE, SIZES, Compiler, Expr, Saves, condition
+from schema import Problem, Type
 
 PARTS = 4
 INCLUDES = ["ops.h", "dispatch/formula.h"]
-KINDS = {SIZES: "FAC_SAVE_SIZES", META: "FAC_SAVE_META"}
+SAVE_KINDS = {SIZES: "SIZES", META: "META"}
 
 
 def files(table: Table) -> dict[str, str]:
     helpers = [
         f"FacStatus fac_helper_{name}(const FacValue *args, FacValue *out) FAC_MUST_CHECK;"
         for name in table.helpers
-    ]
-    lines = [*helpers, ""]
-    for row in table.rows:
-        if row.formula:
-            lines += composite(table, row)
-    out = {"ops_composites.c": c_file(INCLUDES, lines)}
+    ] + [""]
+    composites = [line for row in table.rows if row.formula for line in composite(table, row)]
+    out = {"ops_composites.c": c_file(INCLUDES, helpers + composites)}
     for i in range(PARTS):
-        lines = [*helpers, ""]
-        for row in table.rows:
-            if row.has_grad_row and part_of(row.ident, PARTS) == i:
-                lines += gradient(table, row)
-        out[f"ops_grads_{i}.c"] = c_file([*INCLUDES, "layers/record.h"], lines)
+        rows = [row for row in table.rows if part_of(row.ident, PARTS) == i]
+        lines = [line for row in rows if has_gradient(row) for line in gradient(table, row)]
+        out[f"ops_grads_{i}.c"] = c_file([*INCLUDES, "layers/record.h"], helpers + lines)
     return out
 
 
-def read_value(kind: Type, code: str) -> Expr:
-    return Expr(kind, number_from_value(kind, code) if kind.native else code)
-
-
 def composite(table: Table, row: Row) -> list[str]:
-    names = {p.name: read_value(p.type, f"a[{i}]") for i, p in enumerate(row.params)}
-    compiler = Compiler(table, names)
+    compiler = Compiler(table, {p.name: Expr(p.type, f"a[{i}]") for i, p in enumerate(row.params)})
+    places = [(result.type, f"call->results[{i}]") for i, result in enumerate(row.results)]
+    compile_into(compiler, row, row.formula, places)
+    name = f"FacStatus fac_composed_{row.ident}(FacCall *call);"
+    function = compiler.finish(name.replace(" ", "\n", 1).rstrip(";"), {"a": "call->args"})
+    return [name, *function]
+
+
+def compile_into(compiler: Compiler, row: Row, formula: Text, places, what: str = "") -> None:
+    """Compiles a formula and puts its values into places of the caller."""
     try:
-        expr = compiler.compile(row.formula)
-        single = len(row.results) == 1
-        items = (expr,) if single else expr.items or ()
-        if len(items) != len(row.results):
-            raise Problem(f"the formula gives {expr.describe()}, the row has {len(row.results)} results")
-        compiler.give(
-            [(e, r.type, f"call->results[{i}]") for i, (e, r) in enumerate(zip(items, row.results))]
-        )
+        expr = compiler.compile(formula)
+        items = (expr,) if len(places) == 1 else expr.items or ()
+        if len(items) != len(places):
+            raise Problem(f"the formula gives {expr}, and {len(places)} values are wanted")
+        compiler.give([(item, *place) for item, place in zip(items, places)])
     except Problem as problem:
-        table.report(row.formula.where, f"op {row.schema.full_name}: {problem}")
-        return []
-    signature = f"FacStatus\nfac_formula_{row.ident}(FacCall *call)"
-    declared = f"FacStatus fac_formula_{row.ident}(FacCall *call);"
-    return [declared, *compiler.finish(signature, {"a": "call->args"}), ""]
+        compiler.table.report(formula.where, row, problem, what)
 
 
 # --- gradients
 
 
+def has_gradient(row: Row) -> bool:
+    return bool(row.grad or row.nondiff)
+
+
 def gradient(table: Table, row: Row) -> list[str]:
     """The FacGradRow of a row, after its backward function."""
-    inputs = [name for joint in row.grad for name in joint]
-    indices = [i for i, param in enumerate(row.params) if param.name in inputs]
+    wanted = {name for joint in row.grad for name in joint}
+    inputs = [i for i, param in enumerate(row.params) if param.name in wanted]
     saves = Saves()
-    body: list[str] = []
-    if row.grad:
-        backward(table, row, indices, saves)
-        saves.lay_out()
-        body = backward(table, row, indices, saves)
+    backward(table, row, inputs, saves)
+    saves.lay_out()
+    function = backward(table, row, inputs, saves) if inputs else []
     nondiff = sum(1 << i for i, r in enumerate(row.results) if (r.name or "result") in row.nondiff)
     saved = [save_initialiser(row, *slot) for slot in saves.slots]
     fields = {
-        "ninputs": len(indices),
+        "ninputs": len(inputs),
         "nsaved": len(saved),
         "nondiff": nondiff,
-        "inputs": f"(const uint8_t[]){{{', '.join(map(str, indices))}}}" if indices else "",
-        "saved": f"(const FacSave[]){{{', '.join(saved)}}}" if saved else "",
-        "backward": f"backward_{row.ident}" if row.grad else "",
+        "inputs": inputs and f"(const uint8_t[]){{{', '.join(map(str, inputs))}}}",
+        "saved": saved and f"(const FacSave[]){{{', '.join(saved)}}}",
+        "backward": inputs and f"backward_{row.ident}",
     }
     lines = [f"    .{key} = {value}," for key, value in fields.items() if value]
     name = f"const FacGradRow fac_grad_{row.ident}"
-    return [*body, f"extern {name};", f"{name} = {{", *lines, "};", ""]
+    return [*function, f"extern {name};", f"{name} = {{", *lines, "};", ""]
 
 
-def save_initialiser(row: Row, source: str, index: int, level: int, mask: int) -> str:
-    full = "FAC_SAVE_ARG" if source == "arg" else "FAC_SAVE_RESULT"
-    name = row.params[index].name if source == "arg" else row.results[index].name or "result"
-    return f'{{{KINDS.get(level, full)}, {index}, {mask:#x}, "{name}"}}'
+def save_initialiser(row: Row, source: tuple[str, int], level: int, mask: int) -> str:
+    origin, index = source
+    kind = SAVE_KINDS.get(level, origin)
+    name = (row.params if origin == "ARG" else row.results)[index].name or "result"
+    return f'{{FAC_SAVE_{kind}, {index}, {mask:#x}, "{name}"}}'
 
 
 def gradient_names(row: Row) -> dict[str, Expr]:
     """What every gradient formula of the row may name."""
-    names = {p.name: Expr(p.type, saved=("arg", i)) for i, p in enumerate(row.params)}
-    results = [(r.name or "result", r.type) for r in row.results]
-    if len(row.results) == 1 and row.results[0].type.is_list:
-        results = [(row.results[0].name or "results", row.results[0].type)]
-    for i, (name, kind) in enumerate(results):
-        names.setdefault(name, Expr(kind, saved=("result", i)))
-    grads = tuple(Expr(r.type, f"g[{i}]") for i, r in enumerate(row.results))
-    names["grads"] = grads[0] if len(grads) == 1 else Expr(NONE, items=grads)
+    listed = len(row.results) == 1 and row.results[0].type.is_list
+    unnamed = "results" if listed else "result"
+    results = {
+        result.name or unnamed: Expr(result.type, saved=("RESULT", i))
+        for i, result in enumerate(row.results)
+    }
+    params = {param.name: Expr(param.type, saved=("ARG", i)) for i, param in enumerate(row.params)}
+    grads = [Expr(result.type, f"g[{i}]") for i, result in enumerate(row.results)]
+    names = {"grads": grads[0] if listed else Expr(NONE, items=tuple(grads))}
     differentiable = [g for g, r in zip(grads, row.results) if r.name not in row.nondiff]
-    if len(differentiable) == 1 and not differentiable[0].type.is_list:
+    if len(differentiable) == 1 and not listed:
         names["grad"] = differentiable[0]
-    return names
+    return {**names, **results, **params}
 
 
-def backward(table: Table, row: Row, indices: list[int], saves: Saves) -> list[str]:
-    bit = {row.params[index].name: 1 << i for i, index in enumerate(indices)}
-    place = {row.params[index].name: f"call->out[{i}]" for i, index in enumerate(indices)}
-    compiler = Compiler(table, gradient_names(row), saves)
-    common = dict(compiler.names)
+def backward(table: Table, row: Row, inputs: list[int], saves: Saves) -> list[str]:
+    bits = {row.params[index].name: (i, 1 << i) for i, index in enumerate(inputs)}
+    kinds = {
+        param.name: Type("Tensor", True, param.type.is_list, param.type.is_list) for param in row.params
+    }
+    compiler = Compiler(table, {}, saves)
     for joint, formula in row.grad.items():
-        saves.mask = sum(bit[name] for name in joint)
-        needed = tuple(Expr(BOOL, f"((call->needed & {bit[name]:#x}) != 0)") for name in joint)
-        compiler.names = {**common, "needed": Expr(NONE, items=needed)}
+        saves.mask = sum(bits[name][1] for name in joint)
+        needed = tuple(condition(f"((call->needed & {bits[name][1]:#x}) != 0)") for name in joint)
+        compiler.names = {**gradient_names(row), "needed": Expr(NONE, items=needed)}
+        places = [(kinds[name], f"call->out[{bits[name][0]}]") for name in joint]
         compiler.emit(f"if (call->needed & {saves.mask:#x}) {{")
         compiler.depth += 1
-        try:
-            give_gradients(compiler, row, joint, formula, place)
-        except Problem as problem:
-            report_once(table, row, joint, formula, problem)
+        compile_into(compiler, row, formula, places, f", gradient of '{', '.join(joint)}'")
         compiler.depth -= 1
         compiler.emit("}")
     signature = f"static FacStatus\nbackward_{row.ident}(FacGradCall *call)"
-    return [*compiler.finish(signature, {"s": "call->saved", "g": "call->grads"}), ""]
-
-
-def give_gradients(compiler: Compiler, row: Row, joint, formula: Text, place) -> None:
-    expr = compiler.compile(formula)
-    items = (expr,) if len(joint) == 1 else expr.items or ()
-    if len(items) != len(joint):
-        raise Problem(f"the formula gives {expr.describe()}, the key names {len(joint)} parameters")
-    kinds = {param.name: param.type for param in row.params}
-    outs = []
-    for name, item in zip(joint, items):
-        listed = kinds[name].is_list
-        wanted = Type("Tensor", optional=True, is_list=listed, item_optional=listed)
-        outs.append((item, wanted, place[name]))
-    compiler.give(outs)
-
-
-def report_once(table: Table, row: Row, joint, formula: Text, problem: Problem) -> None:
-    what = f"op {row.schema.full_name}, gradient of '{', '.join(joint)}': {problem}"
-    if f"{formula.where}: {what}" not in table.problems:
-        table.report(formula.where, what)
+    return compiler.finish(signature, {"s": "call->saved", "g": "call->grads"})

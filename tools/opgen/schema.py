@@ -1,7 +1,7 @@
 """Schemas: the types of operators, and the parser of `name.overload(parameters) -> results`.
 
-What a declaration may say wrong raises Problem, which carries a sentence; whoever knows the file and
-the line adds them.
+What a declaration says wrong raises Problem, which carries a sentence; whoever knows the file and the
+line adds them.
 """
 
 from __future__ import annotations
@@ -15,51 +15,36 @@ class Problem(Exception):
     """A mistake in a declaration."""
 
 
-# Spelling in a schema -> FAC_TYPE_ enumerator.
-TYPES = {
-    "Tensor": "TENSOR",
-    "Operand": "OPERAND",
-    "Scalar": "SCALAR",
-    "int": "INT",
-    "float": "FLOAT",
-    "bool": "BOOL",
-    "str": "STR",
-    "ScalarType": "DTYPE",
-    "Device": "DEVICE",
-    "Layout": "LAYOUT",
-    "MemoryFormat": "FORMAT",
-    "Generator": "GENERATOR",
-    "Storage": "STORAGE",
-    "Any": "OBJECT",
+# Spelling in a schema -> FAC_TYPE_ and FAC_V_ enumerator.
+NAMED_TYPES = {"ScalarType": "DTYPE", "MemoryFormat": "FORMAT", "Any": "OBJECT"}
+TYPES = NAMED_TYPES | {
+    name: name.upper()
+    for name in "Tensor Operand Scalar int float bool str Device Layout Generator Storage".split()
 }
-NUMBERS = ("bool", "int", "float", "Scalar")
+NUMBERS = ("bool", "int", "float", "Scalar")  # each fits where a later one is asked for
 
-# Enumerators that stand by name in defaults and formulas: name -> (type, C constant).
+INTEGERS = tuple(f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("u", ""))
+COMPUTE_DTYPES = ("bool", *INTEGERS, "float32", "float64", "complex64", "complex128")
+FORMATS = {"contiguous": "contiguous_format", "preserve": "preserve_format"}
+FORMATS |= {name: name for name in ("channels_last", "channels_last_3d")}
+
+
+def dtype_enumerator(name: str) -> str:
+    """ "uint8" -> "U8", "bfloat16" -> "BF16"."""
+    short = {"uint": "U", "int": "I", "bfloat": "BF", "float": "F", "complex": "C"}
+    return re.sub("[a-z]+", lambda word: short.get(word[0], word[0].upper()), name)
+
+
+# Names in defaults and formulas that stand for enumerators: name -> (type, C constant).
 CONSTANTS = {
-    "contiguous_format": ("MemoryFormat", "FAC_CONTIGUOUS"),
-    "preserve_format": ("MemoryFormat", "FAC_PRESERVE"),
-    "channels_last": ("MemoryFormat", "FAC_CHANNELS_LAST"),
-    "channels_last_3d": ("MemoryFormat", "FAC_CHANNELS_LAST_3D"),
-    "strided": ("Layout", "FAC_STRIDED"),
-    "sparse_coo": ("Layout", "FAC_SPARSE_COO"),
-    "sparse_csr": ("Layout", "FAC_SPARSE_CSR"),
-    "bool": ("ScalarType", "FAC_DT_BOOL"),
-    "uint8": ("ScalarType", "FAC_DT_U8"),
-    "int8": ("ScalarType", "FAC_DT_I8"),
-    "uint16": ("ScalarType", "FAC_DT_U16"),
-    "int16": ("ScalarType", "FAC_DT_I16"),
-    "uint32": ("ScalarType", "FAC_DT_U32"),
-    "int32": ("ScalarType", "FAC_DT_I32"),
-    "uint64": ("ScalarType", "FAC_DT_U64"),
-    "int64": ("ScalarType", "FAC_DT_I64"),
-    "float16": ("ScalarType", "FAC_DT_F16"),
-    "bfloat16": ("ScalarType", "FAC_DT_BF16"),
-    "float32": ("ScalarType", "FAC_DT_F32"),
-    "float64": ("ScalarType", "FAC_DT_F64"),
-    "complex64": ("ScalarType", "FAC_DT_C64"),
-    "complex128": ("ScalarType", "FAC_DT_C128"),
+    name: ("ScalarType", f"FAC_DT_{dtype_enumerator(name)}")
+    for name in (*COMPUTE_DTYPES, "float16", "bfloat16", "complex32")
 }
-INFINITIES = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
+CONSTANTS |= {public: ("MemoryFormat", f"FAC_{name.upper()}") for name, public in FORMATS.items()}
+CONSTANTS |= {
+    name: ("Layout", f"FAC_{name.upper()}") for name in ("strided", "sparse_coo", "sparse_csr")
+}
+FLOATS = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
 
 
 @dataclass(frozen=True)
@@ -73,15 +58,8 @@ class Type:
     length: int = 0
 
     def __str__(self) -> str:
-        text = self.base + "?" * self.item_optional
-        if self.is_list:
-            text += f"[{self.length or ''}]"
-        return text + "?" * self.optional
-
-    @property
-    def native(self) -> bool:
-        """Held in C as int64_t, double or bool; all others as FacValue."""
-        return self.base in ("int", "float", "bool") and not self.optional and not self.is_list
+        items = f"[{self.length or ''}]" if self.is_list else ""
+        return self.base + "?" * self.item_optional + items + "?" * self.optional
 
     @property
     def number(self) -> bool:
@@ -91,34 +69,11 @@ class Type:
     def tensor(self) -> bool:
         return self.base == "Tensor" and not self.is_list
 
-    @property
-    def item(self) -> Type:
-        return Type(self.base, optional=self.item_optional)
-
     def required(self) -> Type:
         return replace(self, optional=False)
 
 
-TENSOR = Type("Tensor")
-INT = Type("int")
-FLOAT = Type("float")
-BOOL = Type("bool")
-NONE = Type("None", optional=True)
 NO_DEFAULT = object()
-
-
-@dataclass(frozen=True)
-class Param:
-    name: str
-    type: Type
-    default: object = NO_DEFAULT  # a literal; the name of a constant is a Name
-    keyword: bool = False
-    alias: str = ""
-    writes: bool = False
-
-    @property
-    def differentiable(self) -> bool:
-        return self.type.base in ("Tensor", "Operand")
 
 
 @dataclass(frozen=True)
@@ -129,11 +84,19 @@ class Name:
 
 
 @dataclass(frozen=True)
-class Result:
+class Param:
+    """A parameter, or a result: then without default, perhaps without name."""
+
     type: Type
     name: str = ""
     alias: str = ""
     writes: bool = False
+    default: object = NO_DEFAULT  # a literal, or a Name
+    keyword: bool = False
+
+    @property
+    def differentiable(self) -> bool:
+        return self.type.base in ("Tensor", "Operand")
 
 
 @dataclass(frozen=True)
@@ -142,124 +105,74 @@ class Schema:
     name: str
     overload: str
     params: tuple[Param, ...]
-    results: tuple[Result, ...]
+    results: tuple[Param, ...]
 
     @property
     def ident(self) -> str:
         return f"{self.name}_{self.overload}" if self.overload else self.name
 
-    @property
-    def full_name(self) -> str:
-        return f"{self.name}.{self.overload}" if self.overload else self.name
-
 
 SCHEMA = re.compile(r"(\w+)(?:\.(\w+))?\((.*)\)\s*->\s*(.+)", re.S)
-TYPE = re.compile(r"(\w+)(?:\((\w)(!)?(?:\s*->\s*\*)?\))?(\?)?(?:(\[)(\d*)\](\?)?)?")
-
-
-def split(text: str, what: str) -> list[str]:
-    """Splits at commas outside of brackets and quotes."""
-    parts, depth, quote, start = [], 0, "", 0
-    for i, char in enumerate(text):
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "'\"":
-            quote = char
-        elif char in "([":
-            depth += 1
-        elif char in ")]":
-            depth -= 1
-        elif char == "," and depth == 0:
-            parts.append(text[start:i].strip())
-            start = i + 1
-    if depth or quote:
-        raise Problem(f"unbalanced brackets or quotes in the {what}")
-    last = text[start:].strip()
-    return parts + [last] if last or parts else []
-
-
-def parse_type(text: str) -> tuple[Type, str, bool]:
-    """The type, its alias letter, and whether it is written."""
-    match = TYPE.fullmatch(text.strip())
-    base = match and {"SymInt": "int"}.get(match[1], match[1])
-    if not match or base not in TYPES:
-        raise Problem(f"'{text}' is no type; there are {', '.join(TYPES)}, with ?, [] and (a!)")
-    is_list = bool(match[5])
-    kind = Type(
-        base,
-        optional=bool(match[7] if is_list else match[4]),
-        is_list=is_list,
-        item_optional=is_list and bool(match[4]),
-        length=int(match[6] or 0) if is_list else 0,
-    )
-    return kind, match[2] or "", bool(match[3])
-
-
-def parse_default(text: str, kind: Type) -> object:
-    if text in CONSTANTS or text in INFINITIES:
-        return Name(text)
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        raise Problem(f"'{text}' is no default: a literal or a known name is") from None
-    if value is None:
-        fits = kind.optional
-    elif kind.is_list:
-        fits = isinstance(value, list) or bool(kind.length) and isinstance(value, (int, float))
-    else:
-        python = {"int": int, "float": (int, float), "bool": bool, "str": str}
-        python |= dict.fromkeys(("Scalar", "Operand"), (int, float, bool))
-        fits = isinstance(value, python.get(kind.base, ()))
-        fits = fits and isinstance(value, bool) <= (kind.base in ("bool", "Scalar", "Operand"))
-    if not fits:
-        raise Problem(f"the default {text} does not fit the type {kind}")
-    return value
-
-
-def parse_params(text: str) -> tuple[Param, ...]:
-    params: list[Param] = []
-    keyword = False
-    for part in split(text, "parameters"):
-        if part == "*":
-            keyword = True
-            continue
-        left, equals, default = part.partition("=")
-        words = left.strip().rsplit(None, 1)
-        if len(words) != 2 or not words[1].isidentifier():
-            raise Problem(f"'{part}' is no parameter: it has a type and a name")
-        kind, alias, writes = parse_type(words[0])
-        value = parse_default(default.strip(), kind) if equals else NO_DEFAULT
-        if any(param.name == words[1] for param in params):
-            raise Problem(f"two parameters are called '{words[1]}'")
-        params.append(Param(words[1], kind, value, keyword, alias, writes))
-    return tuple(params)
-
-
-def parse_results(text: str) -> tuple[Result, ...]:
-    text = text.strip()
-    if text.startswith("("):
-        if not text.endswith(")"):
-            raise Problem("unbalanced brackets in the results")
-        text = text[1:-1]
-    results = []
-    for part in split(text, "results"):
-        words = part.rsplit(None, 1)
-        named = len(words) == 2 and words[1].isidentifier()
-        kind, alias, writes = parse_type(words[0] if named else part)
-        results.append(Result(kind, words[1] if named else "", alias, writes))
-    if len({bool(result.name) for result in results}) > 1:
-        raise Problem("either all results have names or none")
-    return tuple(results)
+PART = re.compile(
+    r"(?P<base>\w+)(\((?P<alias>\w)(?P<writes>!)?\))?(?P<mark>\?)?"
+    r"(?P<list>\[(?P<length>\d*)\](?P<optional>\?)?)?(\s+(?P<name>\w+)(\s*=\s*(?P<default>.+))?)?"
+)
+COMMA = re.compile(r",(?![^\[\]]*\])(?=(?:[^\"']*[\"'][^\"']*[\"'])*[^\"']*$)")  # not in [] or ""
 
 
 def parse_schema(text: str) -> Schema:
     match = SCHEMA.fullmatch(text.strip())
     if not match:
         raise Problem(f"'{text}' is no schema: name.overload(parameters) -> results")
-    return Schema(
-        " ".join(text.split()),
-        match[1],
-        match[2] or "",
-        parse_params(match[3]),
-        parse_results(match[4]),
-    )
+    params: list[Param] = []
+    keyword = False
+    for part in split(match[3]):
+        if part == "*":
+            keyword = True
+            continue
+        param = replace(parse_part(part), keyword=keyword)
+        if not param.name or param.name in [other.name for other in params]:
+            raise Problem(f"parameter '{part}' has no name of its own")
+        params.append(param)
+    several = re.fullmatch(r"\((.*)\)", match[4].strip(), re.S)
+    results = tuple(parse_part(part) for part in split(several[1] if several else match[4]))
+    if any(bool(r.name) != bool(results[0].name) or r.default is not NO_DEFAULT for r in results):
+        raise Problem("either all results have names or none, and they have no defaults")
+    return Schema(" ".join(text.split()), match[1], match[2] or "", tuple(params), results)
+
+
+def split(text: str) -> list[str]:
+    return [part.strip() for part in COMMA.split(text)] if text.strip() else []
+
+
+def parse_part(text: str) -> Param:
+    match = PART.fullmatch(text)
+    base = match and {"SymInt": "int"}.get(match["base"], match["base"])
+    if not match or base not in TYPES:
+        raise Problem(f"'{text}' has no type: there are {', '.join(TYPES)}, with ?, [] and (a!)")
+    listed, mark = bool(match["list"]), bool(match["mark"])
+    optional = bool(match["optional"]) if listed else mark
+    kind = Type(base, optional, listed, listed and mark, int(match["length"] or 0))
+    default = parse_default(match["default"].strip(), kind) if match["default"] else NO_DEFAULT
+    return Param(kind, match["name"] or "", match["alias"] or "", bool(match["writes"]), default)
+
+
+def parse_default(text: str, kind: Type) -> object:
+    if text in CONSTANTS or text in FLOATS:
+        return Name(text)
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        raise Problem(f"'{text}' is no default: a literal or a known name is") from None
+    bases = {bool: "bool", int: "int", float: "float", str: "str"}
+    given = Type(bases.get(type(value), "None"))
+    if value is None:
+        fitting = kind.optional
+    elif kind.is_list:
+        fitting = isinstance(value, list) or kind.length > 0 and given.number
+    else:
+        wider = NUMBERS[NUMBERS.index(given.base) :] if given.number else ()
+        fitting = kind.base in (given.base, *wider, *["Operand"] * given.number)
+    if not fitting:
+        raise Problem(f"the default {text} does not fit the type {kind}")
+    return value
