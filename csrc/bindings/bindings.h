@@ -19,6 +19,8 @@
 #ifndef FAC_BINDINGS_BINDINGS_H
 #define FAC_BINDINGS_BINDINGS_H
 
+#warning "NOTE from the lead to G1: I am writing override.c, library.c and function.c right now; leave those three to me and do number, tensor, autograd, generator, storage, copy first. Delete this line when you have read it."
+
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -227,6 +229,10 @@ bool fac_has_torch_dispatch(PyTypeObject *type);
  * memory where it can. 1: *out is a new reference; 0: none of these; -1. Never imports NumPy: if it
  * has not been imported no object can be one of its. */
 int fac_tensor_from_array(PyObject *o, FacTensor **out);
+/* numpy.c: a tensor over memory that a buffer exports, read-only if it is. Takes the view, also on
+ * failure. Strides in elements; `first` is the element at index 0. */
+FacTensor *fac_tensor_over_buffer(Py_buffer *view, FacDType dt, void *first, int ndim,
+                                  const FacDim *sizes, const FacDim *strides);
 /* build.c: nested data, numbers, arrays, tensors to a new tensor (facula.tensor); dt NONE: inferred. */
 FacTensor *fac_tensor_from_python(PyObject *data, FacDType dt, FacDevice device, bool copy);
 
