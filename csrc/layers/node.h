@@ -5,9 +5,9 @@
  * inputs. Kinds of nodes are vtables: recorded operators (record.c), accumulation into a leaf's
  * .grad, in-place through a view, and foreign ones (Python's autograd.Function).
  *
- * Lifetimes: a tensor owns its grad_fn; a node owns its edges' nodes and its saved values; a leaf's
- * accumulator is owned by the nodes that lead to it and holds the leaf. Releasing a long chain does
- * not recurse.
+ * Lifetimes: a tensor owns its grad_fn; a node owns its edges' nodes and its saved values. The
+ * accumulator of a leaf is a part of the leaf: made once, it lives as long as the leaf, and a
+ * reference to it is a reference to the leaf. Releasing a long chain does not recurse.
  */
 #ifndef FAC_LAYERS_NODE_H
 #define FAC_LAYERS_NODE_H
@@ -38,6 +38,7 @@ typedef struct FacHook {
     int index;         /* tensor hooks: which result of the node; -1: all (node prehooks) */
     FacForeign *foreign;
     FacHookCall call;
+    FacTensor *target; /* retain_grad: the tensor that gets it; weak, the tensor removes the hook */
 } FacHook;
 
 typedef struct FacNodeKind {
@@ -73,15 +74,27 @@ struct FacNode {
     void *foreign;        /* kind's own */
     uint32_t needed;      /* recorded operators: which inputs of op->grad want a gradient */
     uint32_t nsaved;
-    bool released;        /* saved values are gone: a second backward raises */
-    bool inplace_view;
-    uint64_t mark;        /* engine: which run has counted it */
-    uint32_t pending;     /* engine: gradients still to come in that run */
+    bool pooled;          /* node.c: which allocator it came from */
+    bool own_metas;
+    _Atomic uint32_t users; /* node.c: runs that are in apply, and FAC_NODE_RELEASED */
+    _Atomic uint64_t run; /* engine: the run that keeps its state of this node in `task` */
+    uint32_t task;
+    FacNode *next_dead;   /* node.c: while its release waits for that of others */
     FacValue *saved;      /* nsaved */
 };
 
 FacStatus fac_node_new(const FacNodeKind *kind, const FacOp *op, int nedges, int nresults, int nsaved,
                        FacNode **out) FAC_MUST_CHECK;
+/* The same with `bytes` of zeroed room behind the node, at node->foreign. */
+FacStatus fac_node_new_with(const FacNodeKind *kind, const FacOp *op, int nedges, int nresults,
+                            int nsaved, size_t bytes, FacNode **out) FAC_MUST_CHECK;
+/* For rows that return a list: the number of results is known after the call only. */
+FacStatus fac_node_set_results(FacNode *node, int nresults) FAC_MUST_CHECK;
+/* Runs the kind's apply. Saved values stay until every run that is inside has left; with `last` they
+ * are released then, and later runs raise. */
+FacStatus fac_node_apply(FacNode *node, FacTensor *const *grads, FacTensor **out,
+                         bool last) FAC_MUST_CHECK;
+bool fac_node_released(const FacNode *node); /* the saved values are gone: a second backward raises */
 void fac_node_retain(FacNode *node);
 void fac_node_release(FacNode *node);
 const char *fac_node_name(FacNode *node, char text[128]); /* "MulBackward0", "AccumulateGrad" */
@@ -95,12 +108,11 @@ typedef struct FacAutograd {
     bool retains_grad;
     FacNode *grad_fn;       /* owned; NULL for leaves */
     uint32_t index;         /* which result of grad_fn */
-    FacNode *accumulator;   /* of a leaf: weak */
+    _Atomic(FacNode *) accumulator; /* of a leaf: its own; see the top */
     FacTensor *grad;        /* owned */
     FacHook *hooks;         /* of a leaf: copied to its accumulator */
     FacHook *post_hooks;    /* register_post_accumulate_grad_hook */
     int64_t base_version;   /* of a view: version of the base when grad_fn was made */
-    bool base_grad_seen;    /* of a view: grad_fn belongs to that version */
 } FacAutograd;
 
 static inline FacAutograd *
@@ -110,7 +122,14 @@ fac_autograd(const FacTensor *t) /* NULL when it has none */
 }
 FacStatus fac_autograd_make(FacTensor *t, FacAutograd **out) FAC_MUST_CHECK;
 
-static inline bool fac_needs_grad(const FacTensor *t) { return (t->keys & FAC_KEY(GRAD)) != 0; }
+/* A view needs a gradient when its base does: the base may have been given a history, in place, after
+ * the view was taken. */
+static inline bool
+fac_needs_grad(const FacTensor *t)
+{
+    if (t->keys & FAC_KEY(GRAD)) return true;
+    return t->base && (t->base->keys & FAC_KEY(GRAD)) && !FAC_IS_INT(t->dtype);
+}
 /* The node that made t (for a view after in-place: made anew); borrowed, NULL for a leaf. */
 FacStatus fac_grad_fn(FacTensor *t, FacNode **out) FAC_MUST_CHECK;
 /* Where t's gradient goes: its grad_fn or its accumulator (new reference), or node NULL. */
@@ -122,8 +141,11 @@ FacTensor *fac_grad_of(const FacTensor *t); /* borrowed, may be NULL */
 FacStatus fac_set_grad(FacTensor *t, FacTensor *grad) FAC_MUST_CHECK; /* checks shape, dtype, device */
 /* Makes t the result `index` of node (bindings: autograd.Function; record.c). */
 FacStatus fac_set_history(FacTensor *t, FacNode *node, uint32_t index) FAC_MUST_CHECK;
-/* t was changed in place by what `node` stands for: t (and its base, if it is a view) get it. */
+/* t was changed in place by what `node` stands for: t (and its base, if it is a view) get it. Among
+ * the node's edges, the first that led to t's history before stands for t. */
 FacStatus fac_rebase_history(FacTensor *t, FacNode *node, uint32_t index) FAC_MUST_CHECK;
+/* RUNTIME_ERROR when t may not be changed in place by a call that is recorded. */
+FacStatus fac_check_inplace(FacTensor *t) FAC_MUST_CHECK;
 FacStatus fac_detach_(FacTensor *t) FAC_MUST_CHECK;
 FacStatus fac_retain_grad(FacTensor *t) FAC_MUST_CHECK;
 /* Hooks; *id is for fac_hook_remove. The foreign object is retained. */
@@ -132,5 +154,21 @@ FacStatus fac_hook_post_accumulate(FacTensor *t, FacForeign *f, FacHookCall call
 FacStatus fac_hook_node(FacNode *node, bool before, FacForeign *f, FacHookCall call, int64_t *id) FAC_MUST_CHECK;
 void fac_hook_remove_tensor(FacTensor *t, int64_t id);
 void fac_hook_remove_node(FacNode *node, int64_t id);
+
+/* --- internal to layers/ --------------------------------------------------------------------------- */
+
+/* Releases what backward needs of a node that another one runs, once nobody is inside. */
+void fac_node_drop_saved(FacNode *node);
+/* Frees a node that nobody refers to: an accumulator, whose count is that of its leaf. */
+void fac_node_free(FacNode *node);
+void fac_hooks_free(FacHook *hook); /* the whole list */
+/* Links and unlinks the hook that gives `t` its .grad when grad_fn runs. */
+FacStatus fac_retain_link(FacNode *node, FacTensor *t, uint32_t index) FAC_MUST_CHECK;
+void fac_retain_unlink(FacNode *node, const FacTensor *t);
+/* Replaces grad_fn (NULL: a leaf); takes over what hangs on the old one (retain_grad). */
+FacStatus fac_replace_history(FacTensor *t, FacNode *node, uint32_t index) FAC_MUST_CHECK;
+/* The history of a view whose base was changed in place, if it is not up to date. */
+FacStatus fac_refresh_view(FacTensor *t) FAC_MUST_CHECK;
+extern const FacNodeKind fac_accumulate_kind; /* engine.c; foreign: the leaf, borrowed */
 
 #endif

@@ -1,0 +1,356 @@
+/* node.c - nodes: memory, release, names, and the runs that are inside one.
+ *
+ * A node, its edges, metas, saved slots and the room of its kind are one block; most fit one size,
+ * which comes from a free list. A release that happens while another one is under way in this
+ * thread is put on a list and done in a loop, so that a chain of a million nodes needs no stack.
+ *
+ * `users` counts the runs that are in apply, and has one bit for "the saved values are to go". Who
+ * leaves last with that bit set frees them, so that two threads that go through one graph see
+ * values that stay, or the error about a second backward, and nothing in between.
+ */
+#include "layers/node.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { BLOCK_BYTES = 640 };
+typedef struct NodeBlock {
+    _Alignas(16) char bytes[BLOCK_BYTES];
+} NodeBlock;
+FAC_FREE_LIST(node_block, NodeBlock)
+
+#define RELEASED UINT32_C(0x80000000)
+
+static _Atomic uint64_t next_sequence = 1;
+static _Thread_local FacNode *dead; /* waiting; `releasing` is the loop that takes them */
+static _Thread_local bool releasing;
+
+/* --- foreign objects ----------------------------------------------------------------------------------- */
+
+void
+fac_foreign_retain(FacForeign *f)
+{
+    fac_refs_up(&f->refs);
+}
+
+void
+fac_foreign_release(FacForeign *f)
+{
+    if (f && fac_refs_down(&f->refs)) f->destroy(f);
+}
+
+/* --- making -------------------------------------------------------------------------------------------- */
+
+FacStatus
+fac_node_new_with(const FacNodeKind *kind, const FacOp *op, int nedges, int nresults, int nsaved,
+                  size_t bytes, FacNode **out)
+{
+    size_t edges = sizeof(FacNode), saved = edges + (size_t)nedges * sizeof(FacEdge);
+    size_t room = saved + (size_t)nsaved * sizeof(FacValue);
+    size_t metas = room + ((bytes + 15) & ~(size_t)15);
+    size_t total = metas + (size_t)nresults * sizeof(FacMeta);
+    bool pooled = total <= BLOCK_BYTES;
+    char *at = pooled ? (char *)node_block_alloc() : fac_mem_alloc(total);
+    if (!at) return fac_mem_error(total);
+    memset(at, 0, metas);
+    FacNode *node = (FacNode *)at;
+    atomic_init(&node->refs, 1);
+    node->kind = kind;
+    node->op = op;
+    node->sequence = atomic_fetch_add_explicit(&next_sequence, 1, memory_order_relaxed);
+    node->nedges = (uint32_t)nedges;
+    node->nresults = (uint32_t)nresults;
+    node->nsaved = (uint32_t)nsaved;
+    node->edges = (FacEdge *)(at + edges);
+    node->saved = (FacValue *)(at + saved);
+    node->metas = (FacMeta *)(at + metas);
+    node->foreign = bytes ? at + room : NULL;
+    node->pooled = pooled;
+    for (int i = 0; i < nresults; i++) node->metas[i].ndim = 0;
+    *out = node;
+    return FAC_OK;
+}
+
+FacStatus
+fac_node_new(const FacNodeKind *kind, const FacOp *op, int nedges, int nresults, int nsaved,
+             FacNode **out)
+{
+    return fac_node_new_with(kind, op, nedges, nresults, nsaved, 0, out);
+}
+
+FacStatus
+fac_node_set_results(FacNode *node, int nresults)
+{
+    size_t bytes = (size_t)(nresults ? nresults : 1) * sizeof(FacMeta);
+    FacMeta *metas = fac_mem_zalloc(bytes);
+    if (!metas) return fac_mem_error(bytes);
+    node->metas = metas;
+    node->own_metas = true;
+    node->nresults = (uint32_t)nresults;
+    return FAC_OK;
+}
+
+static void
+free_meta(FacMeta *meta)
+{
+    if (meta->ndim > FAC_INLINE_NDIM) fac_mem_free(meta->sizes);
+    meta->ndim = 0;
+}
+
+FacStatus
+fac_node_set_meta(FacNode *node, int result, const FacTensor *like)
+{
+    FacMeta *meta = &node->metas[result];
+    FacDim *sizes = meta->inline_sizes;
+    if (FAC_UNLIKELY(like->ndim > FAC_INLINE_NDIM)) {
+        size_t bytes = like->ndim * sizeof(FacDim);
+        sizes = fac_mem_alloc(bytes);
+        if (!sizes) return fac_mem_error(bytes);
+    }
+    free_meta(meta);
+    meta->sizes = sizes;
+    meta->dtype = like->dtype;
+    meta->ndim = like->ndim;
+    meta->device = like->device;
+    for (int i = 0; i < like->ndim; i++) sizes[i] = like->sizes[i];
+    return FAC_OK;
+}
+
+/* --- runs ---------------------------------------------------------------------------------------------- */
+
+bool
+fac_node_released(const FacNode *node)
+{
+    return (atomic_load_explicit(&node->users, memory_order_acquire) & RELEASED) != 0;
+}
+
+/* The last one out of a node that is to be released frees its saved values: nobody reads them any
+ * more, nor will. */
+static void
+leave(FacNode *node)
+{
+    uint32_t alone = RELEASED;
+    uint32_t left = atomic_fetch_sub_explicit(&node->users, 1, memory_order_acq_rel) - 1;
+    if (left != RELEASED || !node->kind->release_saved) return;
+    if (!atomic_compare_exchange_strong(&node->users, &alone, RELEASED | 1)) return;
+    node->kind->release_saved(node);
+    atomic_fetch_sub_explicit(&node->users, 1, memory_order_acq_rel);
+}
+
+FacStatus
+fac_node_apply(FacNode *node, FacTensor *const *grads, FacTensor **out, bool last)
+{
+    uint32_t before = atomic_fetch_add_explicit(&node->users, 1, memory_order_acq_rel);
+    FacStatus st;
+    if (FAC_UNLIKELY(before & RELEASED))
+        st = fac_error(FAC_RUNTIME_ERROR,
+                       "Trying to backward through the graph a second time (or directly access saved "
+                       "tensors after they have already been freed). Saved intermediate values of the "
+                       "graph are freed when you call .backward() or autograd.grad(). Specify "
+                       "retain_graph=True if you need to backward through the graph a second time or "
+                       "if you need to access saved tensors after calling backward.");
+    else
+        st = node->kind->apply(node, grads, out);
+    if (last && st == FAC_OK && node->kind->release_saved)
+        atomic_fetch_or_explicit(&node->users, RELEASED, memory_order_acq_rel);
+    leave(node);
+    return st;
+}
+
+void
+fac_node_drop_saved(FacNode *node)
+{
+    if (!node->kind->release_saved) return;
+    atomic_fetch_add_explicit(&node->users, 1, memory_order_acq_rel);
+    atomic_fetch_or_explicit(&node->users, RELEASED, memory_order_acq_rel);
+    leave(node);
+}
+
+/* --- release ------------------------------------------------------------------------------------------- */
+
+void
+fac_hooks_free(FacHook *hook)
+{
+    while (hook) {
+        FacHook *next = hook->next;
+        fac_foreign_release(hook->foreign);
+        fac_mem_free(hook);
+        hook = next;
+    }
+}
+
+void
+fac_node_free(FacNode *node)
+{
+    if (!node) return;
+    if (node->kind->release_saved && !fac_node_released(node)) node->kind->release_saved(node);
+    if (node->kind->destroy) node->kind->destroy(node);
+    for (uint32_t i = 0; i < node->nedges; i++) fac_node_release(node->edges[i].node);
+    fac_hooks_free(node->prehooks);
+    fac_hooks_free(node->hooks);
+    fac_hooks_free(node->retain);
+    for (uint32_t i = 0; i < node->nresults; i++) free_meta(&node->metas[i]);
+    if (node->own_metas) fac_mem_free(node->metas);
+    if (node->pooled)
+        node_block_free((NodeBlock *)node);
+    else
+        fac_mem_free(node);
+}
+
+/* Destroys the node now, or after those that this thread is destroying already. */
+static void
+bury(FacNode *node)
+{
+    node->next_dead = dead;
+    dead = node;
+    if (releasing) return;
+    releasing = true;
+    while (dead) {
+        FacNode *next = dead;
+        dead = next->next_dead;
+        fac_node_free(next);
+    }
+    releasing = false;
+}
+
+void
+fac_node_retain(FacNode *node)
+{
+    if (node->kind == &fac_accumulate_kind)
+        fac_tensor_retain(node->foreign);
+    else
+        fac_refs_up(&node->refs);
+}
+
+void
+fac_node_release(FacNode *node)
+{
+    if (!node) return;
+    if (node->kind == &fac_accumulate_kind)
+        fac_tensor_release(node->foreign);
+    else if (fac_refs_down(&node->refs))
+        bury(node);
+}
+
+/* --- names --------------------------------------------------------------------------------------------- */
+
+const char *
+fac_node_name(FacNode *node, char text[128])
+{
+    if (node->kind->name || !node->op) {
+        snprintf(text, 128, "%s", node->kind->name ? node->kind->name : "Node");
+        return text;
+    }
+    size_t n = 0;
+    bool upper = true;
+    for (const char *c = node->op->name; *c && n < 100; c++) {
+        if (*c == '_') {
+            upper = true;
+            continue;
+        }
+        text[n++] = upper ? (char)toupper((unsigned char)*c) : *c;
+        upper = false;
+    }
+    snprintf(text + n, 128 - n, "Backward%d", node->op->overload[0] != 0);
+    return text;
+}
+
+/* --- hooks --------------------------------------------------------------------------------------------- */
+
+static _Atomic int64_t next_hook = 1;
+
+static FacStatus
+add_hook(FacHook **list, FacForeign *f, FacHookCall call, int index, int64_t *id)
+{
+    FacHook *hook = fac_mem_zalloc(sizeof *hook);
+    if (!hook) return fac_mem_error(sizeof *hook);
+    hook->id = atomic_fetch_add(&next_hook, 1);
+    hook->index = index;
+    hook->call = call;
+    hook->foreign = f;
+    if (f) fac_foreign_retain(f);
+    while (*list) list = &(*list)->next;
+    *list = hook;
+    *id = hook->id;
+    return FAC_OK;
+}
+
+static bool
+remove_hook(FacHook **list, int64_t id)
+{
+    for (; *list; list = &(*list)->next) {
+        FacHook *hook = *list;
+        if (hook->id != id) continue;
+        *list = hook->next;
+        hook->next = NULL;
+        fac_hooks_free(hook);
+        return true;
+    }
+    return false;
+}
+
+FacStatus
+fac_hook_node(FacNode *node, bool before, FacForeign *f, FacHookCall call, int64_t *id)
+{
+    return add_hook(before ? &node->prehooks : &node->hooks, f, call, -1, id);
+}
+
+void
+fac_hook_remove_node(FacNode *node, int64_t id)
+{
+    if (!remove_hook(&node->prehooks, id)) remove_hook(&node->hooks, id);
+}
+
+FacStatus
+fac_hook_tensor(FacTensor *t, FacForeign *f, FacHookCall call, int64_t *id)
+{
+    FacAutograd *au;
+    FacNode *fn;
+    if (!fac_needs_grad(t))
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "cannot register a hook on a tensor that doesn't require gradient");
+    FAC_RETURN_IF_ERROR(fac_grad_fn(t, &fn));
+    FAC_RETURN_IF_ERROR(fac_autograd_make(t, &au));
+    return add_hook(fn ? &fn->prehooks : &au->hooks, f, call, fn ? (int)au->index : 0, id);
+}
+
+FacStatus
+fac_hook_post_accumulate(FacTensor *t, FacForeign *f, FacHookCall call, int64_t *id)
+{
+    FacAutograd *au;
+    if (!fac_needs_grad(t) || !fac_is_leaf(t))
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "post accumulate grad hooks cannot be registered on non-leaf tensors or on "
+                         "tensors that do not require a gradient");
+    FAC_RETURN_IF_ERROR(fac_autograd_make(t, &au));
+    return add_hook(&au->post_hooks, f, call, 0, id);
+}
+
+void
+fac_hook_remove_tensor(FacTensor *t, int64_t id)
+{
+    FacAutograd *au = fac_autograd(t);
+    if (!au || remove_hook(&au->hooks, id) || remove_hook(&au->post_hooks, id)) return;
+    if (au->grad_fn) fac_hook_remove_node(au->grad_fn, id);
+}
+
+FacStatus
+fac_retain_link(FacNode *node, FacTensor *t, uint32_t index)
+{
+    int64_t id;
+    FAC_RETURN_IF_ERROR(add_hook(&node->retain, NULL, NULL, (int)index, &id));
+    for (FacHook *hook = node->retain; hook; hook = hook->next)
+        if (hook->id == id) hook->target = t;
+    return FAC_OK;
+}
+
+void
+fac_retain_unlink(FacNode *node, const FacTensor *t)
+{
+    for (FacHook *hook = node->retain; hook; hook = hook->next)
+        if (hook->target == t) {
+            remove_hook(&node->retain, hook->id);
+            return;
+        }
+}
