@@ -1,0 +1,65 @@
+/* conv_body.h - windows of an image as columns of a matrix, and back, in elements of `parts` Ts;
+ * included by conv.c. Row r of the matrix is one tap of one channel of the window, column p one
+ * position of the output.
+ */
+
+/* Rows [begin, end) of the columns of the image at `image`. */
+static void
+NAME(gather)(const Conv *c, const T *image, T *columns, int64_t begin, int64_t end, int parts)
+{
+    for (int64_t row = begin; row < end; row++) {
+        int64_t tap = row % c->taps;
+        const int64_t channel = row / c->taps;
+        const int64_t kx = tap % c->kernel[2] * c->dilation[2] - c->before[2];
+        tap /= c->kernel[2];
+        const int64_t ky = tap % c->kernel[1] * c->dilation[1] - c->before[1];
+        const int64_t kz = tap / c->kernel[1] * c->dilation[0] - c->before[0];
+        const T *plane = image + channel * c->area * parts;
+        T *to = columns + row * c->positions * parts;
+        for (int64_t oz = 0; oz < c->out[0]; oz++)
+            for (int64_t oy = 0; oy < c->out[1]; oy++, to += c->out[2] * parts) {
+                const int64_t z = oz * c->stride[0] + kz, y = oy * c->stride[1] + ky;
+                if (z < 0 || z >= c->in[0] || y < 0 || y >= c->in[1]) {
+                    memset(to, 0, (size_t)(c->out[2] * parts) * sizeof(T));
+                    continue;
+                }
+                const T *line = plane + (z * c->in[1] + y) * c->in[2] * parts;
+                for (int64_t ox = 0; ox < c->out[2]; ox++) {
+                    const int64_t x = ox * c->stride[2] + kx;
+                    const bool inside = x >= 0 && x < c->in[2];
+                    for (int part = 0; part < parts; part++)
+                        to[ox * parts + part] = inside ? line[x * parts + part] : 0;
+                }
+            }
+    }
+}
+
+/* Adds the columns of channels [begin, end) to the image, tap by tap. */
+static void
+NAME(scatter)(const Conv *c, T *image, const T *columns, int64_t begin, int64_t end, int parts)
+{
+    for (int64_t row = begin * c->taps; row < end * c->taps; row++) {
+        int64_t tap = row % c->taps;
+        const int64_t channel = row / c->taps;
+        const int64_t kx = tap % c->kernel[2] * c->dilation[2] - c->before[2];
+        tap /= c->kernel[2];
+        const int64_t ky = tap % c->kernel[1] * c->dilation[1] - c->before[1];
+        const int64_t kz = tap / c->kernel[1] * c->dilation[0] - c->before[0];
+        T *plane = image + channel * c->area * parts;
+        const T *from = columns + row * c->positions * parts;
+        for (int64_t oz = 0; oz < c->out[0]; oz++)
+            for (int64_t oy = 0; oy < c->out[1]; oy++, from += c->out[2] * parts) {
+                const int64_t z = oz * c->stride[0] + kz, y = oy * c->stride[1] + ky;
+                if (z < 0 || z >= c->in[0] || y < 0 || y >= c->in[1]) continue;
+                T *line = plane + (z * c->in[1] + y) * c->in[2] * parts;
+                for (int64_t ox = 0; ox < c->out[2]; ox++) {
+                    const int64_t x = ox * c->stride[2] + kx;
+                    if (x < 0 || x >= c->in[2]) continue;
+                    for (int part = 0; part < parts; part++)
+                        line[x * parts + part] += from[ox * parts + part];
+                }
+            }
+    }
+}
+#undef T
+#undef NAME
