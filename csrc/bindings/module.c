@@ -247,7 +247,7 @@ start(PyObject *module)
 {
     static int (*const starts[])(PyObject *) = {
         make_errors,       fac_start_dtype,    fac_start_device,  fac_start_storage,
-        fac_start_generator, fac_start_values, fac_start_override, fac_start_ops, fac_start_number,
+        fac_start_generator, fac_start_values, fac_start_override, fac_start_ops,
         fac_start_wrap,    fac_start_autograd, fac_start_function, fac_start_library,
         fac_start_build,   fac_start_numpy,    fac_start_nn,      add_functions,
     };

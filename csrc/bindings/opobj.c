@@ -361,19 +361,25 @@ add_entry(FacOpObject *self, const FacOp *op, bool inplace, bool method)
     return 0;
 }
 
+/* The dict of the functions of a module (borrowed). */
+static PyObject *
+module_dict(const char *module)
+{
+    PyObject *dict = PyDict_GetItemString(published, module);
+    if (dict) return dict;
+    dict = PyDict_New();
+    if (dict && PyDict_SetItemString(published, module, dict) < 0) Py_CLEAR(dict);
+    Py_XDECREF(dict); /* the outer dict holds it */
+    return dict;
+}
+
 static int
 add_function(const FacOp *op, bool inplace)
 {
     const char *module = op->module ? op->module : "", *end = inplace ? "_" : "";
-    PyObject *dict = PyDict_GetItemString(published, module), *name, *row_name;
+    PyObject *dict = module_dict(module), *name, *row_name;
     int st = -1;
-    if (!dict) {
-        dict = PyDict_New();
-        if (!dict) return -1;
-        st = PyDict_SetItemString(published, module, dict);
-        Py_DECREF(dict);
-        if (st < 0) return -1;
-    }
+    if (!dict) return -1;
     name = PyUnicode_FromFormat("%s%s", op->public_name ? op->public_name : op->name, end);
     row_name = PyUnicode_FromFormat("%s%s", op->name, end);
     if (name) PyUnicode_InternInPlace(&name);
@@ -405,11 +411,27 @@ fac_ops_add_methods(PyObject *dict, PyMethodDef *defs)
     for (; defs->ml_name; defs++) {
         PyObject *name = PyUnicode_InternFromString(defs->ml_name);
         if (!name) return -1;
-        if (PyDict_Contains(dict, name) == 1 && PyDict_DelItem(dict, name) < 0) PyErr_Clear();
         FacOpObject *self = object_in(dict, name, fac_py.method_type, NULL);
         Py_DECREF(name);
         if (!self) return -1;
         self->hand = defs;
+    }
+    return 0;
+}
+
+int
+fac_ops_add_functions(PyMethodDef *defs, const char *const *names)
+{
+    PyObject *dict = module_dict("");
+    if (!dict) return -1;
+    for (; *names; names++) {
+        PyMethodDef *def = defs;
+        while (def->ml_name && strcmp(def->ml_name, *names) != 0) def++;
+        PyObject *name = PyUnicode_InternFromString(*names);
+        FacOpObject *self = name ? object_in(dict, name, fac_py.op_type, "") : NULL;
+        Py_XDECREF(name);
+        if (!self) return -1;
+        self->hand = def;
     }
     return 0;
 }

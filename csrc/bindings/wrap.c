@@ -522,9 +522,13 @@ tensor_dict(void)
 {
     PyMethodDef *const tables[] = {hand_methods,        fac_tensor_hand_methods, fac_number_methods,
                                    fac_copy_methods,    fac_numpy_methods,       fac_autograd_methods};
+    static const char *const functions[] = {"numel",   "is_floating_point", "is_complex",
+                                            "is_conj", "is_signed",         "is_neg",
+                                            "is_inference", "is_same_size", NULL};
     PyObject *dict = PyDict_Copy(fac_op_methods());
     PyObject *priority = PyLong_FromLong(1000);
     PyObject *module = PyUnicode_FromString("facula");
+    if (fac_ops_add_functions(fac_tensor_hand_methods, functions) < 0) Py_CLEAR(dict);
     for (size_t i = 0; dict && i < sizeof tables / sizeof *tables; i++)
         if (fac_ops_add_methods(dict, tables[i]) < 0) Py_CLEAR(dict);
     if (dict && (!priority || !module || PyDict_SetItemString(dict, "__array_priority__", priority) ||
