@@ -80,6 +80,7 @@ struct FacNode {
     _Atomic uint64_t run; /* engine: the run that keeps its state of this node in `task` */
     uint32_t task;
     FacNode *next_dead;   /* node.c: while its release waits for that of others */
+    uint32_t ninfos;      /* record.c: how many FacSavedTensor lie at `foreign` */
     FacValue *saved;      /* nsaved */
 };
 

@@ -20,7 +20,7 @@
 typedef struct Layout {
     uint8_t ndim;
     int64_t offset;
-    FacDim dims[2 * FAC_MAX_NDIM]; /* sizes, then strides */
+    FacDim *dims; /* sizes, then strides; not owned */
 } Layout;
 
 typedef struct Slice {
@@ -29,15 +29,15 @@ typedef struct Slice {
     FacDType dtype; /* of the view */
     uint8_t flags;  /* lazy bits of the view */
     Layout view, base;
+    FacDim dims[]; /* of both layouts */
 } Slice;
 
 static void
-keep_layout(const FacTensor *t, Layout *out)
+keep_layout(const FacTensor *t, FacDim *dims, Layout *out)
 {
-    out->ndim = t->ndim;
-    out->offset = t->offset;
-    memcpy(out->dims, t->sizes, t->ndim * sizeof(FacDim));
-    memcpy(out->dims + t->ndim, t->strides, t->ndim * sizeof(FacDim));
+    *out = (Layout){t->ndim, t->offset, dims};
+    memcpy(dims, t->sizes, t->ndim * sizeof(FacDim));
+    memcpy(dims + t->ndim, t->strides, t->ndim * sizeof(FacDim));
 }
 
 static FacValue
@@ -139,10 +139,11 @@ fac_refresh_view(FacTensor *t)
     if (au && au->requires_grad) return FAC_OK; /* made a leaf of its own */
     if (t->flags & FAC_T_MULTI_VIEW) return multi_view_error(t, true);
 
+    FacDim dims[2 * FAC_MAX_NDIM];
     Layout layout;
     FacTensor *again;
     uint32_t exclude = fac_thread.exclude;
-    keep_layout(t, &layout);
+    keep_layout(t, dims, &layout);
     fac_thread.exclude &= ~FAC_KEY(GRAD);
     FacStatus st = take_view(t->base, &layout, (FacDType)t->dtype, t->flags, 0, &again);
     fac_thread.exclude = exclude;
@@ -243,16 +244,16 @@ make_slice(FacTensor *t, FacNode *fn, FacNode **out)
     FacNode *node;
     int self = own_edge(t, fn);
     int nedges = 1 + (int)fn->nedges - (self >= 0);
-    FAC_RETURN_IF_ERROR(
-        fac_node_new_with(&slice_kind, NULL, nedges, 1, 0, sizeof(Slice), &node));
+    size_t bytes = sizeof(Slice) + 2 * (size_t)(t->ndim + t->base->ndim) * sizeof(FacDim);
+    FAC_RETURN_IF_ERROR(fac_node_new_with(&slice_kind, NULL, nedges, 1, 0, bytes, &node));
     Slice *s = node->foreign;
     fac_node_retain(fn);
     s->fn = fn;
     s->self = self;
     s->dtype = (FacDType)t->dtype;
     s->flags = t->flags & (FAC_T_CONJ | FAC_T_NEG);
-    keep_layout(t, &s->view);
-    keep_layout(t->base, &s->base);
+    keep_layout(t, s->dims, &s->view);
+    keep_layout(t->base, s->dims + 2 * t->ndim, &s->base);
     for (int i = 0, to = 1; i < (int)fn->nedges; i++) {
         if (i == self) continue;
         node->edges[to] = fn->edges[i];
