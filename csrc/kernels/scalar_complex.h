@@ -17,7 +17,9 @@
         z.im = im;                                                                                 \
         return z;                                                                                  \
     }                                                                                              \
-    FX C fx_real_##S(T a) { return fx_complex_##S(a, 0); }                                         \
+    FX C fx_widen_##S(T a) { return fx_complex_##S(a, 0); }                                        \
+    FX T fx_real_##S(C a) { return a.re; }                                                         \
+    FX T fx_imag_##S(C a) { return a.im; }                                                         \
     FX C fx_neg_##S(C a) { return fx_complex_##S(-a.re, -a.im); }                                  \
     FX C fx_conj_##S(C a) { return fx_complex_##S(a.re, -a.im); }                                  \
     FX C fx_add_##S(C a, C b) { return fx_complex_##S(a.re + b.re, a.im + b.im); }                 \
@@ -35,7 +37,7 @@
         T x = a.re * scale * re + a.im * scale * im, y = a.im * scale * re - a.re * scale * im;    \
         return fx_complex_##S(x / d, y / d);                                                       \
     }                                                                                              \
-    FX C fx_reciprocal_##S(C a) { return fx_div_##S(fx_real_##S(1), a); }                          \
+    FX C fx_reciprocal_##S(C a) { return fx_div_##S(fx_widen_##S(1), a); }                         \
     FX int fx_eq_##S(C a, C b) { return (a.re == b.re) & (a.im == b.im); }                         \
     FX int fx_ne_##S(C a, C b) { return (a.re != b.re) | (a.im != b.im); }                         \
     FX int fx_true_##S(C a) { return (a.re != 0) | (a.im != 0); }                                  \
@@ -49,21 +51,21 @@
     FX C fx_sgn_##S(C a)                                                                           \
     {                                                                                              \
         T m = fx_abs_##S(a);                                                                       \
-        return m == 0 ? fx_real_##S(0) : fx_complex_##S(a.re / m, a.im / m);                       \
+        return m == 0 ? fx_widen_##S(0) : fx_complex_##S(a.re / m, a.im / m);                      \
     }                                                                                              \
     FX C fx_lerp_##S(C a, C b, C w)                                                                \
     {                                                                                              \
-        C d = fx_sub_##S(b, a), rest = fx_sub_##S(fx_real_##S(1), w);                              \
+        C d = fx_sub_##S(b, a), rest = fx_sub_##S(fx_widen_##S(1), w);                             \
         C near = fx_add_##S(a, fx_mul_##S(w, d)), far = fx_sub_##S(b, fx_mul_##S(d, rest));        \
         return fx_abs_##S(w) < (T)0.5 ? near : far;                                                \
     }                                                                                              \
     FX C fx_sigmoid_backward_##S(C a, C b)                                                         \
     {                                                                                              \
-        return fx_mul_##S(a, fx_conj_##S(fx_mul_##S(fx_sub_##S(fx_real_##S(1), b), b)));           \
+        return fx_mul_##S(a, fx_conj_##S(fx_mul_##S(fx_sub_##S(fx_widen_##S(1), b), b)));          \
     }                                                                                              \
     FX C fx_tanh_backward_##S(C a, C b)                                                            \
     {                                                                                              \
-        return fx_mul_##S(a, fx_conj_##S(fx_sub_##S(fx_real_##S(1), fx_mul_##S(b, b))));           \
+        return fx_mul_##S(a, fx_conj_##S(fx_sub_##S(fx_widen_##S(1), fx_mul_##S(b, b))));          \
     }
 FX_COMPLEX_ARITHMETIC(c64, fac_c64, f32, float)
 FX_COMPLEX_ARITHMETIC(c128, fac_c128, f64, double)
@@ -105,7 +107,7 @@ FX_COMPLEX_ARITHMETIC(c128, fac_c128, f64, double)
         C power = fx_complex_##S((T)FX_LIBM_C_##S(real)(z), (T)FX_LIBM_C_##S(imag)(z));            \
         C square = fx_mul_##S(a, a);                                                               \
         power = (b.re == 2) & (b.im == 0) ? square : power;                                        \
-        return fx_true_##S(b) ? power : fx_real_##S(1);                                            \
+        return fx_true_##S(b) ? power : fx_widen_##S(1);                                           \
     }                                                                                              \
     FX C fx_rsqrt_##S(C a) { return fx_reciprocal_##S(fx_sqrt_##S(a)); }                           \
     FX C fx_exp2_##S(C a) { return fx_exp_##S(fx_scale_##S(a, (T)0.69314718055994531)); }          \
@@ -137,7 +139,7 @@ FX_COMPLEX_ARITHMETIC(c128, fac_c128, f64, double)
     FX C fx_sinc_##S(C a)                                                                          \
     {                                                                                              \
         C x = fx_scale_##S(a, (T)3.14159265358979324);                                             \
-        return fx_true_##S(a) ? fx_div_##S(fx_sin_##S(x), x) : fx_real_##S(1);                     \
+        return fx_true_##S(a) ? fx_div_##S(fx_sin_##S(x), x) : fx_widen_##S(1);                    \
     }                                                                                              \
     FX C fx_logaddexp_##S(C a, C b)                                                                \
     {                                                                                              \

@@ -1,6 +1,13 @@
 # Reductions: sums, products, extremes, statistics, norms, order statistics, and comparisons of whole
 # tensors. The kernels are in kernels/cpu/reduce.c and rank.c.
 
+# reduce_keep puts the reduced dimensions back with size 1, reduce_expand spreads over them as well.
+helper("reduce_keep(Tensor reduced, int[] sizes, int[]? dim, bool keepdim) -> Tensor")
+helper("reduce_expand(Tensor reduced, int[] sizes, int[]? dim, bool keepdim) -> Tensor")
+helper("reduce_count(int[] sizes, int[]? dim) -> int")
+helper("var_scale(int[] sizes, int[]? dim, Scalar? correction) -> float")
+helper("prod_backward(Tensor grad, Tensor self, Tensor result, int? dim, bool keepdim) -> Tensor")
+
 # --- sums and products --------------------------------------------------------------------------------
 
 op("sum(Tensor self, *, ScalarType? dtype=None) -> Tensor",
@@ -80,7 +87,7 @@ op("aminmax(Tensor self, *, int? dim=None, bool keepdim=False) -> (Tensor min, T
 
 op("max(Tensor self) -> Tensor",
    variants="function method out", rule="reduce_extreme", kernel="amax",
-   grad={"self": "share_evenly(grad, self, result)"}, like="numpy.max",
+   grad={"self": "_share_evenly(grad, self, result)"}, like="numpy.max",
    doc="The largest of all elements.")
 
 op("max.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
@@ -94,7 +101,7 @@ op("max.other(Tensor self, Tensor other) -> Tensor",
 
 op("min(Tensor self) -> Tensor",
    variants="function method out", rule="reduce_extreme", kernel="amin",
-   grad={"self": "share_evenly(grad, self, result)"}, like="numpy.min",
+   grad={"self": "_share_evenly(grad, self, result)"}, like="numpy.min",
    doc="The smallest of all elements.")
 
 op("min.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
@@ -117,6 +124,11 @@ op("argmin(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",
 op("_select_from_backward(Tensor grad, int dim, Tensor indices, int[] sizes, bool keepdim) -> Tensor",
    variants="function", module="_C", composite="c:select_from_backward", grad=None,
    doc="Zeros of the given sizes, with grad put at the indices that were selected along a dimension.")
+
+op("_share_evenly(Tensor grad, Tensor self, Tensor result) -> Tensor",
+   variants="function", module="_C",
+   composite="grad * (m := logical_or(self == result, logical_and(isnan(self), isnan(result)))) / sum(m)",
+   doc="The gradient of an extreme of all elements: shared by the elements that equal it.")
 
 # --- truth --------------------------------------------------------------------------------------------
 
@@ -260,7 +272,7 @@ op("dist(Tensor self, Tensor other, Scalar p=2) -> Tensor",
 
 op("median(Tensor self) -> Tensor",
    variants="function method", rule="reduce_median", kernel="median",
-   grad={"self": "share_evenly(grad, self, result)"},
+   grad={"self": "_share_evenly(grad, self, result)"},
    doc="The median of all elements, of an even number the lower one; NaN if there is one.")
 
 op("median.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
@@ -271,7 +283,7 @@ op("median.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tens
 
 op("nanmedian(Tensor self) -> Tensor",
    variants="function method", rule="reduce_median", kernel="nanmedian",
-   grad={"self": "share_evenly(grad, self, result)"}, like="numpy.nanmedian",
+   grad={"self": "_share_evenly(grad, self, result)"}, like="numpy.nanmedian",
    doc="The median of the elements that are not NaN.")
 
 op("nanmedian.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",

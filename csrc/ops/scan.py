@@ -1,6 +1,9 @@
 # Scans: running sums, products and extremes along one dimension. The kernels are in
 # kernels/cpu/scan.c.
 
+helper("cumprod_backward(Tensor grad, Tensor self, Tensor result, int dim) -> Tensor")
+helper("logcumsumexp_backward(Tensor grad, Tensor self, Tensor result, int dim) -> Tensor")
+
 op("cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
    variants="function method inplace out", rule="scan_sum", kernel="cumsum",
    grad={"self": "_cumsum_back(grad, dim)"}, like="numpy.cumsum",
