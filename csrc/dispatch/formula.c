@@ -97,24 +97,6 @@ fac_formula_slice(FacValue list, FacValue start, FacValue stop)
     return list;
 }
 
-FacStatus
-fac_formula_join(FacValue a, FacValue b, FacValue *out)
-{
-    if (a.len == 0) return fac_value_keep(b, out);
-    if (b.len == 0) return fac_value_keep(a, out);
-    size_t size = item_size(a), bytes = (a.len + b.len) * size;
-    char *both = fac_mem_alloc(bytes);
-    if (!both) return fac_mem_error(bytes);
-    memcpy(both, a.v.p, a.len * size);
-    memcpy(both + a.len * size, b.v.p, b.len * size);
-    FacValue joined = a;
-    joined.len = a.len + b.len;
-    joined.v.p = both;
-    FacStatus st = fac_value_keep(joined, out);
-    fac_mem_free(both);
-    return st;
-}
-
 int64_t
 fac_formula_numel(FacValue sizes)
 {

@@ -48,7 +48,6 @@ FacStatus fac_formula_tensor(FacValue operand, FacValue *out) FAC_MUST_CHECK;
  * an end of a slice may be None. */
 FacStatus fac_formula_item(FacValue list, FacValue index, FacValue *out) FAC_MUST_CHECK;
 FacValue fac_formula_slice(FacValue list, FacValue start, FacValue stop);
-FacStatus fac_formula_join(FacValue a, FacValue b, FacValue *out) FAC_MUST_CHECK; /* a new list */
 int64_t fac_formula_numel(FacValue sizes);
 
 /* Python's + - * / // % ** on numbers of any kind, but that ints divided by zero give 0. `room` holds

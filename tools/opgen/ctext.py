@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import zlib
-from pathlib import Path
+
+# The operators of Python's syntax, as they are written.
+_SIGNS = "Add + Sub - Mult * Div / FloorDiv // Mod % Pow ** MatMult @ BitAnd & BitOr | BitXor ^ "
+_SIGNS += "LShift << RShift >> USub - Invert ~ Eq == NotEq != Lt < LtE <= Gt > GtE >="
+SIGNS = {getattr(ast, kind): sign for kind, sign in zip(_SIGNS.split()[::2], _SIGNS.split()[1::2])}
 
 NOTICE = "/* Made by tools/opgen from csrc/ops: edit the declarations, not this file. */"
 
@@ -28,5 +33,5 @@ def c_file(includes: list[str], lines: list[str]) -> str:
 
 
 def part_of(name: str, parts: int) -> int:
-    """Which of several files something goes to: by its name, so that the others stay as they are."""
+    """Which of several files something goes to: by its name, so that others stay where they are."""
     return zlib.crc32(name.encode()) % parts

@@ -1,7 +1,8 @@
 """Declarations: reads csrc/ops/*.py into a Table of rows, and checks what each row says by itself.
 
-The files are Python in syntax only. Each top-level statement is a call of `op`, `family`, `helper`,
-`operators` or `scalar_results` with literal arguments; a bare word such as BINARY stands for itself.
+The files are Python in syntax only. Each top-level statement is a call of `op`, `family`,
+`helper`, `operators` or `scalar_results` with literal arguments; a bare word such as BINARY stands
+for itself.
 """
 
 from __future__ import annotations

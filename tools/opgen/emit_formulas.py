@@ -103,15 +103,16 @@ def gradient_names(row: Row) -> dict[str, Expr]:
 
 def backward(table: Table, row: Row, inputs: list[int], saves: Saves) -> list[str]:
     bits = {row.params[index].name: (i, 1 << i) for i, index in enumerate(inputs)}
-    kinds = {
-        param.name: Type("Tensor", True, param.type.is_list, param.type.is_list) for param in row.params
-    }
+    lists = {param.name: param.type.is_list for param in row.params}
     compiler = Compiler(table, {}, saves)
     for joint, formula in row.grad.items():
         saves.mask = sum(bits[name][1] for name in joint)
-        needed = tuple(condition(f"((call->needed & {bits[name][1]:#x}) != 0)") for name in joint)
+        needed = tuple(condition(f"(call->needed & {bits[name][1]:#x}) != 0") for name in joint)
         compiler.names = {**gradient_names(row), "needed": Expr(NONE, items=needed)}
-        places = [(kinds[name], f"call->out[{bits[name][0]}]") for name in joint]
+        places = [
+            (Type("Tensor", True, lists[name], lists[name]), f"call->out[{bits[name][0]}]")
+            for name in joint
+        ]
         compiler.emit(f"if (call->needed & {saves.mask:#x}) {{")
         compiler.depth += 1
         compile_into(compiler, row, formula, places, f", gradient of '{', '.join(joint)}'")

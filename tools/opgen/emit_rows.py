@@ -5,7 +5,7 @@ from __future__ import annotations
 from ctext import NOTICE, c_file, c_literal
 from declare import Row, Table
 from emit_formulas import has_gradient
-from scalar import compute_dtypes
+from emit_loops import compute_dtypes
 from schema import CONSTANTS, FLOATS, NO_DEFAULT, TYPES, Name, Param, Type
 
 # What a required parameter is in C, and how it becomes a FacValue; all others are FacValue.
@@ -19,10 +19,19 @@ ARGUMENTS = {
     "bool": ("bool ", "fac_v_bool({})"),
 }
 OPTIONAL_TOO = ("Tensor", "str", "ScalarType", "Generator")  # NULL or FAC_DT_NONE when absent
-# Names of C that parameters may have.
-RESERVED = "auto case char const default do double enum float int long register short signed static \
-struct switch union unsigned void volatile inline complex".split()
+# Words of C that parameters may be called.
+RESERVED = "auto case char const default double float int long register short signed static".split()
 LISTS = {"float": "FLOATS", "bool": "BOOLS", "int": "INTS"}
+
+
+def files(table: Table) -> dict[str, str]:
+    calls = [line for row in table.rows for line in typed_functions(row)]
+    return {
+        "ops.h": header(table),
+        "ops_rows.c": rows(table),
+        "ops_calls.c": c_file(["ops.h", "dispatch/formula.h"], calls),
+    }
+
 
 # --- typed functions
 
@@ -41,8 +50,11 @@ def outputs(row: Row) -> dict[str, Param]:
     if all(result.writes for result in row.results):
         return {}
     taken = [param.name for param in row.params]
-    names = [result.name or f"out{i if len(row.results) > 1 else ''}" for i, result in enumerate(row.results)]
-    return {name + "_out" * (name in taken): r for name, r in zip(names, row.results)}
+    named = {}
+    for i, result in enumerate(row.results):
+        name = result.name or ("out" if len(row.results) == 1 else f"out{i}")
+        named[name + "_out" * (name in taken)] = result
+    return named
 
 
 def prototype(row: Row, inplace: bool = False) -> str:
@@ -74,18 +86,13 @@ def header(table: Table) -> str:
     lines += ['#include "dispatch/dispatch.h"', "", "enum {"]
     lines += [f"    FAC_OP_ID_{row.ident}," for row in table.rows] + ["    FAC_OP_COUNT", "};", ""]
     lines += [f"#define FAC_OP_{row.ident} (&fac_ops[FAC_OP_ID_{row.ident}])" for row in table.rows]
-    lines += ["", "/* Optional parameters: NULL, FAC_DT_NONE or FAC_VALUE_NONE when absent. Results are"]
-    lines += [" * new references; NULL drops one. */"]
+    lines += ["", "/* Absent parameters: NULL, FAC_DT_NONE or FAC_VALUE_NONE. Results are new"]
+    lines += [" * references; NULL drops one. */"]
     for row in table.rows:
         lines.append(f"{prototype(row)} FAC_MUST_CHECK;")
         if "inplace" in row.variants:
             lines.append(f"{prototype(row, inplace=True)} FAC_MUST_CHECK;")
     return "\n".join([*lines, "", "#endif"]) + "\n"
-
-
-def calls(table: Table) -> str:
-    lines = [line for row in table.rows for line in typed_functions(row)]
-    return c_file(["ops.h", "dispatch/formula.h"], lines)
 
 
 # --- rows
@@ -96,11 +103,11 @@ def initialiser(value: object, kind: Type) -> str:
     if kind.is_list and not isinstance(value, list) and value not in (None, NO_DEFAULT):
         value = [value] * kind.length
     match value:
-        case Name(text) if text in CONSTANTS:
-            base, constant = CONSTANTS[text]
+        case Name() if value in CONSTANTS:
+            base, constant = CONSTANTS[value]
             return f"{{.tag = FAC_V_{TYPES[base]}, .v.i = {constant}}}"
-        case Name(text):
-            return initialiser(FLOATS[text], kind)
+        case Name():
+            return initialiser(FLOATS[value], kind)
         case []:
             return f"{{.tag = FAC_V_{LISTS.get(kind.base, 'INTS')}}}"
         case list():

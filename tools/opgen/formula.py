@@ -1,9 +1,9 @@
 """Formulas: type-checks Python expressions over rows and compiles them to C statements.
 
-An expression becomes an Expr: its type, and a C expression for it, a FacValue. Calls of rows become
-statements that put their results into slots of `t`; a slot of `v` holds what a condition has chosen or
-arithmetic has given. The rule of ownership is that of dispatch/formula.h: a slot of `t` owns what is
-in it, and nothing else does.
+An expression becomes an Expr: its type, and a C expression for it, a FacValue. Calls of rows
+become statements that put their results into slots of `t`; a slot of `v` holds what a condition has
+chosen or arithmetic has given. The rule of ownership is that of dispatch/formula.h: a slot of `t`
+owns what is in it, and nothing else does.
 
 What a gradient reads of the forward call goes through Saves, which decides how little of each
 argument and result is to be kept.
@@ -16,8 +16,8 @@ import math
 import re
 from dataclasses import dataclass, field, replace
 
-from ctext import c_literal
-from declare import Row, Table, Text
+from ctext import SIGNS, c_literal
+from declare import Table, Text
 from schema import CONSTANTS, FLOATS, NO_DEFAULT, NUMBERS, TYPES, Problem, Schema, Type
 
 TENSOR, SCALAR, INT, FLOAT, BOOL = map(Type, ("Tensor", "Scalar", "int", "float", "bool"))
@@ -34,12 +34,6 @@ ATTRIBUTES = {
     "numel": (INT, SIZES, "fac_v_int({t}->numel)", "fac_v_int(fac_formula_numel({s}))"),
     "dtype": (Type("ScalarType"), META, "fac_v_dtype({t}->dtype)", ""),
     "device": (Type("Device"), META, "fac_v_device({t}->device)", ""),
-    "strides": (INTS, FULL, "fac_v_ints({t}->strides, {t}->ndim)", ""),
-}
-DTYPE_ATTRIBUTES = {
-    "is_floating_point": "FAC_IS_FLOAT({d}.v.i)",
-    "is_complex": "FAC_IS_COMPLEX({d}.v.i)",
-    "is_integral": "FAC_IS_INT({d}.v.i)",
 }
 # How a list literal is made: type of the array, reading an item, making the value.
 LISTS = {
@@ -47,12 +41,6 @@ LISTS = {
     "float": ("double ", "fac_v_as_float", "fac_formula_floats"),
     "bool": ("bool ", "fac_v_is_true", "fac_formula_bools"),
     "Tensor": ("FacTensor *", "fac_v_as_tensor", "fac_v_tensors"),
-}
-SIGNS = {
-    **{ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%"},
-    **{ast.Pow: "**", ast.MatMult: "@", ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^"},
-    **{ast.LShift: "<<", ast.RShift: ">>", ast.USub: "-", ast.Invert: "~", ast.Eq: "==", ast.Gt: ">"},
-    **{ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.GtE: ">="},
 }
 NUMBER_SIGNS = ("+", "-", "*", "/", "//", "%", "**")
 SLOT = re.compile(r"[tvasg]\[\d+\]")
@@ -112,7 +100,7 @@ def join_types(one: Type, other: Type) -> Type:
 
 
 def bind(schema: Schema, args: list[Expr], keywords: dict[str, Expr]) -> list[Expr | None]:
-    """The arguments in the order of the parameters, None for defaults; Problem if they do not fit."""
+    """The arguments in the order of the parameters, None for defaults."""
     positional = [param.name for param in schema.params if not param.keyword]
     if len(args) > len(positional):
         raise Problem(f"takes {len(positional)} positional arguments, not {len(args)}")
@@ -133,8 +121,8 @@ def bind(schema: Schema, args: list[Expr], keywords: dict[str, Expr]) -> list[Ex
 
 @dataclass
 class Saves:
-    """What the gradients of a row read of its call. First the formulas are compiled to find out, then
-    `lay_out` gives slots, then they are compiled again."""
+    """What the gradients of a row read of its call. First the formulas are compiled to find out,
+    then `lay_out` gives slots, then they are compiled again."""
 
     reads: dict[tuple[str, int], dict[int, int]] = field(default_factory=dict)
     slots: list[tuple[tuple[str, int], int, int]] = field(default_factory=list)
@@ -231,7 +219,7 @@ class Compiler:
     def truth(self, expr: Expr) -> str:
         expr = self.plain(expr)
         if expr.type.is_list and not expr.type.optional:
-            return f"({expr.code}.len > 0)"
+            return f"{expr.code}.len > 0"
         if not expr.type.number or expr.items is not None:
             raise Problem(f"a condition is a number or a bool, not {expr}")
         return expr.test or f"fac_v_is_true({expr.code})"
@@ -291,7 +279,7 @@ class Compiler:
             case ast.Subscript(value=owner, slice=index):
                 return self.subscript(self.visit(owner), index)
             case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return condition(f"!{self.truth(self.visit(operand))}")
+                return condition(f"!({self.truth(self.visit(operand))})")
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
                 return self.visit(ast.Constant(-value))
             case ast.UnaryOp(op=ast.USub() | ast.Invert() as op, operand=operand):
@@ -346,15 +334,15 @@ class Compiler:
     def attribute(self, owner: Expr, name: str) -> Expr:
         if owner.items is not None and name in owner.names:
             return owner.items[owner.names.index(name)]
-        if owner.type.base == "ScalarType" and name in DTYPE_ATTRIBUTES:
-            return condition(DTYPE_ATTRIBUTES[name].format(d=self.plain(owner).code))
         if name not in ATTRIBUTES or owner.items is not None or not fits(owner.type, TENSOR):
             hint = "; it may be None" if owner.type.optional else ""
             raise Problem(f"{owner} has no attribute '{name}'{hint}")
         kind, level, of_tensor, of_sizes = ATTRIBUTES[name]
         if owner.saved and owner.type == TENSOR:
             saved, kept = self.saves.read(owner.saved, level)
-            return Expr(kind, (of_sizes if kept == SIZES else of_tensor).format(s=saved, t=f"{saved}.v.t"))
+            if kept == SIZES:
+                return Expr(kind, of_sizes.format(s=saved))
+            owner = Expr(TENSOR, saved)
         return Expr(kind, of_tensor.format(t=f"{self.pass_as(owner, TENSOR)}.v.t"))
 
     def subscript(self, owner: Expr, index: ast.expr) -> Expr:
@@ -370,8 +358,8 @@ class Compiler:
             ends = [self.visit(end or ast.Constant(None)) for end in (index.lower, index.upper)]
             codes = ", ".join(self.pass_as(end, Type("int", optional=True)) for end in ends)
             return Expr(replace(owner.type, length=0), f"fac_formula_slice({owner.code}, {codes})")
-        place = self.slot("v")
-        self.attempt(f"fac_formula_item({owner.code}, {self.pass_as(self.visit(index), INT)}, &{place})")
+        place, at = self.slot("v"), self.pass_as(self.visit(index), INT)
+        self.attempt(f"fac_formula_item({owner.code}, {at}, &{place})")
         return Expr(Type(owner.type.base, optional=owner.type.item_optional), place)
 
     # --- operators
@@ -379,10 +367,6 @@ class Compiler:
     def binary(self, a: Expr, sign: str, b: Expr) -> Expr:
         if a.type.number and b.type.number and sign in NUMBER_SIGNS:
             return self.arithmetic(a, sign, b)
-        if a.type.is_list and b.type.is_list and sign == "+":
-            slot = self.slot("t")
-            self.attempt(f"fac_formula_join({a.code}, {b.code}, &{slot})")
-            return Expr(join_types(a.type, b.type), slot)
         return self.row_operator(f"a {sign} b", {"a": a, "b": b})
 
     def arithmetic(self, a: Expr, sign: str, b: Expr) -> Expr:
@@ -425,7 +409,7 @@ class Compiler:
             raise Problem(f"{operand} is never None")
         if operand.saved and operand.type.tensor:
             operand = Expr(operand.type, self.saves.read(operand.saved, SIZES)[0])
-        return condition(f"({self.plain(operand).code}.tag {sign} FAC_V_NONE)")
+        return condition(f"{self.plain(operand).code}.tag {sign} FAC_V_NONE")
 
     def choose(self, test: ast.expr, body: ast.expr, orelse: ast.expr) -> Expr:
         """Only the chosen side runs."""
@@ -442,10 +426,14 @@ class Compiler:
                 return condition(f"({checked} ? {self.truth(one)} : {self.truth(other)})")
             return Expr(kinds[0], f"({checked} ? {one.code} : {other.code})")
         places = [self.slot("v") for _ in kinds]
-        for head, i, lines in ((f"if ({checked}) {{", 0, one_lines), ("} else {", 1, other_lines)):
-            self.emit(head)
-            self.lines += lines
-            self.lines += ["    " * (self.depth + 1) + f"{p} = {pair[i].code};" for p, pair in zip(places, pairs)]
+        self.emit(f"if ({checked}) {{")
+        self.lines += one_lines
+        for place, (value, _) in zip(places, pairs):
+            self.emit(f"    {place} = {value.code};")
+        self.emit("} else {")
+        self.lines += other_lines
+        for place, (_, value) in zip(places, pairs):
+            self.emit(f"    {place} = {value.code};")
         self.emit("}")
         chosen = tuple(Expr(kind, place) for kind, place in zip(kinds, places))
         return chosen[0] if single else Expr(NONE, items=chosen)
@@ -476,12 +464,8 @@ class Compiler:
                 reasons.append(str(problem))
                 continue
             return self.call_schema(schema, bound)
-        builtin = None if named else self.builtin(name, given)
-        if builtin:
-            return builtin
-        inplace = self.table.by_ident.get(name)
-        if inplace and inplace.ident != name:
-            return self.call_inplace(inplace, bind(inplace.schema, given, named))
+        if name == "len" and len(given) == 1 and given[0].type.is_list:
+            return Expr(INT, f"fac_v_int({self.plain(given[0]).code}.len)")
         if reasons:
             raise Problem(f"{name}: " + "; ".join(reasons))
         raise self.table.unknown(name)
@@ -498,10 +482,6 @@ class Compiler:
         names = tuple(result.name for result in schema.results)
         return results[0] if len(results) == 1 else Expr(NONE, items=results, names=names)
 
-    def call_inplace(self, row: Row, bound: list[Expr | None]) -> Expr:
-        self.attempt(f"fac_call_inplace({self.arguments(row.schema, bound)})")
-        return self.plain(bound[0])
-
     def arguments(self, schema: Schema, bound: list[Expr | None]) -> str:
         given = max((i + 1 for i, expr in enumerate(bound) if expr), default=0)
         row = f"FAC_OP_{schema.ident}"
@@ -510,19 +490,6 @@ class Compiler:
             for i, (param, expr) in enumerate(zip(schema.params, bound[:given]))
         ]
         return f"{row}, {given}, (FacValue[]){{{', '.join(values) or '{0}'}}}"
-
-    def builtin(self, name: str, args: list[Expr]) -> Expr | None:
-        """Python's own functions on numbers and lists; None if it is none or does not fit."""
-        codes = [self.plain(arg).code for arg in args]
-        numbers = all(arg.type.number for arg in args)
-        if name == "len" and len(args) == 1 and args[0].type.is_list:
-            return Expr(INT, f"fac_v_int({codes[0]}.len)")
-        if name in ("int", "float", "bool") and len(args) == 1 and numbers:
-            return Expr(Type(name), f"fac_v_{name}({LISTS[name][1]}({codes[0]}))")
-        if name in ("min", "max") and len(args) == 2 and numbers:
-            test = f'fac_formula_compare({codes[0]}, "{"<" if name == "min" else ">"}", {codes[1]})'
-            return Expr(join_types(args[0].type, args[1].type), f"({test} ? {codes[0]} : {codes[1]})")
-        return None
 
 
 def narrowed(names: dict[str, Expr], test: ast.expr, holds: bool) -> dict[str, Expr]:

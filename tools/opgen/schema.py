@@ -1,7 +1,7 @@
 """Schemas: the types of operators, and the parser of `name.overload(parameters) -> results`.
 
-What a declaration says wrong raises Problem, which carries a sentence; whoever knows the file and the
-line adds them.
+What a declaration says wrong raises Problem, which carries a sentence; whoever knows the file and
+the line adds them.
 """
 
 from __future__ import annotations
@@ -16,17 +16,10 @@ class Problem(Exception):
 
 
 # Spelling in a schema -> FAC_TYPE_ and FAC_V_ enumerator.
-NAMED_TYPES = {"ScalarType": "DTYPE", "MemoryFormat": "FORMAT", "Any": "OBJECT"}
-TYPES = NAMED_TYPES | {
-    name: name.upper()
-    for name in "Tensor Operand Scalar int float bool str Device Layout Generator Storage".split()
-}
+TYPES = {"ScalarType": "DTYPE", "MemoryFormat": "FORMAT", "Any": "OBJECT"}
+for _name in "Tensor Operand Scalar int float bool str Device Layout Generator Storage".split():
+    TYPES[_name] = _name.upper()
 NUMBERS = ("bool", "int", "float", "Scalar")  # each fits where a later one is asked for
-
-INTEGERS = tuple(f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("u", ""))
-COMPUTE_DTYPES = ("bool", *INTEGERS, "float32", "float64", "complex64", "complex128")
-FORMATS = {"contiguous": "contiguous_format", "preserve": "preserve_format"}
-FORMATS |= {name: name for name in ("channels_last", "channels_last_3d")}
 
 
 def dtype_enumerator(name: str) -> str:
@@ -37,19 +30,20 @@ def dtype_enumerator(name: str) -> str:
 
 # Names in defaults and formulas that stand for enumerators: name -> (type, C constant).
 CONSTANTS = {
-    name: ("ScalarType", f"FAC_DT_{dtype_enumerator(name)}")
-    for name in (*COMPUTE_DTYPES, "float16", "bfloat16", "complex32")
+    "contiguous_format": ("MemoryFormat", "FAC_CONTIGUOUS"),
+    "preserve_format": ("MemoryFormat", "FAC_PRESERVE"),
+    "channels_last": ("MemoryFormat", "FAC_CHANNELS_LAST"),
+    "channels_last_3d": ("MemoryFormat", "FAC_CHANNELS_LAST_3D"),
+    "strided": ("Layout", "FAC_STRIDED"),
 }
-CONSTANTS |= {public: ("MemoryFormat", f"FAC_{name.upper()}") for name, public in FORMATS.items()}
-CONSTANTS |= {
-    name: ("Layout", f"FAC_{name.upper()}") for name in ("strided", "sparse_coo", "sparse_csr")
-}
+for _name in "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64".split():
+    CONSTANTS[_name] = ("ScalarType", f"FAC_DT_{dtype_enumerator(_name)}")
 FLOATS = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
 
 
 @dataclass(frozen=True)
 class Type:
-    """T, T?, T[], T[2], T?[], T[]?; base is a key of TYPES, or "None", or "" for the items of []."""
+    """T, T?, T[], T[2], T?[], T[]?; base is a key of TYPES, or "None", or "" for items of []."""
 
     base: str
     optional: bool = False
@@ -76,11 +70,8 @@ class Type:
 NO_DEFAULT = object()
 
 
-@dataclass(frozen=True)
-class Name:
+class Name(str):
     """A default that is a constant's name."""
-
-    text: str
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,24 @@
-"""For people: the stubs of the extension module, and the operator reference."""
+"""For people: the stubs of the extension module and the operator reference, from csrc/ops.
+
+    python tools/opdocs.py [--check]
+
+writes python/facula/_C.pyi and docs/reference/operators.md, which are committed; with --check it
+writes nothing and fails if they are stale.
+"""
 
 from __future__ import annotations
 
+import argparse
 import keyword
+import sys
 from collections import defaultdict
+from pathlib import Path
 
-from declare import Row, Table
-from schema import NO_DEFAULT, Name, Param, Type
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools" / "opgen"))
+
+from declare import Row, Table, read_table  # noqa: E402
+from schema import NO_DEFAULT, Name, Param, Type  # noqa: E402
 
 PYTHON_TYPES = {
     "Operand": "Tensor | Number",
@@ -18,7 +30,7 @@ PYTHON_TYPES = {
     "Storage": "UntypedStorage",
 }
 PRELUDE = """\
-# Made by tools/opgen from csrc/ops: edit the declarations, not this file.
+# Made by tools/opdocs.py from csrc/ops: edit the declarations, not this file.
 from collections.abc import Sequence
 from typing import Any, NamedTuple, overload
 
@@ -48,7 +60,8 @@ def python_param(param: Param) -> str:
     text = f"{name}: {python_type(param.type, given=True)}"
     if param.default is NO_DEFAULT:
         return text
-    return f"{text} = " + ("..." if isinstance(param.default, (Name, list)) else repr(param.default))
+    simple = not isinstance(param.default, (Name, list))
+    return f"{text} = {repr(param.default) if simple else '...'}"
 
 
 def signature(row: Row, method: bool, returns: str) -> str:
@@ -101,7 +114,7 @@ def stubs(table: Table) -> str:
 
 
 def reference(table: Table) -> str:
-    lines = ["# Operators", "", "Made by `tools/opgen` from the declarations in `csrc/ops`.", ""]
+    lines = ["# Operators", "", "Made by `tools/opdocs.py` from the declarations in csrc/ops.", ""]
     groups: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in table.rows:
         if row.module != "_C":
@@ -123,7 +136,34 @@ def facts(row: Row) -> str:
         "inplace": f"`Tensor.{row.name}_`",
         "out": "`out=`",
     }
-    names = ", ".join(f"`{name}`" for joint in row.grad for name in joint)
-    through_parts = "differentiable through its parts" if row.composite else "not differentiable"
     called = ", ".join(form for word, form in forms.items() if word in row.variants)
-    return "; ".join(filter(None, [called, f"differentiable in {names}" if names else through_parts]))
+    names = ", ".join(f"`{name}`" for joint in row.grad for name in joint)
+    gradient = "differentiable through its parts" if row.composite else "not differentiable"
+    gradient = f"differentiable in {names}" if names else gradient
+    return f"{called}; {gradient}" if called else gradient
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Stubs and reference from the declarations.")
+    parser.add_argument("--ops", type=Path, default=ROOT / "csrc/ops")
+    parser.add_argument("--stubs", type=Path, default=ROOT / "python/facula/_C.pyi")
+    parser.add_argument("--reference", type=Path, default=ROOT / "docs/reference/operators.md")
+    parser.add_argument("--check", action="store_true", help="fail if they are stale")
+    args = parser.parse_args()
+    table = read_table(args.ops)
+    if table.problems:
+        print(*table.problems, sep="\n", file=sys.stderr)
+        return 1
+    pages = {args.stubs: stubs(table), args.reference: reference(table)}
+    stale = [p for p, text in pages.items() if not p.exists() or p.read_text("utf-8") != text]
+    for path in stale:
+        if args.check:
+            print(f"{path} is stale: run tools/opdocs.py", file=sys.stderr)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(pages[path], encoding="utf-8")
+    return int(args.check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
