@@ -198,6 +198,7 @@ FX double fx_fma_f64(double a, double b, double c) { return a * b + c; }
     FX T fx_clamp_##S(T a, T low, T high) { return fx_min_##S(fx_max_##S(a, low), high); }         \
     FX T fx_relu_##S(T a) { return (a > 0) | (a != a) ? a : 0; }                                   \
     FX T fx_heaviside_##S(T a, T b) { return a == 0 ? b : (T)(a > 0); }                            \
+    FX T fx_angle_##S(T a) { return a != a ? a : a < 0 ? (T)3.14159265358979324 : 0; }             \
     FX T fx_lerp_##S(T a, T b, T w)                                                                \
     {                                                                                              \
         T d = b - a;                                                                               \
