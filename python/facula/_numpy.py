@@ -1,5 +1,5 @@
-"""NumPy's protocols, the parts that need not be fast: __array__, ufuncs, NumPy's functions, and arrays
-whose dtype the buffer protocol has no word for.
+"""NumPy's protocols, the parts that need not be fast: __array__, ufuncs, NumPy's functions, and
+arrays whose dtype the buffer protocol has no word for.
 
 NumPy is imported here, and this module only when an array is at hand or asked for.
 """
@@ -36,7 +36,7 @@ def share(array):
             "given numpy array has byte order different from the native byte order. Swap it with "
             "array.astype(array.dtype.newbyteorder('='))."
         )
-    if dtype == object:
+    if dtype.kind == "O":
         hint = " An array of objects becomes one of numbers by array.astype(float)."
     elif dtype.kind in "mM":
         hint = " Times become numbers by array.astype('int64')."
@@ -44,8 +44,8 @@ def share(array):
         hint = " Extended precision is given up by array.astype('float64') or 'complex128'."
     elif dtype.kind in "?biufc":
         raise ValueError(
-            "given numpy array strides or address not a multiple of the element byte size. Copy the "
-            "array with array.copy()."
+            "given numpy array strides or address not a multiple of the element byte size. Copy "
+            "the array with array.copy()."
         )
     else:
         hint = ""
@@ -65,7 +65,7 @@ def array(tensor, dtype=None, copy=None):
     return result.copy() if copy else result
 
 
-# --- ufuncs -------------------------------------------------------------------------------------------
+# --- ufuncs ----
 
 # NumPy's names of ufuncs where ours differ.
 _UFUNCS = {
@@ -118,7 +118,7 @@ def array_ufunc(tensor, ufunc, method, *inputs, **kwargs):
     return _as_tensor(result)
 
 
-# --- functions -------------------------------------------------------------------------------------------
+# --- functions ----
 
 # Reductions that mean the same here, and what they are called.
 _REDUCTIONS = {

@@ -73,7 +73,7 @@ class printoptions:
         set_printoptions(**self._before)
 
 
-# --- numbers -----------------------------------------------------------------------------------------
+# --- numbers ----
 
 
 class _Formatter:
@@ -142,7 +142,7 @@ def _leaves(nested):
         yield nested
 
 
-# --- what is shown --------------------------------------------------------------------------------------
+# --- what is shown ----
 
 
 def _shown(t, summarize):
@@ -159,7 +159,7 @@ def _shown(t, summarize):
     return [... if row is ... else _shown(t[row], True) for row in rows]
 
 
-# --- lines ------------------------------------------------------------------------------------------------
+# --- lines ----
 
 
 def _row_text(row, indent, formatter):
@@ -205,7 +205,7 @@ def _add_suffixes(text, suffixes, indent):
     return text + ")"
 
 
-# --- the tensor ----------------------------------------------------------------------------------------------
+# --- the tensor ----
 
 
 def _history_suffix(t):
