@@ -13,7 +13,7 @@
 #define FAC_DISPATCH_CHAIN_H
 
 #include "dispatch/formula.h"
-#include "ops.h"
+#include "generated/ops.h"
 
 enum { CHAIN_MAX = 48 };
 
