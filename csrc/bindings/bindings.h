@@ -105,7 +105,7 @@ void fac_scratch_release(FacScratch *s);
 int fac_arg_convert(const FacParam *param, PyObject *o, FacValue *out, FacScratch *scratch);
 /* What Python keeps with a row, in op->foreign: made at first use. */
 typedef struct FacPyRow {
-    PyObject *overload;        /* library.c: the OpOverload object */
+    PyObject *overloads[3];    /* library.c: the OpOverload objects: the row, in-place, out= */
     PyTypeObject *result_type; /* the named tuple of its results */
     PyObject *kernels;         /* library.c: dict of Python functions; NULL unless from Python */
     PyObject **names;          /* of the parameters, interned */
@@ -171,6 +171,8 @@ int fac_sizes_convert(PyObject *o, FacDim *sizes, int *ndim);
 
 /* Calls a row from C within bindings; a new reference. */
 PyObject *fac_py_call(const FacOp *op, int nargs, const FacValue *args);
+/* opobj.c: runs a row on a bound frame and returns its results as Python objects. */
+PyObject *fac_py_run_frame(const FacOp *op, FacFrame *frame, bool inplace);
 /* fac_dispatch with the interpreter lock dropped when the call is large enough to be worth it. */
 FacStatus fac_py_run(FacCall *call);
 
@@ -225,6 +227,12 @@ static inline bool fac_override_modes(void)
 }
 /* Whether tensors of this class are sent to its __torch_dispatch__. */
 bool fac_has_torch_dispatch(PyTypeObject *type);
+/* library.c: the OpOverload of a row in the form that the call flags name (borrowed). */
+PyObject *fac_py_overload(const FacOp *op, uint8_t call_flags);
+/* Whether the value is the default of parameter i. */
+bool fac_py_is_default(const FacOp *op, int i, FacValue v);
+/* What a Python function returned for a call becomes its results. */
+FacStatus fac_py_take_results(FacCall *call, PyObject *returned);
 /* numpy.c: an ndarray, NumPy scalar, or object with the array protocols as a tensor that shares its
  * memory where it can. 1: *out is a new reference; 0: none of these; -1. Never imports NumPy: if it
  * has not been imported no object can be one of its. */
@@ -255,7 +263,7 @@ extern PyGetSetDef fac_autograd_getset[];       /* grad, grad_fn, requires_grad,
 extern PyMethodDef fac_build_functions[], fac_numpy_functions[], fac_autograd_functions[],
     fac_override_functions[], fac_generator_functions[], fac_device_functions[],
     fac_library_functions[], fac_dtype_functions[], fac_tensor_functions[], fac_op_functions[],
-    fac_wrap_functions[], fac_copy_functions[];
+    fac_wrap_functions[], fac_copy_functions[], fac_storage_functions[];
 /* Each file's start: makes its types, adds them to the module. 0 or -1. */
 int fac_start_dtype(PyObject *module);
 int fac_start_device(PyObject *module);

@@ -235,7 +235,7 @@ add_functions(PyObject *module)
         module_functions,     fac_dtype_functions,    fac_device_functions, fac_generator_functions,
         fac_tensor_functions, fac_wrap_functions,     fac_op_functions,     fac_build_functions,
         fac_numpy_functions,  fac_autograd_functions, fac_override_functions, fac_library_functions,
-        fac_copy_functions,
+        fac_copy_functions,   fac_storage_functions,
     };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         if (PyModule_AddFunctions(module, tables[i]) < 0) return -1;
