@@ -27,6 +27,11 @@ def c_literal(value: bool | int | float | str) -> str:
     return f'"{escaped}"'
 
 
+def c_if(test: str) -> str:
+    """Conditions that start with a bracket are bracketed as a whole."""
+    return f"if {test} {{" if test.startswith("(") else f"if ({test}) {{"
+
+
 def c_file(includes: list[str], lines: list[str]) -> str:
     head = [NOTICE, *(f'#include "{name}"' for name in includes), ""]
     return "\n".join(head + lines).rstrip() + "\n"

@@ -9,7 +9,12 @@ from schema import Problem, Type
 
 PARTS = 4
 INCLUDES = ["ops.h", "dispatch/formula.h"]
-SAVE_KINDS = {SIZES: "SIZES", META: "META"}
+SAVE_KINDS = {
+    ("ARG", SIZES): "SIZES",
+    ("ARG", META): "META",
+    ("RESULT", SIZES): "RESULT_SIZES",
+    ("RESULT", META): "RESULT_META",
+}
 
 
 def files(table: Table) -> dict[str, str]:
@@ -79,7 +84,7 @@ def gradient(table: Table, row: Row) -> list[str]:
 
 def save_initialiser(row: Row, source: tuple[str, int], level: int, mask: int) -> str:
     origin, index = source
-    kind = SAVE_KINDS.get(level, origin)
+    kind = SAVE_KINDS.get((origin, level), origin)
     name = (row.params if origin == "ARG" else row.results)[index].name or "result"
     return f'{{FAC_SAVE_{kind}, {index}, {mask:#x}, "{name}"}}'
 
@@ -107,7 +112,7 @@ def backward(table: Table, row: Row, inputs: list[int], saves: Saves) -> list[st
     compiler = Compiler(table, {}, saves)
     for joint, formula in row.grad.items():
         saves.mask = sum(bits[name][1] for name in joint)
-        needed = tuple(condition(f"(call->needed & {bits[name][1]:#x}) != 0") for name in joint)
+        needed = tuple(condition(f"(call->needed & {bits[name][1]:#x})") for name in joint)
         compiler.names = {**gradient_names(row), "needed": Expr(NONE, items=needed)}
         places = [
             (Type("Tensor", True, lists[name], lists[name]), f"call->out[{bits[name][0]}]")

@@ -12,7 +12,7 @@ import ast
 import math
 from typing import NamedTuple
 
-from ctext import SIGNS, c_file, c_literal, part_of
+from ctext import SIGNS, c_file, c_if, c_literal, part_of
 from declare import Row, Table
 from schema import FLOATS, Problem, dtype_enumerator
 
@@ -223,7 +223,7 @@ class Body:
             if choose(bodies, self.dtype):
                 test = self.truth(self.visit(self.parse(condition)))
                 fast = self.elements(choose(bodies, self.dtype).text)
-                lines += [f"    if ({test}) {{", *("    " + line for line in fast)]
+                lines += [f"    {c_if(test)}", *("    " + line for line in fast)]
                 lines += ["        return;", "    }"]
         lines += main
         used = "\n".join(lines)

@@ -16,7 +16,7 @@ import math
 import re
 from dataclasses import dataclass, field, replace
 
-from ctext import SIGNS, c_literal
+from ctext import SIGNS, c_if, c_literal
 from declare import Table, Text
 from schema import CONSTANTS, FLOATS, NO_DEFAULT, NUMBERS, TYPES, Problem, Schema, Type
 
@@ -35,6 +35,11 @@ ATTRIBUTES = {
     "dtype": (Type("ScalarType"), META, "fac_v_dtype({t}->dtype)", ""),
     "device": (Type("Device"), META, "fac_v_device({t}->device)", ""),
 }
+DTYPE_ATTRIBUTES = {
+    "is_floating_point": "FAC_IS_FLOAT({d}.v.i)",
+    "is_complex": "FAC_IS_COMPLEX({d}.v.i)",
+    "is_integral": "FAC_IS_INT({d}.v.i)",
+}
 # How a list literal is made: type of the array, reading an item, making the value.
 LISTS = {
     "int": ("int64_t ", "fac_v_as_int", "fac_v_ints"),
@@ -50,7 +55,6 @@ SLOT = re.compile(r"[tvasg]\[\d+\]")
 class Expr:
     type: Type
     code: str = ""
-    test: str = ""  # of truth values: the C condition in `code`
     items: tuple[Expr, ...] | None = None  # of several results, or of a tuple
     names: tuple[str, ...] = ()  # the names of these items
     saved: tuple[str, int] | None = None  # a parameter or result that has to be kept to be read
@@ -60,7 +64,16 @@ class Expr:
 
 
 def condition(test: str) -> Expr:
-    return Expr(BOOL, f"fac_v_bool({test})", test)
+    return Expr(BOOL, f"fac_v_bool({test})")
+
+
+TRUE, FALSE = condition("true"), condition("false")
+
+
+def native(base: str, code: str) -> str:
+    """A number or tensor out of its FacValue, as plain C."""
+    make = f"fac_v_{base}("
+    return code[len(make) : -1] if code.startswith(make) else f"{LISTS[base][1]}({code})"
 
 
 def fits(given: Type, wanted: Type) -> bool:
@@ -222,7 +235,7 @@ class Compiler:
             return f"{expr.code}.len > 0"
         if not expr.type.number or expr.items is not None:
             raise Problem(f"a condition is a number or a bool, not {expr}")
-        return expr.test or f"fac_v_is_true({expr.code})"
+        return native("bool", expr.code)
 
     def pass_as(self, expr: Expr, wanted: Type) -> str:
         """The FacValue to pass where `wanted` is asked for."""
@@ -250,10 +263,10 @@ class Compiler:
             kind = join_types(kind, item.type)
         if kind.base not in LISTS or kind.is_list or kind.optional and kind.base != "Tensor":
             raise Problem(f"a list has items of one type: {', '.join(LISTS)}; not {kind}")
-        ctype, read, make = LISTS[kind.base]
+        ctype, _, make = LISTS[kind.base]
         name = self.array(ctype, len(items))
         for i, item in enumerate(items):
-            self.emit(f"{name}[{i}] = {read}({item.code});")
+            self.emit(f"{name}[{i}] = {native(kind.base, item.code)};")
         listed = Type(kind.base, is_list=True, item_optional=kind.optional)
         return Expr(listed, f"{make}({name}, {len(items)})")
 
@@ -334,6 +347,8 @@ class Compiler:
     def attribute(self, owner: Expr, name: str) -> Expr:
         if owner.items is not None and name in owner.names:
             return owner.items[owner.names.index(name)]
+        if owner.type.base == "ScalarType" and name in DTYPE_ATTRIBUTES:
+            return condition(DTYPE_ATTRIBUTES[name].format(d=self.plain(owner).code))
         if name not in ATTRIBUTES or owner.items is not None or not fits(owner.type, TENSOR):
             hint = "; it may be None" if owner.type.optional else ""
             raise Problem(f"{owner} has no attribute '{name}'{hint}")
@@ -414,41 +429,37 @@ class Compiler:
     def choose(self, test: ast.expr, body: ast.expr, orelse: ast.expr) -> Expr:
         """Only the chosen side runs."""
         checked = self.truth(self.visit(test))
-        sides = [self.side(node, test, holds) for node, holds in ((body, True), (orelse, False))]
-        (one, one_lines), (other, other_lines) = sides
-        single = one.items is None and other.items is None
-        if not single and len(one.items or ()) != len(other.items or ()):
+        ones, one_lines = self.side(body, test, True)
+        others, other_lines = self.side(orelse, test, False)
+        if len(ones) != len(others):
             raise Problem("the two sides are tuples of different lengths")
-        pairs = [(one, other)] if single else list(zip(one.items, other.items))
-        kinds = [join_types(a.type, b.type) for a, b in pairs]
-        if single and not one_lines and not other_lines:
-            if one.test or other.test:
-                return condition(f"({checked} ? {self.truth(one)} : {self.truth(other)})")
-            return Expr(kinds[0], f"({checked} ? {one.code} : {other.code})")
-        places = [self.slot("v") for _ in kinds]
-        self.emit(f"if ({checked}) {{")
-        self.lines += one_lines
-        for place, (value, _) in zip(places, pairs):
-            self.emit(f"    {place} = {value.code};")
-        self.emit("} else {")
-        self.lines += other_lines
-        for place, (_, value) in zip(places, pairs):
-            self.emit(f"    {place} = {value.code};")
+        kinds = [join_types(one.type, other.type) for one, other in zip(ones, others)]
+        if len(kinds) == 1 and not one_lines and not other_lines:
+            if others[0] == FALSE:
+                return condition(f"({checked} && {self.truth(ones[0])})")
+            if ones[0] == TRUE:
+                return condition(f"({checked} || {self.truth(others[0])})")
+            return Expr(kinds[0], f"({checked} ? {ones[0].code} : {others[0].code})")
+        chosen = tuple(Expr(kind, self.slot("v")) for kind in kinds)
+        sides = (c_if(checked), one_lines, ones), ("} else {", other_lines, others)
+        for head, lines, exprs in sides:
+            self.emit(head)
+            self.lines += lines
+            for place, expr in zip(chosen, exprs):
+                self.emit(f"    {place.code} = {expr.code};")
         self.emit("}")
-        chosen = tuple(Expr(kind, place) for kind, place in zip(kinds, places))
-        return chosen[0] if single else Expr(NONE, items=chosen)
+        return chosen[0] if len(chosen) == 1 else Expr(NONE, items=chosen)
 
-    def side(self, node: ast.expr, test: ast.expr, holds: bool) -> tuple[Expr, list[str]]:
+    def side(self, node: ast.expr, test: ast.expr, holds: bool) -> tuple[list[Expr], list[str]]:
         """One side of a condition and its statements; names bound there are forgotten after."""
         names, lines = self.names, self.lines
         self.names, self.lines = narrowed(dict(names), test, holds), []
         self.depth += 1
-        expr = self.value(node)
-        if expr.items is not None:
-            expr = replace(expr, items=tuple(self.plain(item) for item in expr.items))
+        expr = self.visit(node)
+        exprs = [self.plain(item) for item in ((expr,) if expr.items is None else expr.items)]
         self.depth -= 1
         made, self.names, self.lines = self.lines, names, lines
-        return expr, made
+        return exprs, made
 
     # --- calls
 
@@ -464,11 +475,29 @@ class Compiler:
                 reasons.append(str(problem))
                 continue
             return self.call_schema(schema, bound)
-        if name == "len" and len(given) == 1 and given[0].type.is_list:
-            return Expr(INT, f"fac_v_int({self.plain(given[0]).code}.len)")
+        builtin = None if named else self.builtin(name, [self.plain(arg) for arg in given])
+        if builtin:
+            return builtin
+        base = self.table.by_ident.get(name)
+        if base and base.ident != name:
+            bound = bind(base.schema, given, named)
+            self.attempt(f"fac_call_inplace({self.arguments(base.schema, bound)})")
+            return self.plain(bound[0])
         if reasons:
             raise Problem(f"{name}: " + "; ".join(reasons))
         raise self.table.unknown(name)
+
+    def builtin(self, name: str, args: list[Expr]) -> Expr | None:
+        """Python's own functions of numbers and lists; None if it is none or does not fit."""
+        match name, [arg.code for arg in args], all(arg.type.number for arg in args):
+            case "len", [code], _ if args[0].type.is_list:
+                return Expr(INT, f"fac_v_int({code}.len)")
+            case "int" | "float" | "bool", [code], True:
+                return Expr(Type(name), f"fac_v_{name}({native(name, code)})")
+            case "min" | "max", [a, b], True:
+                test = f'fac_formula_compare({a}, "{"<" if name == "min" else ">"}", {b})'
+                return Expr(join_types(args[0].type, args[1].type), f"({test} ? {a} : {b})")
+        return None
 
     def call_schema(self, schema: Schema, bound: list[Expr | None]) -> Expr:
         slots = [self.slot("t") for _ in schema.results or [None]]
