@@ -214,7 +214,8 @@ unpack_tensor(FacNode *node, const FacSave *save, FacTensor *t, const FacSavedTe
     FacNode *history = info->result ? node : info->edge.node;
     *made = false;
     *out = t;
-    if (FAC_UNLIKELY(fac_tensor_version(t) != info->version))
+    bool geometry_only = node->op->flags & FAC_OP_VIEW; /* the gradient of a view reads no elements */
+    if (FAC_UNLIKELY(fac_tensor_version(t) != info->version && !geometry_only))
         return changed_error(node, save, t, info->version);
     if (!history || !fac_grad_enabled()) return FAC_OK;
     FAC_RETURN_IF_ERROR(fac_tensor_alias(t, out));
