@@ -37,3 +37,35 @@ fac_helper_channel_shape(const FacValue *args, FacValue *out)
     for (int64_t i = 0; i < args[0].v.i; i++) sizes[i] = i == 1 ? args[1].v.i : 1;
     return fac_value_keep(fac_v_ints(sizes, (int)args[0].v.i), out);
 }
+
+FacStatus
+fac_helper_group_size(const FacValue *args, FacValue *out)
+{
+    const FacValue shape = args[0];
+    const int64_t groups = args[1].v.i;
+    int64_t size = 1;
+    if (shape.len < 2)
+        return fac_error(FAC_RUNTIME_ERROR, "Expected at least 2 dimensions for input tensor but "
+                                            "received %u", shape.len);
+    if (groups < 1 || shape.v.ints[1] % groups)
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "Expected number of channels in input to be divisible by num_groups, but got "
+                         "%lld channels and num_groups=%lld",
+                         (long long)shape.v.ints[1], (long long)groups);
+    for (uint32_t i = 1; i < shape.len; i++) size *= shape.v.ints[i];
+    *out = fac_v_int(size / groups);
+    return FAC_OK;
+}
+
+FacStatus
+fac_helper_dtype_eps(const FacValue *args, FacValue *out)
+{
+    const FacDType dt = (FacDType)args[0].v.i;
+    switch (fac_dtype_info[dt].real) {
+    case FAC_DT_F16: *out = fac_v_float(0x1p-10); break;
+    case FAC_DT_BF16: *out = fac_v_float(0x1p-7); break;
+    case FAC_DT_F64: *out = fac_v_float(0x1p-52); break;
+    default: *out = fac_v_float(0x1p-23); break;
+    }
+    return FAC_OK;
+}

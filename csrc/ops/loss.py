@@ -5,6 +5,10 @@ op("_reduced(Tensor loss, int reduction) -> Tensor",
    composite="loss if reduction == 0 else (mean(loss) if reduction == 1 else sum(loss))",
    doc="The loss itself, its mean or its sum.")
 
+op("_weighted(Tensor self, Tensor? weight) -> Tensor",
+   variants="function", module="_C", composite="self if weight is None else self * weight",
+   doc="The tensor times a weight, if there is one.")
+
 op("nll_loss_forward(Tensor self, Tensor target, Tensor? weight, int reduction, int ignore_index)"
    " -> (Tensor output, Tensor total_weight)",
    variants="function", module="_C", rule="nll_loss_forward", kernel="nll_loss_forward",
@@ -23,9 +27,53 @@ op("nll_loss_nd(Tensor self, Tensor target, Tensor? weight=None, int reduction=1
    variants="function", module="_C",
    composite="nll_loss_forward(self, target, weight, reduction, ignore_index)[0]",
    doc="The negated log probabilities of the target classes; classes are dim 1 (dim 0 of a vector).")
+
+# cross_entropy_loss: with probabilities as targets, with smoothed labels, or nll_loss.
+op("_class_reduced(Tensor self, int dim, int reduction) -> Tensor",
+   variants="function", module="_C",
+   composite="neg(sum(self, [dim])) if reduction == 0 else (neg(sum(self)) if reduction == 2 "
+             "else neg(sum(self)) / (self.numel / self.shape[dim]))",
+   doc="The negated sums over the classes, reduced over the rest.")
+op("_class_weighted(Tensor self, Tensor? weight) -> Tensor",
+   variants="function", module="_C",
+   composite="self if weight is None else (self * weight if self.ndim == 1 "
+             "else self * reshape(weight, channel_shape(self.ndim, self.shape[1])))",
+   doc="Each class times its weight.")
+op("_cross_entropy_prob(Tensor self, Tensor target, Tensor? weight, int reduction, "
+   "float label_smoothing) -> Tensor",
+   variants="function", module="_C",
+   composite="_class_reduced(_class_weighted(log_softmax(self, (d := min(self.ndim - 1, 1))) * "
+             "(target if label_smoothing == 0 else target * (1 - label_smoothing) "
+             "+ label_smoothing / self.shape[d]), weight), d, reduction)",
+   doc="The cross entropy with probabilities as targets.")
+op("_cross_entropy_smooth(Tensor log_prob, Tensor target, Tensor? weight, int reduction, "
+   "int ignore_index) -> Tensor",
+   variants="function", module="_C",
+   composite="_reduced_by(masked_fill(neg(sum(_class_weighted(log_prob, weight), "
+             "[min(log_prob.ndim - 1, 1)])), (ignored := target == ignore_index), 0), "
+             "logical_not(ignored) if weight is None else masked_fill(reshape(index_select(weight, "
+             "0, flatten(masked_fill(target, ignored, 0))), target.shape), ignored, 0), reduction)",
+   doc="The cross entropy with the uniform distribution, times the number of classes.")
+op("_reduced_by(Tensor self, Tensor count, int reduction) -> Tensor",
+   variants="function", module="_C",
+   composite="self if reduction == 0 else (sum(self) if reduction == 2 else sum(self) / sum(count))",
+   doc="The loss itself, its mean over what counts, or its sum.")
+op("_cross_entropy_class(Tensor log_prob, Tensor target, Tensor? weight, int reduction, "
+   "int ignore_index, float label_smoothing) -> Tensor",
+   variants="function", module="_C",
+   composite="nll_loss_nd(log_prob, target, weight, reduction, ignore_index) "
+             "if label_smoothing == 0 else "
+             "nll_loss_nd(log_prob, target, weight, reduction, ignore_index) * (1 - label_smoothing) "
+             "+ _cross_entropy_smooth(log_prob, target, weight, reduction, ignore_index) "
+             "* (label_smoothing / log_prob.shape[min(log_prob.ndim - 1, 1)])",
+   doc="The cross entropy with classes as targets.")
 op("cross_entropy_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, "
    "int ignore_index=-100, float label_smoothing=0.0) -> Tensor",
-   variants="function", module="_C", composite="c:cross_entropy_loss",
+   variants="function", module="_C",
+   composite="_cross_entropy_prob(self, target, weight, reduction, label_smoothing) "
+             "if self.shape == target.shape and target.dtype.is_floating_point else "
+             "_cross_entropy_class(log_softmax(self, min(self.ndim - 1, 1)), target, weight, "
+             "reduction, ignore_index, label_smoothing)",
    doc="nll_loss of log_softmax; targets are classes or probabilities of classes.")
 
 op("mse_loss(Tensor self, Tensor target, int reduction=1) -> Tensor",
@@ -44,12 +92,21 @@ op("huber_loss(Tensor self, Tensor target, int reduction=1, float delta=1.0) -> 
    composite="_reduced(where((d := abs(self - target)) <= delta, square(d) * 0.5, "
              "(d - 0.5 * delta) * delta), reduction)",
    doc="Squared differences where they are small, absolute ones beyond delta.")
+op("_binary_cross_entropy(Tensor self, Tensor target) -> Tensor",
+   variants="function", module="_C",
+   composite="(target - 1) * clamp(log1p(neg(self)), -100) - target * clamp(log(self), -100)",
+   grad={"self": "grad * (self - target) / clamp(self * (1 - self), 1e-12)",
+         "target": "grad * (log1p(neg(self)) - log(self))"},
+   doc="The cross entropy of each element; logarithms do not go below -100.")
 op("binary_cross_entropy(Tensor self, Tensor target, Tensor? weight=None, int reduction=1) -> Tensor",
-   variants="function", module="_C", composite="c:binary_cross_entropy",
+   variants="function", module="_C",
+   composite="_reduced(_weighted(_binary_cross_entropy(self, target), weight), reduction)",
    doc="The cross entropy of probabilities and targets between 0 and 1.")
 op("binary_cross_entropy_with_logits(Tensor self, Tensor target, Tensor? weight=None, "
    "Tensor? pos_weight=None, int reduction=1) -> Tensor",
-   variants="function", composite="c:binary_cross_entropy_with_logits",
+   variants="function",
+   composite="_reduced(_weighted((1 - target) * self - (log_sigmoid(self) if pos_weight is None "
+             "else ((pos_weight - 1) * target + 1) * log_sigmoid(self)), weight), reduction)",
    doc="binary_cross_entropy of sigmoid(self), without overflow.")
 op("kl_div(Tensor self, Tensor target, int reduction=1, *, bool log_target=False) -> Tensor",
    variants="function",
@@ -72,8 +129,13 @@ op("margin_ranking_loss(Tensor input1, Tensor input2, Tensor target, float margi
    doc="How far input1 falls short of ranking above input2 by the margin.")
 op("poisson_nll_loss(Tensor input, Tensor target, bool log_input, bool full, float eps, "
    "int reduction) -> Tensor",
-   variants="function", composite="c:poisson_nll_loss",
+   variants="function",
+   composite="_reduced((exp(input) - target * input if log_input "
+             "else input - target * log(input + eps)) + (masked_fill(target * log(target) - target "
+             "+ 0.5 * log(2 * pi * target), target <= 1, 0) if full else 0), reduction)",
    doc="The negative log likelihood of Poisson distributed targets.")
 op("cosine_similarity(Tensor x1, Tensor x2, int dim=1, float eps=1e-08) -> Tensor",
-   variants="function", composite="c:cosine_similarity",
+   variants="function",
+   composite="sum((x1 / clamp(linalg_vector_norm(x1, 2, [dim], True), eps)) "
+             "* (x2 / clamp(linalg_vector_norm(x2, 2, [dim], True), eps)), [dim])",
    doc="The cosine of the angle between vectors along a dimension.")

@@ -134,7 +134,12 @@ op("_lstm_cell(Tensor gates, Tensor cx) -> (Tensor hy, Tensor cy)",
    doc="The pointwise part of an LSTM step: gates are input, forget, cell, output, side by side.")
 op("_lstm_cell_backward(Tensor grad_h, Tensor grad_c, Tensor gates, Tensor cx, Tensor cy)"
    " -> (Tensor grad_gates, Tensor grad_cx)",
-   variants="function", module="_C", composite="c:lstm_cell_backward",
+   variants="function", module="_C",
+   composite="(cat([sigmoid_backward((dc := grad_c + tanh_backward(grad_h * (o := sigmoid(narrow("
+             "gates, -1, 3 * (h := cx.shape[cx.ndim - 1]), h))), (tc := tanh(cy)))) * (n := tanh("
+             "narrow(gates, -1, 2 * h, h))), (i := sigmoid(narrow(gates, -1, 0, h)))), "
+             "sigmoid_backward(dc * cx, (f := sigmoid(narrow(gates, -1, h, h)))), "
+             "tanh_backward(dc * i, n), sigmoid_backward(grad_h * tc, o)], -1), dc * f)",
    doc="The gradient of _lstm_cell.")
 op("lstm.input(Tensor input, Tensor[] hx, Tensor[] params, bool has_biases, int num_layers, "
    "float dropout, bool train, bool bidirectional, bool batch_first)"
@@ -159,11 +164,36 @@ op("lstm_cell(Tensor input, Tensor[] hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=
    doc="One step of an LSTM.")
 
 op("dropout(Tensor input, float p, bool train) -> Tensor",
-   variants="function", composite="c:dropout",
+   variants="function",
+   composite="input if p == 0 or not train or input.numel == 0 else (input * zeros_like(input) "
+             "if p == 1 else input * div_(bernoulli_(empty_like(input), 1 - p), 1 - p))",
    doc="Zeroes elements with probability p and scales the others by 1 / (1 - p), in training.")
+op("_float_mask(Tensor mask, Tensor query) -> Tensor",
+   variants="function", module="_C",
+   composite="masked_fill(zeros_like(mask, dtype=query.dtype), logical_not(mask), -inf) "
+             "if mask.dtype.is_integral else mask",
+   doc="A mask to add: -inf where a bool mask says no.")
+op("_masked_softmax(Tensor self, Tensor? mask) -> Tensor",
+   variants="function", module="_C",
+   composite="softmax(self, -1) if mask is None else masked_fill(softmax((x := self + mask), -1), "
+             "all(x == -inf, -1, True), 0)",
+   doc="softmax over the last dim; 0 where everything is masked.")
+op("_attention(Tensor query, Tensor key, Tensor value, Tensor? mask, float dropout_p, float scale)"
+   " -> Tensor",
+   variants="function", module="_C",
+   composite="matmul(dropout(_masked_softmax(matmul(query * scale, transpose(key, -2, -1)), mask), "
+             "dropout_p, True), value)",
+   doc="softmax(query @ key^T * scale + mask) @ value.")
 op("scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, "
    "float dropout_p=0.0, bool is_causal=False, *, float? scale=None, bool enable_gqa=False) -> Tensor",
-   variants="function", module="nn.functional", composite="c:scaled_dot_product_attention",
+   variants="function", module="nn.functional",
+   composite="_attention(query, repeat_interleave(key, query.shape[query.ndim - 3] // "
+             "key.shape[key.ndim - 3], -3) if enable_gqa else key, repeat_interleave(value, "
+             "query.shape[query.ndim - 3] // value.shape[value.ndim - 3], -3) if enable_gqa else "
+             "value, (triu(full([query.shape[query.ndim - 2], key.shape[key.ndim - 2]], -inf, "
+             "dtype=query.dtype, device=query.device), 1) if is_causal else None) "
+             "if attn_mask is None else _float_mask(attn_mask, query), dropout_p, "
+             "1 / float(query.shape[query.ndim - 1]) ** 0.5 if scale is None else scale)",
    doc="softmax(query @ key^T * scale + mask) @ value.")
 
 # --- optimizers: one step for all parameters

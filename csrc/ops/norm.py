@@ -5,6 +5,8 @@ helper("last_dims(int ndim, int n) -> int[]")  # the last n of ndim dims
 helper("first_dims(int ndim, int n) -> int[]")  # all but the last n
 helper("channel_dims(int ndim) -> int[]")  # all but 1
 helper("channel_shape(int ndim, int channels) -> int[]")  # [1, channels, 1, ...]
+helper("group_size(int[] shape, int groups) -> int")  # elements of a group; checks that they divide
+helper("dtype_eps(ScalarType dtype) -> float")  # distance from 1 to the next number
 
 op("softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
    variants="function method out", rule="softmax", kernel="softmax", dtypes="float",
@@ -153,9 +155,27 @@ op("_batch_hat(Tensor input, Tensor? running_mean, Tensor? running_var, bool tra
 
 # --- others
 
+op("_channel_scaled(Tensor self, Tensor? weight) -> Tensor",
+   variants="function", module="_C",
+   composite="self if weight is None else "
+             "self * reshape(weight, channel_shape(self.ndim, self.shape[1]))",
+   doc="Each channel times its weight.")
+op("_channel_shifted(Tensor self, Tensor? bias) -> Tensor",
+   variants="function", module="_C",
+   composite="self if bias is None else "
+             "self + reshape(bias, channel_shape(self.ndim, self.shape[1]))",
+   doc="Each channel plus its bias.")
+op("_rms_normalized(Tensor input, int[] dims, float eps) -> Tensor",
+   variants="function", module="_C",
+   composite="input * rsqrt(mean(square(input), dims, True) + eps)",
+   doc="The input divided by its root mean square.")
+
 op("group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, "
    "float eps=1e-05, bool cudnn_enabled=True) -> Tensor",
-   variants="function", composite="c:group_norm",
+   variants="function",
+   composite="_channel_shifted(_channel_scaled(reshape(native_layer_norm(reshape(input, "
+             "[input.shape[0] * num_groups, (n := group_size(input.shape, num_groups))]), [n], None, "
+             "None, eps)[0], input.shape), weight), bias)",
    doc="Normalizes each sample over groups of channels, then scales and shifts each channel.")
 op("instance_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, "
    "Tensor? running_var, bool use_input_stats, float momentum, float eps, bool cudnn_enabled)"
@@ -163,5 +183,7 @@ op("instance_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_me
    variants="function", composite="c:instance_norm",
    doc="Normalizes each channel of each sample, then scales and shifts.")
 op("rms_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor",
-   variants="function", composite="c:rms_norm",
+   variants="function",
+   composite="_weighted(_rms_normalized(input, last_dims(input.ndim, len(normalized_shape)), "
+             "dtype_eps(input.dtype) if eps is None else eps), weight)",
    doc="Divides by the root of the mean square over the last dims, then scales.")

@@ -1,0 +1,284 @@
+/* composite_rnn.c - recurrent layers.
+ *
+ * The products with the input are one linear for the whole sequence; a step is the product with the
+ * hidden state and a few pointwise rows. All of it is rows, so that gradients of any order follow.
+ * Parameters come as the peer has them: for each layer and direction w_ih, w_hh, then b_ih, b_hh if
+ * there are biases, then w_hr if an LSTM projects its hidden state.
+ */
+#include "dispatch/rules.h"
+#include "generated/ops.h"
+
+#include <string.h>
+
+typedef enum CellKind { LSTM, GRU, RNN_TANH, RNN_RELU } CellKind;
+
+/* Weights of one layer in one direction, borrowed. */
+typedef struct Weights {
+    FacTensor *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
+} Weights;
+
+static void
+replace(FacTensor **t, FacTensor *by)
+{
+    fac_tensor_release(*t);
+    *t = by;
+}
+
+static FacStatus
+sum(FacTensor *a, FacTensor *b, FacTensor **out)
+{
+    return fac_op_add(fac_v_tensor(a), fac_v_tensor(b), fac_v_int(1), out);
+}
+
+static FacStatus
+product(FacTensor *a, FacTensor *b, FacTensor **out)
+{
+    return fac_op_mul(fac_v_tensor(a), fac_v_tensor(b), out);
+}
+
+/* --- steps: *h (and *c) become those of the next step ------------------------------------------------------ */
+
+static FacStatus
+lstm_step(const Weights *w, FacTensor *gx, FacTensor **h, FacTensor **c)
+{
+    FacTensor *gh = NULL, *gates = NULL, *hy = NULL, *cy = NULL, *projected;
+    FacStatus st = FAC_OK;
+    FAC_TRY(fac_op_linear(*h, w->w_hh, w->b_hh, &gh));
+    FAC_TRY(sum(gx, gh, &gates));
+    FAC_TRY(fac_op__lstm_cell(gates, *c, &hy, &cy));
+    if (w->w_hr) {
+        FAC_TRY(fac_op_linear(hy, w->w_hr, NULL, &projected));
+        replace(&hy, projected);
+    }
+    replace(h, hy);
+    replace(c, cy);
+    hy = cy = NULL;
+done:
+    fac_tensor_release(gh);
+    fac_tensor_release(gates);
+    fac_tensor_release(hy);
+    fac_tensor_release(cy);
+    return st;
+}
+
+/* n = tanh(x_n + r h_n), h' = n + z (h - n). */
+static FacStatus
+gru_step(const Weights *w, FacTensor *gx, FacTensor **h)
+{
+    FacTensor *t[12] = {NULL}, *next;
+    const int64_t n = (*h)->sizes[(*h)->ndim - 1];
+    FacStatus st = FAC_OK;
+    FAC_TRY(fac_op_linear(*h, w->w_hh, w->b_hh, &t[0]));
+    FAC_TRY(fac_op_narrow(gx, -1, 0, 2 * n, &t[1]));
+    FAC_TRY(fac_op_narrow(t[0], -1, 0, 2 * n, &t[2]));
+    FAC_TRY(sum(t[1], t[2], &t[3]));
+    FAC_TRY(fac_op_sigmoid(t[3], &t[4]));
+    FAC_TRY(fac_op_narrow(t[4], -1, 0, n, &t[5]));
+    FAC_TRY(fac_op_narrow(t[4], -1, n, n, &t[6]));
+    FAC_TRY(fac_op_narrow(t[0], -1, 2 * n, n, &t[7]));
+    FAC_TRY(product(t[5], t[7], &t[8]));
+    FAC_TRY(fac_op_narrow(gx, -1, 2 * n, n, &t[9]));
+    FAC_TRY(sum(t[9], t[8], &t[10]));
+    FAC_TRY(fac_op_tanh(t[10], &t[11]));
+    replace(&t[1], NULL);
+    replace(&t[2], NULL);
+    FAC_TRY(fac_op_sub(fac_v_tensor(*h), fac_v_tensor(t[11]), fac_v_int(1), &t[1]));
+    FAC_TRY(product(t[6], t[1], &t[2]));
+    FAC_TRY(sum(t[11], t[2], &next));
+    replace(h, next);
+done:
+    for (int i = 0; i < 12; i++) fac_tensor_release(t[i]);
+    return st;
+}
+
+static FacStatus
+rnn_step(const Weights *w, FacTensor *gx, FacTensor **h, CellKind kind)
+{
+    FacTensor *gh = NULL, *gates = NULL, *next;
+    FacStatus st = FAC_OK;
+    FAC_TRY(fac_op_linear(*h, w->w_hh, w->b_hh, &gh));
+    FAC_TRY(sum(gx, gh, &gates));
+    FAC_TRY(kind == RNN_TANH ? fac_op_tanh(gates, &next) : fac_op_relu(gates, &next));
+    replace(h, next);
+done:
+    fac_tensor_release(gh);
+    fac_tensor_release(gates);
+    return st;
+}
+
+/* --- layers ------------------------------------------------------------------------------------------------ */
+
+/* One layer in one direction over x [time, batch, features]; *h and *c are the state, in and out. */
+static FacStatus
+run_direction(CellKind kind, const Weights *w, FacTensor *x, bool reverse, FacTensor **h,
+              FacTensor **c, FacTensor **out)
+{
+    const int64_t steps = x->sizes[0];
+    FacTensor *gx = NULL;
+    FacValue inputs = FAC_VALUE_NONE, outputs = FAC_VALUE_NONE;
+    FacTensor **slots;
+    FacStatus st = FAC_OK;
+    FAC_TRY(fac_op_linear(x, w->w_ih, w->b_ih, &gx));
+    FAC_TRY(fac_op_unbind(gx, 0, &inputs));
+    FAC_TRY(fac_value_new_tensors((int)steps, &outputs, &slots));
+    for (int64_t i = 0; i < steps; i++) {
+        const int64_t at = reverse ? steps - 1 - i : i;
+        FacTensor *step = inputs.v.tensors[at];
+        switch (kind) {
+        case LSTM: FAC_TRY(lstm_step(w, step, h, c)); break;
+        case GRU: FAC_TRY(gru_step(w, step, h)); break;
+        default: FAC_TRY(rnn_step(w, step, h, kind)); break;
+        }
+        slots[at] = fac_tensor_retain(*h);
+    }
+    FAC_TRY(fac_op_stack(outputs, 0, out));
+done:
+    fac_tensor_release(gx);
+    fac_value_release(&inputs);
+    fac_value_release(&outputs);
+    return st;
+}
+
+typedef struct Stack {
+    CellKind kind;
+    FacValue params;
+    bool biases, bidirectional, projects;
+    int64_t layers;
+    double dropout;
+    bool train;
+} Stack;
+
+static Weights
+weights_of(const Stack *s, int64_t index)
+{
+    const int each = 2 + 2 * s->biases + s->projects;
+    FacTensor *const *p = s->params.v.tensors + index * each;
+    Weights w = {.w_ih = p[0], .w_hh = p[1]};
+    if (s->biases) {
+        w.b_ih = p[2];
+        w.b_hh = p[3];
+    }
+    if (s->projects) w.w_hr = p[each - 1];
+    return w;
+}
+
+/* One layer: *x becomes its output, the final states go to slot `layer * directions` and on. */
+static FacStatus
+run_layer(const Stack *s, int64_t layer, FacTensor *h0, FacTensor *c0, FacTensor **x,
+          FacTensor **h_slots, FacTensor **c_slots)
+{
+    const int directions = 1 + s->bidirectional;
+    FacTensor *outs[2] = {NULL, NULL}, *h = NULL, *c = NULL, *joined;
+    FacStatus st = FAC_OK;
+    for (int d = 0; d < directions; d++) {
+        const int64_t index = layer * directions + d;
+        const Weights w = weights_of(s, index);
+        FAC_TRY(fac_op_select(h0, 0, index, &h));
+        if (c0) FAC_TRY(fac_op_select(c0, 0, index, &c));
+        FAC_TRY(run_direction(s->kind, &w, *x, d == 1, &h, &c, &outs[d]));
+        h_slots[index] = h;
+        if (c0) c_slots[index] = c;
+        h = c = NULL;
+    }
+    if (s->bidirectional) {
+        FAC_TRY(fac_op_cat(fac_v_tensors(outs, 2), -1, &joined));
+        replace(&outs[0], joined);
+    }
+    if (s->dropout > 0 && s->train && layer + 1 < s->layers) {
+        FAC_TRY(fac_op_dropout(outs[0], s->dropout, true, &joined));
+        replace(&outs[0], joined);
+    }
+    replace(x, outs[0]);
+    outs[0] = NULL;
+done:
+    fac_tensor_release(outs[0]);
+    fac_tensor_release(outs[1]);
+    fac_tensor_release(h);
+    fac_tensor_release(c);
+    return st;
+}
+
+static FacStatus
+check(const Stack *s, const FacTensor *input, const FacTensor *h0, const FacTensor *c0)
+{
+    const int64_t directions = 1 + s->bidirectional;
+    const int64_t each = 2 + 2 * s->biases + s->projects;
+    if (input->ndim != 3)
+        return fac_error(FAC_RUNTIME_ERROR, "input must have 3 dimensions, got %d", input->ndim);
+    if (s->params.len != each * s->layers * directions)
+        return fac_error(FAC_RUNTIME_ERROR, "expected %lld parameters, got %u",
+                         (long long)(each * s->layers * directions), s->params.len);
+    for (int i = 0; i < 2; i++) {
+        const FacTensor *t = i ? c0 : h0;
+        if (t && (t->ndim != 3 || t->sizes[0] != s->layers * directions))
+            return fac_error(FAC_RUNTIME_ERROR, "the initial state must have the shape [%lld, batch, "
+                                                "hidden]",
+                             (long long)(s->layers * directions));
+    }
+    return FAC_OK;
+}
+
+/* (input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first). */
+static FacStatus
+run(FacCall *call, CellKind kind, FacTensor *h0, FacTensor *c0)
+{
+    FacTensor *input = fac_arg_tensor(call, 0), *x = NULL, *turned, *finals[2] = {NULL, NULL};
+    FacValue h = FAC_VALUE_NONE, c = FAC_VALUE_NONE;
+    FacTensor **h_slots, **c_slots = NULL;
+    const bool batch_first = FAC_ARG(call, 8).v.i;
+    Stack s = {.kind = kind, .params = FAC_ARG(call, 2), .biases = FAC_ARG(call, 3).v.i,
+               .layers = FAC_ARG(call, 4).v.i, .dropout = fac_v_as_float(FAC_ARG(call, 5)),
+               .train = FAC_ARG(call, 6).v.i, .bidirectional = FAC_ARG(call, 7).v.i};
+    s.projects = c0 && h0->ndim == 3 && c0->ndim == 3 && h0->sizes[2] != c0->sizes[2];
+    const int states = (int)(s.layers * (1 + s.bidirectional));
+    FacStatus st = FAC_OK;
+    FAC_TRY(check(&s, input, h0, c0));
+    FAC_TRY(batch_first ? fac_op_transpose(input, 0, 1, &x) : (x = fac_tensor_retain(input), FAC_OK));
+    FAC_TRY(fac_value_new_tensors(states, &h, &h_slots));
+    if (c0) FAC_TRY(fac_value_new_tensors(states, &c, &c_slots));
+    for (int64_t i = 0; i < s.layers; i++)
+        FAC_TRY(run_layer(&s, i, h0, c0, &x, h_slots, c_slots));
+    if (batch_first) {
+        FAC_TRY(fac_op_transpose(x, 0, 1, &turned));
+        replace(&x, turned);
+    }
+    FAC_TRY(fac_op_stack(h, 0, &finals[0]));
+    if (c0) FAC_TRY(fac_op_stack(c, 0, &finals[1]));
+    call->results[0] = fac_v_tensor(x);
+    call->results[1] = fac_v_tensor(finals[0]);
+    if (c0) call->results[2] = fac_v_tensor(finals[1]);
+    x = finals[0] = finals[1] = NULL;
+done:
+    fac_value_release(&h);
+    fac_value_release(&c);
+    fac_tensor_release(x);
+    fac_tensor_release(finals[0]);
+    fac_tensor_release(finals[1]);
+    return st;
+}
+
+FacStatus
+fac_composite_lstm(FacCall *call)
+{
+    const FacValue hx = FAC_ARG(call, 1);
+    if (hx.len != 2) return fac_error(FAC_RUNTIME_ERROR, "lstm expects two hidden states");
+    return run(call, LSTM, hx.v.tensors[0], hx.v.tensors[1]);
+}
+
+FacStatus
+fac_composite_gru(FacCall *call)
+{
+    return run(call, GRU, fac_arg_tensor(call, 1), NULL);
+}
+
+FacStatus
+fac_composite_rnn_tanh(FacCall *call)
+{
+    return run(call, RNN_TANH, fac_arg_tensor(call, 1), NULL);
+}
+
+FacStatus
+fac_composite_rnn_relu(FacCall *call)
+{
+    return run(call, RNN_RELU, fac_arg_tensor(call, 1), NULL);
+}
