@@ -1,0 +1,133 @@
+"""facula: tensors, gradients and networks on a core in C, with the interface of torch.
+
+    import facula as torch
+
+What is needed by everybody is here at once. The rest, functions and packages, is imported when it
+is first asked for, so that importing facula costs next to nothing.
+"""
+
+import sys as _sys
+from math import e, inf, nan, pi
+
+from . import _C
+from ._C import (
+    Generator,
+    OutOfMemoryError,
+    Size,
+    Tensor,
+    UntypedStorage,
+    as_tensor,
+    asarray,
+    can_cast,
+    default_generator,
+    device,
+    dtype,
+    from_dlpack,
+    from_numpy,
+    frombuffer,
+    get_default_device,
+    get_default_dtype,
+    get_num_threads,
+    get_rng_state,
+    initial_seed,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    is_tensor,
+    layout,
+    manual_seed,
+    memory_format,
+    promote_types,
+    result_type,
+    scalar_tensor,
+    seed,
+    set_default_device,
+    set_default_dtype,
+    set_num_threads,
+    set_rng_state,
+    tensor,
+)
+from ._C import __version__ as __version__
+
+newaxis = None
+
+# Dtypes, layouts and memory formats by name, and the operators. From here on `bool`, `float`,
+# `int`, `abs`, `sum` and others are facula's in this module.
+globals().update(_C._constants)
+globals().update(_C._published(""))
+
+# Where names live that are imported when they are first asked for.
+_HOMES = {
+    "_numpy": None,
+    "__config__": None,
+    "amp": None,
+    "autograd": None,
+    "backends": None,
+    "cpu": None,
+    "cuda": None,
+    "functional": None,
+    "library": None,
+    "linalg": None,
+    "nn": None,
+    "ops": None,
+    "optim": None,
+    "overrides": None,
+    "random": None,
+    "special": None,
+    "testing": None,
+    "utils": None,
+    **dict.fromkeys(("enable_grad", "inference_mode", "no_grad", "set_grad_enabled"), "autograd"),
+    **dict.fromkeys(("get_printoptions", "set_printoptions"), "_tensor_str"),
+    **dict.fromkeys(("finfo", "iinfo"), "_limits"),
+    **dict.fromkeys(
+        (
+            "atleast_1d",
+            "atleast_2d",
+            "atleast_3d",
+            "block_diag",
+            "broadcast_shapes",
+            "broadcast_tensors",
+            "cartesian_prod",
+            "einsum",
+            "is_complex",
+            "is_conj",
+            "is_floating_point",
+            "is_inference",
+            "is_neg",
+            "is_nonzero",
+            "is_same_size",
+            "is_signed",
+            "is_storage",
+            "meshgrid",
+            "norm",
+            "numel",
+            "tensordot",
+            "typename",
+            "unique",
+            "unique_consecutive",
+            "vander",
+        ),
+        "functional",
+    ),
+}
+
+# Parts of the interface that are planned.
+_PLANNED = {"compile", "compiler", "distributed", "distributions", "export", "fft", "fx", "hub"}
+_PLANNED |= {"jit", "load", "masked", "multiprocessing", "nested", "onnx", "package", "profiler"}
+_PLANNED |= {"quantization", "save", "serialization", "signal", "sparse", "func", "vmap"}
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        home = _HOMES[name]
+        path = f"{__name__}.{home or name}"
+        __import__(path)
+        value = _sys.modules[path] if home is None else getattr(_sys.modules[path], name)
+        globals()[name] = value
+        return value
+    if name in _PLANNED:
+        raise AttributeError(f"{__name__}.{name} is not there yet")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,3 @@
+"""What the backends are and can do."""
+
+from . import cpu

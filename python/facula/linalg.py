@@ -1,0 +1,5 @@
+"""Linear algebra."""
+
+from . import _C
+
+globals().update(_C._published("linalg"))

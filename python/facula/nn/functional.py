@@ -1,0 +1,565 @@
+"""The functions behind the layers.
+
+Most are operators of the core and stand here as they are. Python functions remain where the
+interface has something that an operator does not: `inplace=`, `reduction="mean"`, old spellings.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+from .. import _C, full_like
+from .._C import Tensor
+from ..autograd.grad_mode import no_grad
+
+globals().update(_C._published("nn.functional"))
+_ops = SimpleNamespace(**_C._functions)
+
+# Operators that stand elsewhere and belong here too.
+adaptive_avg_pool1d = _ops.adaptive_avg_pool1d
+adaptive_avg_pool2d = _ops.adaptive_avg_pool2d
+adaptive_avg_pool3d = _ops.adaptive_avg_pool3d
+avg_pool1d = _ops.avg_pool1d
+conv1d = _ops.conv1d
+conv2d = _ops.conv2d
+conv3d = _ops.conv3d
+conv_transpose1d = _ops.conv_transpose1d
+conv_transpose2d = _ops.conv_transpose2d
+conv_transpose3d = _ops.conv_transpose3d
+cosine_similarity = _ops.cosine_similarity
+group_norm = _ops.group_norm
+layer_norm = _ops.layer_norm
+linear = _ops.linear
+log_softmax = _ops.log_softmax
+relu_ = _ops.relu_
+rms_norm = _ops.rms_norm
+sigmoid = _ops.sigmoid
+softmax = _ops.softmax
+softmin = _ops.softmin
+softplus = _ops.softplus
+tanh = _ops.tanh
+threshold_ = _ops.threshold_
+
+# --- activations ----------------------------------------------------------------------------------
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(input, 0), elementwise."""
+    return _ops.relu_(input) if inplace else _ops.relu(input)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """input limited to [0, 6]."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """input above 0, negative_slope * input below."""
+    return (_ops.leaky_relu_ if inplace else _ops.leaky_relu)(input, negative_slope)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """leaky_relu with a slope that is learned, one for all channels or one each."""
+    if weight.numel() != 1:
+        if input.dim() < 2 or weight.numel() != input.shape[1]:
+            raise RuntimeError(
+                f"prelu(): weight has {weight.numel()} elements, input has shape "
+                f"{tuple(input.shape)}; it takes one element or one for each channel (dim 1)"
+            )
+        weight = weight.view(-1, *[1] * (input.dim() - 2))
+    return _ops.where(input > 0, input, weight * input)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """input above 0, alpha * (exp(input) - 1) below."""
+    return (_ops.elu_ if inplace else _ops.elu)(input, alpha)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """elu with the scales that keep mean and variance."""
+    alpha, scale = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+    return (_ops.elu_ if inplace else _ops.elu)(input, alpha, scale)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """elu that is continuously differentiable for any alpha."""
+    return (_ops.elu_ if inplace else _ops.elu)(input, alpha, 1.0, 1.0 / alpha)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """input * sigmoid(input)."""
+    return _ops.silu_(input) if inplace else _ops.silu(input)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """input * tanh(softplus(input))."""
+    return _ops.mish_(input) if inplace else _ops.mish(input)
+
+
+def hardtanh(
+    input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Tensor:
+    """input limited to [min_val, max_val]."""
+    if min_val > max_val:
+        raise ValueError("min_val cannot be greater than max_val")
+    return (_ops.hardtanh_ if inplace else _ops.hardtanh)(input, min_val, max_val)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """A piecewise linear sigmoid."""
+    return _ops.hardsigmoid_(input) if inplace else _ops.hardsigmoid(input)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """input * hardsigmoid(input)."""
+    return _ops.hardswish_(input) if inplace else _ops.hardswish(input)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """input above the threshold, value elsewhere."""
+    return (_ops.threshold_ if inplace else _ops.threshold)(input, threshold, value)
+
+
+def softsign(input: Tensor) -> Tensor:
+    """input / (1 + |input|)."""
+    return input / (input.abs() + 1)
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """input - tanh(input)."""
+    return input - input.tanh()
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half of a dimension times the sigmoid of the second."""
+    if input.dim() == 0 or input.shape[dim] % 2:
+        raise RuntimeError(
+            f"glu(): Halving dimension must be even, but the shape is {tuple(input.shape)} and "
+            f"dim is {dim}"
+        )
+    a, b = input.chunk(2, dim)
+    return a * b.sigmoid()
+
+
+# --- dropout --------------------------------------------------------------------------------------
+
+
+def _check_probability(p: float) -> None:
+    if p < 0.0 or p > 1.0:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def dropout(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """Zeroes elements with probability p in training, and scales the others by 1 / (1 - p)."""
+    _check_probability(p)
+    return (_ops.dropout_ if inplace else _ops.dropout)(input, p, training)
+
+
+def _channel_dropout(input, p, training, inplace, spatial):
+    _check_probability(p)
+    if not training or p == 0.0:
+        return input
+    shape = [*input.shape[: input.dim() - spatial], *[1] * spatial]
+    noise = input.new_empty(shape).bernoulli_(1 - p)
+    if p < 1.0:
+        noise.div_(1 - p)
+    return input.mul_(noise) if inplace else input * noise
+
+
+def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
+    """Zeroes whole channels of (N, C, L) or (C, L)."""
+    return _channel_dropout(input, p, training, inplace, 1)
+
+
+def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
+    """Zeroes whole channels of (N, C, H, W) or (C, H, W)."""
+    return _channel_dropout(input, p, training, inplace, 2)
+
+
+def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
+    """Zeroes whole channels of (N, C, D, H, W) or (C, D, H, W)."""
+    return _channel_dropout(input, p, training, inplace, 3)
+
+
+# --- embedding ------------------------------------------------------------------------------------
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """Rows of `weight` by the indices in `input`."""
+    if padding_idx is None:
+        padding_idx = -1
+    else:
+        rows = weight.shape[0]
+        if not -rows <= padding_idx < rows:
+            raise AssertionError("Padding_idx must be within num_embeddings")
+        padding_idx %= rows
+    if max_norm is not None:
+        with no_grad():
+            _ops.embedding_renorm_(weight, input.contiguous(), max_norm, norm_type)
+    return _ops.embedding(weight, input, padding_idx, scale_grad_by_freq, sparse)
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """A new last dimension that is 1 at the index and 0 elsewhere."""
+    if num_classes == -1:
+        if tensor.numel() == 0:
+            raise RuntimeError("Can not infer total number of classes from empty tensor.")
+        num_classes = int(tensor.max()) + 1
+    if tensor.numel() and (int(tensor.min()) < 0 or int(tensor.max()) >= num_classes):
+        raise RuntimeError(f"Class values must be in [0, {num_classes}).")
+    return tensor.new_zeros(*tensor.shape, num_classes).scatter_(-1, tensor.unsqueeze(-1), 1)
+
+
+# --- pooling --------------------------------------------------------------------------------------
+
+
+def _max_pool(n):
+    plain = _C._functions[f"max_pool{n}d"]
+    both = _C._functions[f"max_pool{n}d_with_indices"]
+
+    def max_pool(
+        input,
+        kernel_size,
+        stride=None,
+        padding=0,
+        dilation=1,
+        ceil_mode=False,
+        return_indices=False,
+    ):
+        """The largest element of each window; with return_indices also where it stands."""
+        stride = [] if stride is None else stride
+        pool = both if return_indices else plain
+        return pool(input, kernel_size, stride, padding, dilation, ceil_mode)
+
+    max_pool.__name__ = max_pool.__qualname__ = f"max_pool{n}d"
+    return max_pool
+
+
+max_pool1d, max_pool2d, max_pool3d = _max_pool(1), _max_pool(2), _max_pool(3)
+
+
+def _adaptive_max_pool(n):
+    both = _C._functions[f"adaptive_max_pool{n}d"]
+
+    def adaptive_max_pool(input, output_size, return_indices=False):
+        """Maxima of windows that divide the last dimensions evenly."""
+        result = both(input, output_size)
+        return result if return_indices else result[0]
+
+    adaptive_max_pool.__name__ = adaptive_max_pool.__qualname__ = f"adaptive_max_pool{n}d"
+    return adaptive_max_pool
+
+
+adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = map(_adaptive_max_pool, (1, 2, 3))
+
+
+# --- normalization --------------------------------------------------------------------------------
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Mean 0 and variance 1 over batch and space of each channel, then scale and shift."""
+    if training and input.numel() == (input.shape[1] if input.dim() > 1 else 1) > 0:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {input.shape}"
+        )
+    return _ops.batch_norm(
+        input, weight, bias, running_mean, running_var, training, momentum, eps, True
+    )
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Mean 0 and variance 1 over the space of each channel of each sample."""
+    return _ops.instance_norm(
+        input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, True
+    )
+
+
+def normalize(
+    input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None
+) -> Tensor:
+    """input divided by its norm along a dimension."""
+    norm = _ops.linalg_vector_norm(input, p, dim, True).clamp(min=eps).expand_as(input)
+    return input / norm if out is None else _ops.div(input, norm, out=out)
+
+
+# --- losses ---------------------------------------------------------------------------------------
+
+_REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
+
+
+def _reduction(reduction: str, size_average=None, reduce=None) -> int:
+    """The number of a reduction; size_average and reduce are its spelling of old."""
+    if size_average is not None or reduce is not None:
+        average = size_average is None or size_average
+        return 0 if reduce is not None and not reduce else 1 if average else 2
+    try:
+        return _REDUCTIONS[reduction]
+    except KeyError:
+        raise ValueError(f"{reduction} is not a valid value for reduction") from None
+
+
+def _check_sizes(name: str, input: Tensor, target: Tensor) -> None:
+    if input.shape != target.shape:
+        import warnings
+
+        warnings.warn(
+            f"Using a target size ({target.size()}) that is different to the input size "
+            f"({input.size()}). This will likely lead to incorrect results due to broadcasting. "
+            "Please ensure they have the same size.",
+            stacklevel=3,
+        )
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average=None,
+    ignore_index: int = -100,
+    reduce=None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """The negative logarithm of the softmax of `input` at the target class.
+
+    `target` holds class indices, or probabilities in the shape of `input`.
+    """
+    how = _reduction(reduction, size_average, reduce)
+    return _ops.cross_entropy_loss(input, target, weight, how, ignore_index, label_smoothing)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average=None,
+    ignore_index: int = -100,
+    reduce=None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The negative of `input`, log-probabilities, at the target class."""
+    how = _reduction(reduction, size_average, reduce)
+    return _ops.nll_loss_nd(input, target, weight, how, ignore_index)
+
+
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average=None,
+    reduce=None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """The squared error."""
+    _check_sizes("mse_loss", input, target)
+    how = _reduction(reduction, size_average, reduce)
+    if weight is None:
+        return _ops.mse_loss(input, target, how)
+    return _weighted(_ops.mse_loss(input, target, 0), weight, how)
+
+
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average=None,
+    reduce=None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """The absolute error."""
+    _check_sizes("l1_loss", input, target)
+    how = _reduction(reduction, size_average, reduce)
+    if weight is None:
+        return _ops.l1_loss(input, target, how)
+    return _weighted(_ops.l1_loss(input, target, 0), weight, how)
+
+
+def _weighted(loss: Tensor, weight: Tensor, reduction: int) -> Tensor:
+    loss = loss * weight
+    return loss if reduction == 0 else loss.sum() / weight.sum() if reduction == 1 else loss.sum()
+
+
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average=None,
+    reduce=None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    """The squared error below beta, the absolute error above."""
+    _check_sizes("smooth_l1_loss", input, target)
+    how = _reduction(reduction, size_average, reduce)
+    if beta == 0.0:
+        return _ops.l1_loss(input, target, how)
+    return _ops.smooth_l1_loss(input, target, how, beta)
+
+
+def huber_loss(
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Half the squared error below delta, delta times the absolute error above."""
+    _check_sizes("huber_loss", input, target)
+    how = _reduction(reduction)
+    if weight is None:
+        return _ops.huber_loss(input, target, how, delta)
+    return _weighted(_ops.huber_loss(input, target, 0, delta), weight, how)
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average=None,
+    reduce=None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The cross entropy of probabilities with targets in [0, 1]."""
+    how = _reduction(reduction, size_average, reduce)
+    if target.size() != input.size():
+        raise ValueError(
+            f"Using a target size ({target.size()}) that is different to the input size "
+            f"({input.size()}) is deprecated. Please ensure they have the same size."
+        )
+    return _ops.binary_cross_entropy(input, target, weight, how)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average=None,
+    reduce=None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """binary_cross_entropy of the sigmoid of `input`, without overflow."""
+    how = _reduction(reduction, size_average, reduce)
+    if target.size() != input.size():
+        raise ValueError(
+            f"Target size ({target.size()}) must be the same as input size ({input.size()})"
+        )
+    return _ops.binary_cross_entropy_with_logits(input, target, weight, pos_weight, how)
+
+
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average=None,
+    reduce=None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    """The Kullback-Leibler divergence of `target` from exp(`input`)."""
+    if reduction == "batchmean":
+        loss = _ops.kl_div(input, target, 2, log_target=log_target)
+        return loss / input.shape[0] if input.dim() else loss
+    how = _reduction(reduction, size_average, reduce)
+    return _ops.kl_div(input, target, how, log_target=log_target)
+
+
+def soft_margin_loss(
+    input: Tensor, target: Tensor, size_average=None, reduce=None, reduction: str = "mean"
+) -> Tensor:
+    """log(1 + exp(-target * input))."""
+    return _ops.soft_margin_loss(input, target, _reduction(reduction, size_average, reduce))
+
+
+def hinge_embedding_loss(
+    input: Tensor,
+    target: Tensor,
+    margin: float = 1.0,
+    size_average=None,
+    reduce=None,
+    reduction: str = "mean",
+) -> Tensor:
+    """input where the target is 1, max(0, margin - input) where it is -1."""
+    how = _reduction(reduction, size_average, reduce)
+    return _ops.hinge_embedding_loss(input, target, margin, how)
+
+
+def margin_ranking_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average=None,
+    reduce=None,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, -target * (input1 - input2) + margin)."""
+    how = _reduction(reduction, size_average, reduce)
+    return _ops.margin_ranking_loss(input1, input2, target, margin, how)
+
+
+def poisson_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    size_average=None,
+    eps: float = 1e-8,
+    reduce=None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The negative log-likelihood of counts under a Poisson distribution."""
+    how = _reduction(reduction, size_average, reduce)
+    return _ops.poisson_nll_loss(input, target, log_input, full, eps, how)
+
+
+def gaussian_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    var: Tensor | float,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
+    """The negative log-likelihood under a normal distribution of variance `var`."""
+    how = _reduction(reduction)
+    if not isinstance(var, Tensor):
+        var = full_like(input, var)
+    if bool((var < 0).any()):
+        raise ValueError("var has negative entry/entries")
+    if var.dim() == input.dim() - 1:
+        var = var.unsqueeze(-1)
+    with no_grad():
+        floor = var.clamp(min=eps)
+    var = var + (floor - var).detach()
+    loss = 0.5 * (var.log() + (input - target) ** 2 / var)
+    if full:
+        loss = loss + 0.5 * math.log(2 * math.pi)
+    return loss if how == 0 else loss.mean() if how == 1 else loss.sum()

@@ -1,0 +1,270 @@
+"""Recurrent layers."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+from ... import _C, empty, lstm_cell
+from .. import init
+from ..parameter import Parameter
+from .module import Module
+
+
+class RNNBase(Module):
+    """A stack of recurrent layers over a sequence; subclasses say the cell.
+
+    The parameters of layer k are weight_ih_lk, weight_hh_lk, bias_ih_lk and bias_hh_lk; those of
+    the other direction end in _reverse.
+    """
+
+    gates = 1  # how many gates stand one above the other in a weight
+
+    def __init__(
+        self,
+        mode: str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device=None,
+        dtype=None,
+    ):
+        super().__init__()
+        if hidden_size <= 0:
+            raise ValueError("hidden_size must be greater than zero")
+        if num_layers <= 0:
+            raise ValueError("num_layers must be greater than zero")
+        if isinstance(dropout, bool) or not 0 <= dropout <= 1:
+            raise ValueError(
+                "dropout should be a number in range [0, 1] representing the probability of an "
+                "element being zeroed"
+            )
+        if dropout > 0 and num_layers == 1:
+            warnings.warn(
+                "dropout option adds dropout after all but last recurrent layer, so non-zero "
+                f"dropout expects num_layers greater than 1, but got dropout={dropout} and "
+                f"num_layers={num_layers}",
+                stacklevel=3,
+            )
+        self.mode = mode
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bias = bias
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.bidirectional = bidirectional
+        self.all_weights_names = []
+        rows = self.gates * hidden_size
+        for layer in range(num_layers):
+            columns = input_size if layer == 0 else hidden_size * (1 + bidirectional)
+            for suffix in ("", "_reverse")[: 1 + bidirectional]:
+                shapes = {"weight_ih": (rows, columns), "weight_hh": (rows, hidden_size)}
+                if bias:
+                    shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+                for name, shape in shapes.items():
+                    param = Parameter(empty(shape, device=device, dtype=dtype))
+                    self.register_parameter(f"{name}_l{layer}{suffix}", param)
+                self.all_weights_names += (f"{name}_l{layer}{suffix}" for name in shapes)
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        for weight in self.parameters():
+            init.uniform_(weight, -bound, bound)
+
+    def flatten_parameters(self):
+        """Does nothing: the weights need no common memory."""
+
+    def _initial_state(self, input):
+        batch = input.shape[0 if self.batch_first else 1]
+        count = self.num_layers * (1 + self.bidirectional)
+        return input.new_zeros(count, batch, self.hidden_size)
+
+    def _check_state(self, state, batch: int | None):
+        """Checks the shape of a state; batch None: it has no batch dimension."""
+        count = self.num_layers * (1 + self.bidirectional)
+        shape = (count, self.hidden_size) if batch is None else (count, batch, self.hidden_size)
+        if tuple(state.shape) != shape:
+            raise RuntimeError(f"Expected hidden size {shape}, got {list(state.shape)}")
+
+    def forward(self, input, hx=None):
+        if input.dim() not in (2, 3):
+            raise ValueError(
+                f"{self._get_name()}: Expected input to be 2D or 3D, got {input.dim()}D instead"
+            )
+        if input.shape[-1] != self.input_size:
+            raise RuntimeError(
+                f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got "
+                f"{input.shape[-1]}"
+            )
+        single = input.dim() == 2
+        batch_dim = 0 if self.batch_first else 1
+        states = self._states(hx)
+        if states is not None:
+            for state in states:
+                self._check_state(state, None if single else input.shape[batch_dim])
+        if single:
+            input = input.unsqueeze(batch_dim)
+            states = states and [state.unsqueeze(1) for state in states]
+        if states is None:
+            states = [self._initial_state(input)] * self.state_count
+        output, *states = self._run(input, states)
+        if single:
+            output = output.squeeze(batch_dim)
+            states = [state.squeeze(1) for state in states]
+        return output, states[0] if self.state_count == 1 else tuple(states)
+
+    state_count = 1  # how many tensors the state has
+
+    def _states(self, hx):
+        return None if hx is None else [hx]
+
+    def _run(self, input, states):
+        function = _C._functions[self.mode.lower()]
+        weights = [getattr(self, name) for name in self.all_weights_names]
+        return function(
+            input,
+            states if self.state_count > 1 else states[0],
+            weights,
+            self.bias,
+            self.num_layers,
+            self.dropout,
+            self.training,
+            self.bidirectional,
+            self.batch_first,
+        )
+
+    @property
+    def all_weights(self):
+        """The weights, a list for each layer and direction."""
+        size = 4 if self.bias else 2
+        names = self.all_weights_names
+        return [
+            [getattr(self, name) for name in names[i : i + size]]
+            for i in range(0, len(names), size)
+        ]
+
+    def extra_repr(self):
+        text = f"{self.input_size}, {self.hidden_size}"
+        if self.num_layers != 1:
+            text += f", num_layers={self.num_layers}"
+        if self.bias is not True:
+            text += f", bias={self.bias}"
+        if self.batch_first is not False:
+            text += f", batch_first={self.batch_first}"
+        if self.dropout != 0:
+            text += f", dropout={self.dropout}"
+        if self.bidirectional is not False:
+            text += f", bidirectional={self.bidirectional}"
+        return text
+
+
+class RNN(RNNBase):
+    """Elman layers: h = tanh(W_ih x + b_ih + W_hh h + b_hh)."""
+
+    def __init__(
+        self,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        nonlinearity="tanh",
+        bias=True,
+        batch_first=False,
+        dropout=0.0,
+        bidirectional=False,
+        device=None,
+        dtype=None,
+    ):
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(
+                f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'."
+            )
+        self.nonlinearity = nonlinearity
+        super().__init__(
+            f"RNN_{nonlinearity.upper()}",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device,
+            dtype,
+        )
+
+
+class LSTM(RNNBase):
+    """Long short-term memory. Gates in the weights: input, forget, cell, output."""
+
+    gates = 4
+    state_count = 2
+
+    def __init__(self, *args, proj_size=0, **kwargs):
+        if proj_size:
+            raise NotImplementedError("LSTM: proj_size is not there yet")
+        super().__init__("LSTM", *args, **kwargs)
+
+    def _states(self, hx):
+        return None if hx is None else list(hx)
+
+
+class GRU(RNNBase):
+    """Gated recurrent units. Gates in the weights: reset, update, new."""
+
+    gates = 3
+
+    def __init__(self, *args, **kwargs):
+        super().__init__("GRU", *args, **kwargs)
+
+
+class _RNNCell(Module):
+    gates: int
+
+    def __init__(self, input_size, hidden_size, bias=True, device=None, dtype=None):
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.bias = bias
+        rows = self.gates * hidden_size
+        shapes = {"weight_ih": (rows, input_size), "weight_hh": (rows, hidden_size)}
+        shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        for name, shape in shapes.items():
+            if bias or name.startswith("weight"):
+                param = Parameter(empty(shape, device=device, dtype=dtype))
+            else:
+                param = None
+            self.register_parameter(name, param)
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        bound = 1.0 / math.sqrt(self.hidden_size) if self.hidden_size > 0 else 0
+        for weight in self.parameters():
+            init.uniform_(weight, -bound, bound)
+
+    def extra_repr(self):
+        bias = "" if self.bias is True else f", bias={self.bias}"
+        return f"{self.input_size}, {self.hidden_size}{bias}"
+
+
+class LSTMCell(_RNNCell):
+    """One step of an LSTM."""
+
+    gates = 4
+
+    def forward(self, input, hx=None):
+        if input.dim() not in (1, 2):
+            raise ValueError(f"LSTMCell: Expected input to be 1D or 2D, got {input.dim()}D instead")
+        if hx is None:
+            zeros = input.new_zeros(*input.shape[:-1], self.hidden_size)
+            hx = (zeros, zeros)
+        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        if input.dim() == 2:
+            return tuple(lstm_cell(input, list(hx), *weights))
+        states = lstm_cell(input.unsqueeze(0), [state.unsqueeze(0) for state in hx], *weights)
+        return tuple(state.squeeze(0) for state in states)

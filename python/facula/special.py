@@ -1,0 +1,5 @@
+"""Special functions."""
+
+from . import _C
+
+globals().update(_C._published("special"))

@@ -1,0 +1,3 @@
+"""Utilities."""
+
+from . import dlpack, hooks
