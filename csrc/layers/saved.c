@@ -71,14 +71,12 @@ save_input(FacTensor *t, bool copied, FacTensor **out, FacSavedTensor *info)
                          "this, you can make a clone to get a normal tensor and use it in autograd, or "
                          "use `no_grad()` instead of `inference_mode()`.");
     info->version = copied ? 0 : fac_tensor_version(t);
-    if (!fac_needs_grad(t))
-        return copied ? copy_of(t, out) : fac_tensor_alias(t, out);
-    FAC_RETURN_IF_ERROR(fac_gradient_edge(t, &info->edge));
-    if (info->edge.node->kind == &fac_accumulate_kind && !copied) {
-        fac_node_release(info->edge.node);
-        info->edge.node = NULL;
-        *out = fac_tensor_retain(t);
-        return FAC_OK;
+    if (fac_needs_grad(t)) {
+        if (!copied && fac_is_leaf(t)) {
+            *out = fac_tensor_retain(t);
+            return FAC_OK;
+        }
+        FAC_RETURN_IF_ERROR(fac_gradient_edge(t, &info->edge));
     }
     return copied ? copy_of(t, out) : fac_tensor_alias(t, out);
 }

@@ -9,6 +9,8 @@
 #include "layers/engine.h"
 #include "layers/record.h"
 
+#include "custom_op.c"
+
 #include <math.h>
 #include <pthread.h>
 
@@ -395,6 +397,52 @@ TEST(hooks)
     RELEASE(x, y, loss);
 }
 
+/* --- operators registered at run time ----------------------------------------------------------------- */
+
+TEST(custom_operators)
+{
+    OK(register_operators());
+    FAILS(FAC_VALUE_ERROR, "exists already", register_operators());
+    FacTensor *x = leaf(2, (float[]){1, -3}), *y = leaf(2, (float[]){2, 2}), *meta;
+    FacTensor *loss = then(call("mylib::smooth_step", ARGS(T(x))), "sum");
+    OK(fac_backward(loss, NULL));
+    HOLDS(fac_grad_of(x), 0.25f, 0.0625f);
+    OK(fac_set_grad(x, NULL));
+    FacTensor *far = call("mylib::squared_distance", ARGS(T(x), T(y)));
+    HOLDS(far, 26);
+    OK(fac_backward(far, NULL));
+    HOLDS(fac_grad_of(x), -2, -10);
+    OK(fac_tensor_new(FAC_DT_F32, fac_device(FAC_DEV_META, -1), 1, (FacDim[]){2}, &meta));
+    FacTensor *shape = call("mylib::smooth_step", ARGS(T(meta)));
+    CHECK(fac_is_meta(shape) && shape->numel == 2);
+    RELEASE(x, y, loss, far, meta, shape);
+}
+
+TEST(schemas)
+{
+    FacOp op = {0};
+    const char *text = "ns::f.two(Tensor(a!) self, int[2] size=1, *, float? eps=None, str how=\"mean\", "
+                       "ScalarType t=float32, Tensor?[] rest=[]) -> (Tensor(a!) out, Tensor[] more)";
+    OK(fac_schema_parse(text, &op));
+    CHECK(op.nparams == 6 && op.npositional == 2 && op.nresults == 2);
+    CHECK(strcmp(op.ns, "ns") == 0 && strcmp(op.name, "f") == 0 && strcmp(op.overload, "two") == 0);
+    CHECK(op.params[0].flags == FAC_P_WRITE && op.params[0].alias == 'a');
+    CHECK(op.params[1].length == 2 && op.params[1].fallback.len == 2);
+    CHECK(op.params[1].fallback.v.ints[1] == 1);
+    CHECK(op.params[2].flags == (FAC_P_OPTIONAL | FAC_P_KEYWORD | FAC_P_DEFAULT));
+    CHECK(strcmp(op.params[3].fallback.v.s, "mean") == 0);
+    CHECK(op.params[4].fallback.v.i == FAC_DT_F32);
+    CHECK(op.params[5].flags & FAC_P_OPTIONAL_ITEM);
+    CHECK(strcmp(op.result_names, "out more") == 0);
+    CHECK(op.flags == (FAC_OP_WRITES | FAC_OP_LIST_RESULT));
+    fac_schema_free(&op);
+    static const char *const wrong[] = {"", "f", "f(", "f(Tensor)", "f(Tensr x) -> Tensor",
+                                        "f(Tensor x)", "f(int x=) -> int", "f(int x, *, *) -> int",
+                                        "f(str s='a) -> int", "f(Tensor x) -> Tensor y z"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        FAILS(FAC_VALUE_ERROR, "the schema is not valid", fac_schema_parse(wrong[i], &op));
+}
+
 /* --- size, threads, memory -------------------------------------------------------------------------------- */
 
 TEST(a_million_nodes)
@@ -482,5 +530,5 @@ RUN_TESTS(CASE(calls), CASE(out_form), CASE(call_errors), CASE(partial_overlap),
           CASE(products), CASE(broadcast), CASE(roots), CASE(inputs), CASE(higher_orders),
           CASE(saved_results), CASE(grad_mode), CASE(inplace), CASE(modified_after_saving),
           CASE(inplace_through_a_view), CASE(view_follows_its_base), CASE(buffer_filled_in_parts),
-          CASE(views_that_refuse), CASE(leaves), CASE(hooks), CASE(a_million_nodes),
+          CASE(views_that_refuse), CASE(leaves), CASE(hooks), CASE(custom_operators), CASE(schemas), CASE(a_million_nodes),
           CASE(threads_share_a_graph), CASE(failing_allocations), CASE(nothing_is_left))
