@@ -9,8 +9,9 @@
  *   generator.c  Generator, seeds                          autograd.c  grad mode, backward, nodes, hooks
  *   function.c   autograd.Function                         override.c  __torch_function__, modes,
  *   library.c    rows as Python objects, registration                  __torch_dispatch__
- *   nn.c         calls and attributes of nn.Module
+ *   nn.c         calls and attributes of nn.Module           config.c   the build, for reports
  *   values.c     values and results as Python objects        copy.c      deepcopy, pickling
+ *   graph.c      nodes and hooks as Python objects
  *
  * Functions return a new reference or NULL with an exception set, or an int: 0, or -1 with an
  * exception set, unless the comment says otherwise. The interpreter lock is dropped around calls
@@ -204,6 +205,12 @@ int fac_format_convert(PyObject *o, FacMemoryFormat *out); /* 1, 0, -1 */
 FacStorage *fac_storage_from_python(PyObject *o); /* borrowed; NULL when it is none */
 /* A Python object that the core holds; takes no reference of its own. NULL + exception. */
 FacForeign *fac_py_foreign_new(PyObject *o);
+FacNode *fac_node_from_python(PyObject *o);       /* borrowed; NULL when it is none */
+/* The ctx of a node of autograd.Function (borrowed), NULL for other nodes. */
+PyObject *fac_function_ctx(const FacNode *node);
+/* Registers a hook; a handle. Of a leaf after accumulation, or on the gradient of any tensor. */
+PyObject *fac_py_hook_tensor(PyObject *tensor, PyObject *function, bool after_accumulation);
+PyObject *fac_py_tensor_hooks(FacTensor *t, bool after_accumulation); /* {id: callable} or None */
 /* Visits what a tensor that is nobody else's keeps alive in Python (hooks); for the collector. */
 int fac_autograd_visit(FacTensor *t, visitproc visit, void *arg);
 void fac_autograd_clear(FacTensor *t);
@@ -263,7 +270,7 @@ extern PyGetSetDef fac_autograd_getset[];       /* grad, grad_fn, requires_grad,
 extern PyMethodDef fac_build_functions[], fac_numpy_functions[], fac_autograd_functions[],
     fac_override_functions[], fac_generator_functions[], fac_device_functions[],
     fac_library_functions[], fac_dtype_functions[], fac_tensor_functions[], fac_op_functions[],
-    fac_wrap_functions[], fac_copy_functions[], fac_storage_functions[];
+    fac_wrap_functions[], fac_config_functions[], fac_copy_functions[], fac_storage_functions[];
 /* Each file's start: makes its types, adds them to the module. 0 or -1. */
 int fac_start_dtype(PyObject *module);
 int fac_start_device(PyObject *module);
@@ -272,7 +279,7 @@ int fac_start_generator(PyObject *module);
 int fac_start_wrap(PyObject *module);   /* the Tensor type; after number, index, numpy */
 int fac_start_values(PyObject *module);
 int fac_start_ops(PyObject *module);
-int fac_start_autograd(PyObject *module);
+int fac_start_graph(PyObject *module);
 int fac_start_function(PyObject *module);
 int fac_start_override(PyObject *module);
 int fac_start_library(PyObject *module);

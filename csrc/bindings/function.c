@@ -192,6 +192,7 @@ static PyMethodDef ctx_methods[] = {
 static PyMemberDef ctx_members[] = {
     {"__dictoffset__", T_PYSSIZET, offsetof(FacCtx, dict), READONLY, NULL},
     {"needs_input_grad", T_OBJECT_EX, offsetof(FacCtx, needs_input_grad), 0, NULL},
+    {"_function", T_OBJECT_EX, offsetof(FacCtx, cls), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 static PyGetSetDef ctx_getset[] = {
@@ -334,6 +335,12 @@ function_destroy(FacNode *node)
 static const FacNodeKind function_kind = {
     .name = "FunctionBackward", .apply = function_apply, .release_saved = function_release_saved,
     .destroy = function_destroy};
+
+PyObject *
+fac_function_ctx(const FacNode *node)
+{
+    return node->kind == &function_kind ? node->foreign : NULL;
+}
 
 /* --- apply ---------------------------------------------------------------------------------------------------------- */
 

@@ -235,6 +235,7 @@ add_functions(PyObject *module)
         module_functions,     fac_dtype_functions,    fac_device_functions, fac_generator_functions,
         fac_tensor_functions, fac_wrap_functions,     fac_op_functions,     fac_build_functions,
         fac_numpy_functions,  fac_autograd_functions, fac_override_functions, fac_library_functions,
+        fac_config_functions,
         fac_copy_functions,   fac_storage_functions,
     };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
@@ -248,7 +249,7 @@ start(PyObject *module)
     static int (*const starts[])(PyObject *) = {
         make_errors,       fac_start_dtype,    fac_start_device,  fac_start_storage,
         fac_start_generator, fac_start_values, fac_start_override, fac_start_ops,
-        fac_start_wrap,    fac_start_autograd, fac_start_function, fac_start_library,
+        fac_start_wrap,    fac_start_graph, fac_start_function, fac_start_library,
         fac_start_build,   fac_start_numpy,    fac_start_nn,      add_functions,
     };
     if (fac_py.module) {
