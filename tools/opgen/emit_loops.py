@@ -77,9 +77,10 @@ def choose(bodies: dict, dtype: DType):
 def compute_dtypes(row: Row) -> list[DType]:
     """Those a row says that it computes in; none if its kernel decides."""
     allowed = set(row.dtypes or ("int", "float") * ("" in row.scalar) or CLASSES)
-    unknown = {word for key in (*row.scalar, *row.dtypes) for word in key.split()} - CLASSES
+    keys = [*row.scalar, *row.dtypes, *(key for bodies in row.fast.values() for key in bodies)]
+    unknown = {word for key in keys for word in key.split()} - CLASSES
     if unknown:
-        raise Problem(f"no dtype class '{unknown.pop()}'; there are {', '.join(sorted(CLASSES))}")
+        raise Problem(f"no dtype class '{unknown.pop()}'; there are {', '.join(sorted(CLASSES - {''}))}")
     if not row.scalar and not row.dtypes:
         return []
     return [

@@ -89,9 +89,7 @@ def fits(given: Type, wanted: Type) -> bool:
         return wanted.is_list and same and given.item_optional <= wanted.item_optional
     if given.base in NUMBERS:
         return wanted.base in (*NUMBERS[NUMBERS.index(given.base) :], "Operand")
-    return wanted.base in {"Tensor": ("Tensor", "Operand"), "Operand": ("Operand", "Tensor")}.get(
-        given.base, (given.base,)
-    )
+    return given.base == wanted.base or {given.base, wanted.base} == {"Tensor", "Operand"}
 
 
 def join_types(one: Type, other: Type) -> Type:
@@ -194,7 +192,7 @@ class Compiler:
         body = "\n".join(self.lines)
         head = [f"FacValue {n}[{count}] = {{0}};" for n, count in self.slots.items() if count]
         for name, source in sources.items():
-            if f" {name}[" in body or f"({name}[" in body or f"{{{name}[" in body:
+            if re.search(rf"\b{name}\[", body):
                 head.insert(0, f"const FacValue *{name} = {source};")
         head = ["    " + line for line in [*head, *self.arrays, "FacStatus st = FAC_OK;"]]
         release = [f"    fac_formula_release(t, {self.slots['t']});"] * bool(self.slots["t"])
@@ -246,6 +244,8 @@ class Compiler:
         expr = self.plain(expr)
         if wanted.is_list and not expr.type.is_list and expr.type != NONE:
             return self.list_of([expr] * wanted.length).code
+        if expr.type.base == "" and wanted.base in LISTS:
+            return f"{LISTS[wanted.base][2]}(NULL, 0)"
         if expr.type.base == "Operand" and wanted.base == "Tensor":
             slot = self.slot("t")
             self.attempt(f"fac_formula_tensor({expr.code}, &{slot})")
