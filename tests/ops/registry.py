@@ -17,9 +17,9 @@ tensors are the same in each run. `make.dtype` is the dtype under test.
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 import facula
+import numpy as np
+from compare import each_tensor
 
 # Spelled as strings in declarations: the words of `dtypes`.
 CLASSES = {
@@ -38,6 +38,11 @@ class Sample:
     kwargs: dict = field(default_factory=dict)
     grad: bool = True
 
+    def mapped(self, function):
+        """The same call with function(tensor) for each of its tensors."""
+        args, kwargs = each_tensor(function, (self.args, self.kwargs))
+        return Sample(args, kwargs, self.grad)
+
 
 @dataclass
 class Samples:
@@ -48,6 +53,8 @@ class Samples:
     grad       False: the gradient is not checked (the reason belongs in a comment)
     gradgrad   False: only its gradient is
     random     the values are not compared, only shape and dtype
+    meta       False: meta tensors are refused, or the strides of the result depend on values
+    layouts    False: tensors that are not contiguous are refused, or give another result
     slack      how many times the dtype's usual tolerance
     """
 
@@ -57,6 +64,8 @@ class Samples:
     grad: bool = True
     gradgrad: bool = True
     random: bool = False
+    meta: bool = True
+    layouts: bool = True
     slack: float = 1.0
 
     def __call__(self, dtype):

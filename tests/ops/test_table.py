@@ -1,0 +1,365 @@
+"""Every operator of the table, from its row and its samples.
+
+A case is a name of the registry and the rows that it stands for: one row, or all overloads of a name
+that have no samples of their own. Each case is called as Python's users call it, and compared with
+NumPy or SciPy, with finite differences, and with itself in its other forms: method, in-place, out=,
+meta tensors, other strides.
+"""
+
+import importlib
+import pickle
+from functools import cached_property
+from pathlib import Path
+
+import facula
+import numpy as np
+import pytest
+from compare import NUMPY, assert_close, assert_same, each_tensor, tensors_in, to_array, wide
+from gradcheck import gradcheck, gradgradcheck
+from registry import CLASSES, REGISTRY
+
+for path in sorted(Path(__file__).parent.glob("samples_*.py")):
+    importlib.import_module(path.stem)
+
+ROWS = [row for row in facula._C._rows() if "runtime" not in row["flags"]]
+PUBLIC = [
+    row for row in ROWS if row["module"] != "_C" and {"function", "method"} & set(row["flags"])
+]
+HALVES = [facula.bfloat16, facula.float16]
+
+
+def full_name(row):
+    return f"{row['name']}.{row['overload']}" if row["overload"] else row["name"]
+
+
+def sample_name(row):
+    """The name under which the samples of a row stand, or would stand."""
+    return full_name(row) if full_name(row) in REGISTRY else row["name"]
+
+
+class Case:
+    """A name of the registry, its rows, and how to call them."""
+
+    def __init__(self, name, rows):
+        self.name, self.rows, self.samples = name, rows, REGISTRY[name]
+        self.flags = set.intersection(*(set(row["flags"]) for row in rows))
+        self.random = self.samples.random or "random" in self.flags
+        self.writes = "writes" in self.flags
+
+    @cached_property
+    def function(self):
+        """The function, or the unbound method where there is none."""
+        row = self.rows[0]
+        if "function" not in self.flags:
+            return getattr(facula.Tensor, row["name"])
+        module = facula
+        for part in row["module"].split(".") if row["module"] else ():
+            module = getattr(module, part)
+        return getattr(module, row["public_name"])
+
+    @cached_property
+    def dtypes(self):
+        """The dtypes under test: those that the samples name, else those that the rows declare."""
+        if self.samples.dtypes is not None:
+            names = [n for word in self.samples.dtypes.split() for n in CLASSES.get(word, (word,))]
+            return [getattr(facula, name) for name in names]
+        declared = {dtype for row in self.rows for dtype in row["dtypes"]}
+        if not declared:
+            return [getattr(facula, name) for name in CLASSES["float"]]
+        converted = HALVES if facula.float32 in declared else []
+        known = [dtype for dtype in NUMPY if dtype in declared and dtype not in HALVES]
+        return known + converted
+
+    def call(self, sample, function=None, **more):
+        """The result of one call; what it writes to is a copy. From the same random state."""
+        if self.random:
+            facula.manual_seed(7)
+        args = list(sample.args)
+        if self.writes:
+            args[0] = each_tensor(lambda t: t.clone(), args[0])
+        result = (function or self.function)(*args, **sample.kwargs, **more)
+        return args[0] if result is None else result
+
+    def reference(self, sample, dtype):
+        """What NumPy, SciPy or the sample's reference gives in the wide dtype; None if nothing does."""
+        like = self.rows[0]["like"]
+        function = self.samples.reference or (like and dotted(like))
+        if not function:
+            return None
+        declared = {dtype for row in self.rows for dtype in row["dtypes"]}
+
+        def convert(tensor):
+            array = to_array(tensor)
+            # Integers that a row computes in float.
+            floats = declared and tensor.dtype not in declared and array.dtype.kind in "biu"
+            return array.astype(np.float64) if floats else array
+
+        args, kwargs = each_tensor(convert, (sample.args, sample.kwargs))
+        if not self.samples.reference:
+            names = {"dim": "axis", "keepdim": "keepdims"}
+            kwargs = {names.get(key, key): value for key, value in kwargs.items()}
+        args, kwargs = (
+            [wide(arg) if isinstance(arg, facula.dtype) else arg for arg in args],
+            {k: wide(v) if isinstance(v, facula.dtype) else v for k, v in kwargs.items()},
+        )
+        with np.errstate(all="ignore"):
+            return function(*args, **kwargs)
+
+
+def dotted(name):
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def make_cases():
+    groups = {}
+    for row in ROWS:
+        if sample_name(row) in REGISTRY:
+            groups.setdefault(sample_name(row), []).append(row)
+    return [Case(name, rows) for name, rows in groups.items()]
+
+
+CASES = make_cases()
+
+
+def cases(*flags, having=lambda case: True):
+    chosen = [case for case in CASES if case.flags.issuperset(flags) and having(case)]
+    return pytest.mark.parametrize("case", chosen, ids=[case.name for case in chosen])
+
+
+def cases_and_dtypes(having=lambda case, dtype: True):
+    chosen = [(case, dtype) for case in CASES for dtype in case.dtypes if having(case, dtype)]
+    ids = [f"{case.name}-{str(dtype).partition('.')[2]}" for case, dtype in chosen]
+    return pytest.mark.parametrize("case, dtype", chosen, ids=ids)
+
+
+def main_dtypes(case):
+    """One dtype of each class that the case has: the modes that compare facula with itself use it."""
+    wanted = (facula.float32, facula.int64, facula.complex64)
+    return [dtype for dtype in wanted if dtype in case.dtypes] or case.dtypes[:1]
+
+
+def expected_dtype(reference, dtype):
+    """The dtypes that a result may have, from that of the reference and the one under test."""
+    kind = np.asarray(reference).dtype.kind
+    if kind == "b":
+        return {facula.bool}
+    if kind in "iu":
+        return {facula.int64, dtype}
+    if kind == "f":
+        real = dtype if dtype.is_floating_point else None
+        return {real or (dtype.to_real() if dtype.is_complex else facula.float32)}
+    return {dtype if dtype.is_complex else dtype.to_complex()}
+
+
+# --- the table itself
+
+
+def test_every_public_row_has_samples():
+    missing = sorted({full_name(row) for row in PUBLIC if sample_name(row) not in REGISTRY})
+    assert not missing, f"{len(missing)} rows without samples: {', '.join(missing)}"
+
+
+def test_every_sample_has_a_row():
+    names = {name for row in ROWS for name in (row["name"], full_name(row))}
+    assert not set(REGISTRY) - names
+
+
+@pytest.mark.parametrize("row", PUBLIC, ids=full_name)
+def test_row_is_described(row):
+    assert row["doc"].endswith(".")
+    assert row["schema"].startswith(full_name(row) + "(")
+    assert row["like"] is None or callable(dotted(row["like"]))
+
+
+def test_operators_pickle_by_identity():
+    for case in CASES:
+        assert pickle.loads(pickle.dumps(case.function)) is case.function
+
+
+# --- values
+
+
+@cases_and_dtypes()
+def test_forward(case, dtype):
+    samples = case.samples(dtype)
+    assert samples, "the generator gives no sample"
+    for sample in samples:
+        result = case.call(sample)
+        reference = None if case.random else case.reference(sample, dtype)
+        if reference is None:
+            continue
+        assert_close(result, reference, case.samples.slack)
+        wanted = sample.kwargs.get("dtype")
+        first, expected = result, reference
+        while isinstance(first, (list, tuple)) and first:
+            first, expected = first[0], expected[0]
+        if isinstance(first, facula.Tensor):
+            assert first.dtype in ({wanted} if wanted else expected_dtype(expected, dtype))
+
+
+@cases("method", "function")
+def test_method_is_function(case):
+    method = getattr(facula.Tensor, case.rows[0]["name"])
+    for dtype in main_dtypes(case):
+        for sample in case.samples(dtype):
+            if isinstance(sample.args[0], facula.Tensor):
+                assert_same(case.call(sample, method), case.call(sample))
+
+
+@cases("inplace")
+def test_inplace(case):
+    method = getattr(facula.Tensor, case.rows[0]["name"] + "_")
+    for dtype in case.dtypes:
+        for sample in case.samples(dtype):
+            result = case.call(sample)
+            target = sample.args[0]
+            if not isinstance(target, facula.Tensor):
+                continue
+            target = target.clone()
+            fits = facula.can_cast(result.dtype, dtype) and (
+                result.shape == target.shape or "view" in case.flags
+            )
+            call = lambda: case.call(sample, lambda _, *args, **kw: method(target, *args, **kw))
+            if not fits:
+                with pytest.raises(RuntimeError):
+                    call()
+                continue
+            version = target._version
+            assert call() is target
+            assert "view" in case.flags or target._version > version
+            assert_same(target, result.to(dtype))
+
+
+@cases("out")
+def test_out(case):
+    for dtype in main_dtypes(case):
+        for sample in case.samples(dtype):
+            expected = case.call(sample)
+            several = isinstance(expected, tuple)
+            for make in (lambda t: t.new_empty(0), stepped, transposed):
+                out = tuple(make(t) for t in (expected if several else [expected]))
+                pointers = [t.data_ptr() for t in out]
+                result = case.call(sample, out=out if several else out[0])
+                assert all(r is t for r, t in zip(result if several else [result], out))
+                assert_same(list(out), list(expected) if several else [expected])
+                assert make not in (stepped, transposed) or pointers == [t.data_ptr() for t in out]
+
+
+# --- shapes, dtypes and strides without values
+
+
+def to_meta(tensor):
+    return facula.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def assert_predicts(meta, real):
+    """The meta result has the dtype, shape and strides of the real one."""
+    assert len(tensors_in(meta)) == len(tensors_in(real))
+    for m, r in zip(tensors_in(meta), tensors_in(real)):
+        assert m.device.type == "meta"
+        assert (m.dtype, m.shape) == (r.dtype, r.shape)
+        if r.numel():
+            strides = [(a, b) for size, a, b in zip(r.shape, m.stride(), r.stride()) if size > 1]
+            assert all(a == b for a, b in strides), (m.stride(), r.stride())
+
+
+@cases(having=lambda case: case.samples.meta)
+def test_meta(case):
+    place = {"device": "meta"} if "factory" in case.flags else {}
+    for dtype in main_dtypes(case):
+        for sample in case.samples(dtype):
+            for layout in (lambda t: t, transposed) if case.samples.layouts else (lambda t: t,):
+                real = case.call(sample.mapped(layout))
+                meta = case.call(sample.mapped(layout).mapped(to_meta), **place)
+                assert_predicts(meta, real)
+
+
+# --- strides
+
+
+def transposed(tensor):
+    """The same tensor, its dimensions in memory in reverse order."""
+    dims = list(range(tensor.dim()))[::-1]
+    return tensor.permute(dims).clone(memory_format=facula.contiguous_format).permute(dims)
+
+
+def stepped(tensor):
+    """The same tensor, with every other element of a larger one, from an odd place."""
+    larger = tensor.new_zeros([2 * size + 1 for size in tensor.shape])
+    view = larger[tuple(slice(1, None, 2) for _ in tensor.shape)]
+    return view.copy_(tensor)
+
+
+def expanded(tensor):
+    """The first index of the first dimension again and again, with stride 0."""
+    return tensor[:1].expand(tensor.shape) if tensor.dim() else tensor
+
+
+def conjugated(tensor):
+    """The same tensor, a pending conjugate of its conjugate."""
+    return tensor.conj().resolve_conj().conj()
+
+
+@cases(having=lambda case: case.samples.layouts and not case.random)
+def test_strides(case):
+    for dtype in main_dtypes(case):
+        for sample in case.samples(dtype):
+            for layout in (transposed, stepped, expanded, conjugated):
+                if layout is expanded and case.writes:
+                    continue
+                strided = sample.mapped(layout)
+                plain = strided.mapped(lambda t: t.clone(memory_format=facula.contiguous_format))
+                expected = each_tensor(to_array, case.call(plain))
+                assert_close(case.call(strided), expected, case.samples.slack)
+
+
+@cases("view")
+def test_views_share_memory(case):
+    for dtype in main_dtypes(case):
+        for sample in case.samples(dtype):
+            for result in tensors_in(case.call(sample)):
+                mine, base = result.untyped_storage(), sample.args[0].untyped_storage()
+                assert mine.data_ptr() == base.data_ptr()
+
+
+# --- gradients
+
+
+def inputs_of(sample, dtype):
+    """The tensors of a sample that get gradients, and a function that calls it with others."""
+    chosen = {id(t) for t in tensors_in((sample.args, sample.kwargs)) if t.dtype == dtype}
+
+    def call(case, *inputs):
+        left = iter(inputs)
+        return case.call(sample.mapped(lambda t: next(left) if id(t) in chosen else t))
+
+    inputs = [t for t in tensors_in((sample.args, sample.kwargs)) if id(t) in chosen]
+    return call, [t.clone(memory_format=facula.contiguous_format).requires_grad_() for t in inputs]
+
+
+def differentiable(case, dtype):
+    exact = dtype in (facula.float64, facula.complex128)
+    return (
+        exact
+        and case.samples.grad
+        and not case.random
+        and any(row["differentiable"] for row in case.rows)
+    )
+
+
+def check_gradients(case, dtype, check):
+    for sample in case.samples(dtype):
+        if sample.grad:
+            call, inputs = inputs_of(sample, dtype)
+            check(lambda *xs: call(case, *xs), inputs)
+
+
+@cases_and_dtypes(differentiable)
+def test_gradient(case, dtype):
+    check_gradients(case, dtype, gradcheck)
+
+
+@cases_and_dtypes(lambda case, dtype: differentiable(case, dtype) and case.samples.gradgrad)
+def test_double_gradient(case, dtype):
+    check_gradients(case, dtype, gradgradcheck)
