@@ -80,7 +80,8 @@ def compute_dtypes(row: Row) -> list[DType]:
     keys = [*row.scalar, *row.dtypes, *(key for bodies in row.fast.values() for key in bodies)]
     unknown = {word for key in keys for word in key.split()} - CLASSES
     if unknown:
-        raise Problem(f"no dtype class '{unknown.pop()}'; there are {', '.join(sorted(CLASSES - {''}))}")
+        known = ", ".join(sorted(CLASSES - {""}))
+        raise Problem(f"no dtype class '{unknown.pop()}'; there are {known}")
     if not row.scalar and not row.dtypes:
         return []
     return [
