@@ -103,6 +103,9 @@ def test_accepts(declare, text):
     [
         # declarations
         ("x = 1", "a declaration is a call of op, family"),
+        ("op()", "a declaration is a call of op, family"),
+        ('helper("f(int n) -> int", doc="x")', "unknown key 'doc'; there are none"),
+        (f'op("f(Tensor self) -> Tensor", rule="r", kernel="k", grad="x", {DOC})', "is no dict"),
         (f'op("f(Tensor self) -> Tensor", kind="x", {DOC})', "op f: unknown key 'kind'"),
         (f'op("f(Tensor self) -> Tensor", family=UNARRY, {DOC})', "no family 'UNARRY'"),
         (f'op("f(Tensor self) -> Tensor", {DOC})', "nothing computes it"),

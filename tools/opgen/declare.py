@@ -22,6 +22,7 @@ WORDS = {
 }
 FAMILY_KEYS = (*WORDS, "module", "rule", "kernel", "host_kernel", "dtypes")
 OP_KEYS = (*FAMILY_KEYS, *"public family scalar fast composite grad nondiff like doc".split())
+Keys = dict[str, ast.expr]
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def leading(params: tuple[Param, ...], wanted) -> tuple[Param, ...]:
 @dataclass
 class Table:
     rows: list[Row] = field(default_factory=list)
-    families: dict[str, dict[str, ast.expr]] = field(default_factory=dict)
+    families: dict[str, Keys] = field(default_factory=dict)
     helpers: dict[str, Schema] = field(default_factory=dict)
     operators: dict[str, list[Text]] = field(default_factory=dict)  # "a + b": formulas to try
     scalar_results: dict[str, str] = field(default_factory=dict)  # "fx_abs": "real"
@@ -155,36 +156,38 @@ class Reader:
                 return  # a docstring
             case ast.Expr(value=ast.Call(func=ast.Name(id=name), args=args, keywords=keywords)):
                 keys = {keyword.arg: keyword.value for keyword in keywords}
-                if name in kinds and None not in keys and len(args) <= 1:
-                    getattr(self, name)(node, *args, **keys)
+                if name in kinds and None not in keys and len(args) == (name != "scalar_results"):
+                    getattr(self, name)(node, *args, keys)
                     return
         raise Problem(f"a declaration is a call of {', '.join(kinds)}, with keys by name")
 
     # --- kinds of declarations
 
-    def family(self, node: ast.stmt, name: ast.expr, **keys: ast.expr) -> None:
+    def family(self, node: ast.stmt, name: ast.expr, keys: Keys) -> None:
         self.check_keys(keys, FAMILY_KEYS)
         if self.literal(name) in self.table.families:
             raise Problem("a family of this name is declared already")
         self.table.families[self.literal(name)] = keys
 
-    def helper(self, node: ast.stmt, schema: ast.expr) -> None:
+    def helper(self, node: ast.stmt, schema: ast.expr, keys: Keys) -> None:
+        self.check_keys(keys, ())
         helper = parse_schema(self.literal(schema))
         if helper.overload or helper.name in self.table.helpers:
             raise Problem("a helper has a name of its own and no overload")
         self.table.helpers[helper.name] = helper
 
-    def operators(self, node: ast.stmt, formulas: ast.expr) -> None:
+    def operators(self, node: ast.stmt, formulas: ast.expr, keys: Keys) -> None:
+        self.check_keys(keys, ())
         for pattern, value in self.items(formulas):
             tried = value.elts if isinstance(value, ast.List) else [value]
             self.table.operators[pattern] = [self.text(formula) for formula in tried]
 
-    def scalar_results(self, node: ast.stmt, **keys: ast.expr) -> None:
+    def scalar_results(self, node: ast.stmt, keys: Keys) -> None:
         self.check_keys(keys, ("real", "bool"))
         for kind, names in keys.items():
             self.table.scalar_results |= dict.fromkeys(self.literal(names).split(), kind)
 
-    def op(self, node: ast.stmt, schema: ast.expr, **keys: ast.expr) -> None:
+    def op(self, node: ast.stmt, schema: ast.expr, keys: Keys) -> None:
         where = f"{self.path}:{node.lineno}"
         row = Row(parse_schema(self.literal(schema)), where, self.path.stem)
         try:
@@ -201,10 +204,10 @@ class Reader:
 
     # --- keys
 
-    def check_keys(self, keys: dict[str, ast.expr], allowed: tuple[str, ...]) -> None:
+    def check_keys(self, keys: Keys, allowed: tuple[str, ...]) -> None:
         for key in keys:
             if key not in allowed:
-                raise Problem(f"unknown key '{key}'; there are {', '.join(allowed)}")
+                raise Problem(f"unknown key '{key}'; there are {', '.join(allowed) or 'none'}")
 
     def key(self, key: str, node: ast.expr) -> object:
         if key == "composite":
@@ -214,7 +217,8 @@ class Reader:
         if key == "fast":
             return {condition: self.by_class(body) for condition, body in self.items(node)}
         if key == "grad":
-            formulas = [] if isinstance(node, ast.Constant) else self.items(node)
+            none = isinstance(node, ast.Constant) and node.value is None
+            formulas = [] if none else self.items(node)
             return {tuple(k.replace(",", " ").split()): self.text(v) for k, v in formulas}
         value = self.literal(node)
         for word in value.split() if key in WORDS else ():
