@@ -1,6 +1,6 @@
 """Parameter and Buffer: tensors that modules register when they are assigned to an attribute."""
 
-from .. import _C, empty
+from .. import _C, empty, preserve_format
 from .._C import Tensor
 
 
@@ -34,7 +34,7 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
 
     def __deepcopy__(self, memo):
         if id(self) not in memo:
-            copy = self.data.clone(memory_format=_C.preserve_format)
+            copy = self.data.clone(memory_format=preserve_format)
             memo[id(self)] = type(self)(copy, self.requires_grad)
         return memo[id(self)]
 

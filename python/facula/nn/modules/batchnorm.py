@@ -1,6 +1,6 @@
 """Normalizations that keep running statistics."""
 
-from ... import _C, empty, ones, zeros
+from ... import empty, int64, ones, zeros
 from .. import functional as F
 from .. import init
 from ..parameter import Parameter
@@ -36,7 +36,7 @@ class _NormBase(Module):
         if track_running_stats:
             mean = zeros(num_features, device=device, dtype=dtype)
             var = ones(num_features, device=device, dtype=dtype)
-            count = zeros((), device=device, dtype=_C.int64)
+            count = zeros((), device=device, dtype=int64)
         self.register_buffer("running_mean", mean)
         self.register_buffer("running_var", var)
         self.register_buffer("num_batches_tracked", count)
@@ -59,7 +59,7 @@ class _NormBase(Module):
         old = local_metadata.get("version") is None or local_metadata["version"] < 2
         if old and self.track_running_stats and key not in state_dict:
             count = self.num_batches_tracked  # version 1 did not count
-            state_dict[key] = zeros((), dtype=_C.int64) if count is None else count
+            state_dict[key] = zeros((), dtype=int64) if count is None else count
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     def extra_repr(self):

@@ -11,7 +11,7 @@ import itertools
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator, Mapping
 
-from ... import _C, empty_like, zeros_like
+from ... import _C, bfloat16, empty_like, float16, float32, float64, zeros_like
 from ..._C import Tensor
 from ...autograd.grad_mode import no_grad
 from ...utils.hooks import BackwardHook, RemovableHandle
@@ -356,19 +356,19 @@ class Module(_C.ModuleBase):
 
     def float(self):
         """Casts floating parameters and buffers to float32."""
-        return self._cast(_C.float32)
+        return self._cast(float32)
 
     def double(self):
         """Casts floating parameters and buffers to float64."""
-        return self._cast(_C.float64)
+        return self._cast(float64)
 
     def half(self):
         """Casts floating parameters and buffers to float16."""
-        return self._cast(_C.float16)
+        return self._cast(float16)
 
     def bfloat16(self):
         """Casts floating parameters and buffers to bfloat16."""
-        return self._cast(_C.bfloat16)
+        return self._cast(bfloat16)
 
     def to_empty(self, *, device, recurse: bool = True):
         """Moves to a device without copying values: they are uninitialised there."""

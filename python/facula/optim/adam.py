@@ -1,0 +1,127 @@
+"""Adam, and with decoupled weight decay AdamW."""
+
+from .. import tensor, zeros_like
+from .._C import _constants, _functions
+from .optimizer import Optimizer, check_options
+
+_fused_adam, _fused_adamw = _functions["_fused_adam_"], _functions["_fused_adamw_"]
+_foreach_add = _functions["_foreach_add_"]
+
+
+class Adam(Optimizer):
+    """Adam: steps by the mean of gradients over the root of the mean of their squares.
+
+    All parameters of a group are updated in one call, whatever `foreach` and `fused` say.
+    """
+
+    def __init__(
+        self,
+        params,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0,
+        amsgrad=False,
+        *,
+        foreach=None,
+        maximize=False,
+        capturable=False,
+        differentiable=False,
+        fused=None,
+        decoupled_weight_decay=False,
+    ):
+        check_options(
+            lr,
+            foreach=foreach,
+            fused=fused,
+            differentiable=differentiable,
+            capturable=capturable,
+            nonnegative=(("epsilon value", eps), ("weight_decay value", weight_decay)),
+        )
+        for i, beta in enumerate(betas):
+            if not 0.0 <= beta < 1.0:
+                raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
+        super().__init__(params, defaults)
+
+    def _state_of(self, param, amsgrad):
+        state = self.state[param]
+        if not state:
+            state["step"] = tensor(0.0, dtype=_constants["float32"])
+            state["exp_avg"] = zeros_like(param)
+            state["exp_avg_sq"] = zeros_like(param)
+            if amsgrad:
+                state["max_exp_avg_sq"] = zeros_like(param)
+        return state
+
+    def _update(self, group):
+        params = [param for param in group["params"] if param.grad is not None]
+        if not params:
+            return
+        amsgrad = group["amsgrad"]
+        states = [self._state_of(param, amsgrad) for param in params]
+        steps = [state["step"] for state in states]
+        _foreach_add(steps, 1)
+        beta1, beta2 = group["betas"]
+        step = _fused_adamw if group["decoupled_weight_decay"] else _fused_adam
+        step(
+            params,
+            [param.grad for param in params],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [state["max_exp_avg_sq"] for state in states] if amsgrad else [],
+            steps,
+            lr=float(group["lr"]),
+            beta1=float(beta1),
+            beta2=float(beta2),
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=amsgrad,
+            maximize=group["maximize"],
+        )
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay."""
+
+    def __init__(
+        self,
+        params,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=1e-2,
+        amsgrad=False,
+        *,
+        maximize=False,
+        foreach=None,
+        capturable=False,
+        differentiable=False,
+        fused=None,
+    ):
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            foreach=foreach,
+            maximize=maximize,
+            capturable=capturable,
+            differentiable=differentiable,
+            fused=fused,
+            decoupled_weight_decay=True,
+        )
