@@ -15,7 +15,6 @@
 
 typedef struct Builder {
     FacDType dtype; /* given, or of the leaves so far; NONE before the first */
-    bool fixed;     /* given */
     int ndim;
     FacDim sizes[FAC_MAX_NDIM];
     int64_t path[FAC_MAX_NDIM]; /* where the walk is, for messages */
@@ -500,9 +499,10 @@ convert_take(FacTensor *t, FacDType dt, FacDevice device, bool copy)
 static FacTensor *
 build_nested(PyObject *data, FacDType dt, FacDevice device)
 {
-    Builder b = {.dtype = dt, .fixed = dt != FAC_DT_NONE};
+    Builder b = {.dtype = dt};
     FacTensor *out;
-    if (find_shape(&b, data) < 0 || (!b.fixed && find_dtype(&b, 0, data) < 0)) return NULL;
+    if (find_shape(&b, data) < 0) return NULL;
+    if (dt == FAC_DT_NONE && find_dtype(&b, 0, data) < 0) return NULL;
     if (b.dtype == FAC_DT_NONE) b.dtype = fac_default_dtype();
     FacStatus st = fac_tensor_new(b.dtype, FAC_CPU_DEVICE, b.ndim, b.sizes, &out);
     if (st) {
@@ -697,6 +697,30 @@ build_tensor(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject
         fac_tensor_from_python(options.data, options.dtype, device_for(&options), true), &options);
 }
 
+/* A number, which is of the default dtype whatever its kind, unless it is complex. */
+static PyObject *
+build_scalar_tensor(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    (void)module;
+    Options options;
+    PyObject *result = NULL;
+    int taken = overridden("scalar_tensor", args, nargs, kwnames, &result);
+    if (taken) return result;
+    if (read_options("scalar_tensor", "s", 0,
+                     TAKES_DTYPE | TAKES_DEVICE | TAKES_REQUIRES_GRAD | TAKES_PIN_MEMORY, args, nargs,
+                     kwnames, &options) < 0)
+        return NULL;
+    if (options.dtype == FAC_DT_NONE)
+        options.dtype = PyComplex_Check(options.data) ? fac_default_complex() : fac_default_dtype();
+    FacTensor *t = fac_tensor_from_python(options.data, options.dtype, device_for(&options), true);
+    if (t && t->ndim) {
+        fac_tensor_release(t);
+        wrong_type("scalar_tensor", "s", "a number", options.data);
+        return NULL;
+    }
+    return finish_take(t, &options);
+}
+
 /* as_tensor and asarray of a tensor keep its history, and give the object itself if nothing changes. */
 static PyObject *
 share_tensor(const Options *options)
@@ -837,6 +861,9 @@ PyMethodDef fac_build_functions[] = {
     FAST_FUNCTION("tensor", build_tensor,
                   "tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=False)"
                   "\n--\n\nA new tensor with a copy of data: nested lists, numbers, arrays, tensors."),
+    FAST_FUNCTION("scalar_tensor", build_scalar_tensor,
+                  "scalar_tensor(s, *, dtype=None, device=None, requires_grad=False, "
+                  "pin_memory=False)\n--\n\nA number as a 0-d tensor of the default dtype."),
     FAST_FUNCTION("as_tensor", build_as_tensor,
                   "as_tensor(data, dtype=None, device=None)\n--\n\n"
                   "A tensor of data, which shares memory and history with it where it can."),

@@ -30,7 +30,7 @@ def share(array):
     dtype = array.dtype
     if dtype.name in _BY_BITS:
         bits = np.asarray(array).view(_BY_BITS[dtype.name])
-        return _C.from_numpy(bits).view(getattr(_C, dtype.name))
+        return _C.from_numpy(bits).view(_C._constants[dtype.name])
     if not dtype.isnative:
         raise ValueError(
             "given numpy array has byte order different from the native byte order. Swap it with "

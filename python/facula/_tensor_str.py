@@ -221,7 +221,7 @@ def _history_suffix(t):
 def _dtype_is_told(t):
     """Whether the elements alone tell the dtype."""
     default = _C.get_default_dtype()
-    return t.dtype in (default, default.to_complex(), _C.int64, _C.bool)
+    return t.dtype in (default, default.to_complex(), _C._constants["int64"], _C._constants["bool"])
 
 
 def _text(t, contents):
