@@ -1,0 +1,74 @@
+"""Gradients: backward, grad, and functions with gradients of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .. import _C
+from .._C import Tensor
+from .function import Function
+from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+
+
+def _as_tuple(tensors) -> tuple:
+    return (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+
+
+def _cotangents(roots: tuple, gradients, batched: bool = False) -> tuple:
+    """A gradient for each root; None where it is to be 1."""
+    if gradients is None:
+        return (None,) * len(roots)
+    gradients = _as_tuple(gradients)
+    if len(gradients) != len(roots):
+        raise RuntimeError(f"got {len(roots)} tensors and {len(gradients)} gradients")
+    return gradients
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables=None,
+    inputs: Tensor | Sequence[Tensor] | None = None,
+) -> None:
+    """Adds the gradients of `tensors` to the .grad of the leaves, or of `inputs`."""
+    roots = _as_tuple(tensors)
+    inputs = None if inputs is None else _as_tuple(inputs)
+    if inputs is not None and not inputs:
+        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+    keep = create_graph if retain_graph is None else retain_graph
+    gradients = _cotangents(roots, grad_tensors if grad_variables is None else grad_variables)
+    _C._run_backward(roots, gradients, keep, create_graph, inputs, True, True)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of `outputs` with respect to `inputs`; the .grad of leaves does not change."""
+    if materialize_grads and allow_unused is False:
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+            "allow_unused=False."
+        )
+    if is_grads_batched:
+        raise NotImplementedError("grad(): is_grads_batched=True is not there yet")
+    outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
+    keep = create_graph if retain_graph is None else retain_graph
+    unused = materialize_grads if allow_unused is None else allow_unused
+    gradients = _cotangents(outputs, grad_outputs)
+    grads = _C._run_backward(outputs, gradients, keep, create_graph, inputs, unused, False)
+    if materialize_grads:
+        grads = tuple(
+            input.new_zeros(input.shape) if grad is None else grad
+            for input, grad in zip(inputs, grads)
+        )
+    return grads
