@@ -97,14 +97,14 @@ class _Formatter:
             or largest > 1.0e8
             or (not self.integral and smallest < 1.0e-4)
         )
+        if PRINT_OPTS.sci_mode is not None:
+            self.scientific = PRINT_OPTS.sci_mode
         if self.scientific:
             digits = f".{PRINT_OPTS.precision}e"
         else:
             digits = ".0f" if self.integral else f".{PRINT_OPTS.precision}f"
         point = self.integral and not self.scientific  # such a number gets a point: "2."
         self.width = max(1, *(len(format(value, digits)) + point for value in shown))
-        if PRINT_OPTS.sci_mode is not None:
-            self.scientific = PRINT_OPTS.sci_mode
 
     def __call__(self, value):
         if not self.floating:
