@@ -7,6 +7,20 @@ from ..parameter import Parameter
 from .module import Module
 
 
+def _register_affine(module, shape, weight, bias, device, dtype):
+    """Registers weight and bias, or None for what is not wanted."""
+    for name, wanted in (("weight", weight), ("bias", bias)):
+        param = Parameter(empty(shape, device=device, dtype=dtype)) if wanted else None
+        module.register_parameter(name, param)
+
+
+def _reset_affine(module):
+    if module.weight is not None:
+        init.ones_(module.weight)
+    if module.bias is not None:
+        init.zeros_(module.bias)
+
+
 class LayerNorm(Module):
     """Mean 0 and variance 1 over the last dimensions, then scale and shift."""
 
@@ -25,19 +39,12 @@ class LayerNorm(Module):
         self.normalized_shape = shape = tuple(normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        for name, wanted in (("weight", True), ("bias", bias)):
-            if elementwise_affine and wanted:
-                param = Parameter(empty(shape, device=device, dtype=dtype))
-            else:
-                param = None
-            self.register_parameter(name, param)
+        affine = elementwise_affine
+        _register_affine(self, shape, affine, affine and bias, device, dtype)
         self.reset_parameters()
 
     def reset_parameters(self):
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        _reset_affine(self)
 
     forward = _C.Forward(F.layer_norm, ("input",), ("normalized_shape", "weight", "bias", "eps"))
 
@@ -83,7 +90,15 @@ class GroupNorm(Module):
     """Mean 0 and variance 1 over groups of channels, then scale and shift."""
 
     def __init__(
-        self, num_groups, num_channels, eps=1e-5, affine=True, device=None, dtype=None
+        self,
+        num_groups,
+        num_channels,
+        eps=1e-5,
+        affine=True,
+        device=None,
+        dtype=None,
+        *,
+        bias=True,
     ):
         super().__init__()
         if num_channels % num_groups:
@@ -94,17 +109,16 @@ class GroupNorm(Module):
         self.num_channels = num_channels
         self.eps = eps
         self.affine = affine
-        for name in ("weight", "bias"):
-            param = empty(num_channels, device=device, dtype=dtype) if affine else None
-            self.register_parameter(name, None if param is None else Parameter(param))
+        _register_affine(self, (num_channels,), affine, affine and bias, device, dtype)
         self.reset_parameters()
 
     def reset_parameters(self):
-        if self.affine:
-            init.ones_(self.weight)
-            init.zeros_(self.bias)
+        _reset_affine(self)
 
     forward = _C.Forward(F.group_norm, ("input",), ("num_groups", "weight", "bias", "eps"))
 
     def extra_repr(self):
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )
