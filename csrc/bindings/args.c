@@ -550,7 +550,7 @@ static int
 bind_extra(const FacOpEntry *e, PyObject *name, PyObject *o, FacFrame *f)
 {
     const FacOp *op = e->op;
-    if ((op->flags & FAC_OP_OUT) && !e->inplace && same_name(name, fac_py.s_out)) {
+    if ((op->flags & FAC_OP_OUT) && !e->inplace && !e->method && same_name(name, fac_py.s_out)) {
         int fits = bind_out(op, o, f);
         return fits ? fits : misfit(f, FAC_MISFIT_TYPE, op->nparams, o);
     }
@@ -723,7 +723,7 @@ PyObject *
 fac_args_signature(const FacOpEntry *e)
 {
     const FacOp *op = e->op;
-    bool star = false, out = (op->flags & FAC_OP_OUT) && !e->inplace;
+    bool star = false, out = (op->flags & FAC_OP_OUT) && !e->inplace && !e->method;
     PyObject *parts = PyList_New(0);
     for (int i = 0; parts && i < op->nparams; i++) {
         if (e->method && i == e->self) continue;

@@ -50,19 +50,18 @@ fac_py_row(const FacOp *op)
 
 /* --- calling ------------------------------------------------------------------------------------------ */
 
-static PyObject *
-run_entry(const FacOpEntry *e, FacFrame *f, PyObject *first)
+PyObject *
+fac_py_run_frame(const FacOp *op, FacFrame *f, bool inplace)
 {
     FacValue results[FAC_RESULTS_MAX];
-    const FacOp *op = e->op;
     FacTensor *target = NULL;
     for (int i = 0; i < op->nresults; i++) results[i] = FAC_VALUE_NONE;
     FacCall call = {.op = op, .args = f->args, .results = results};
-    if (e->inplace) {
+    if (inplace) {
         target = fac_v_as_tensor(f->args[0]);
         if (!target)
-            return PyErr_Format(PyExc_TypeError, "%s_(): argument 'self' must be Tensor, not %s",
-                                op->name, Py_TYPE(first)->tp_name);
+            return PyErr_Format(PyExc_TypeError, "%s_(): argument 'self' must be Tensor, not a number",
+                                op->name);
         call.targets = &target;
         call.flags = FAC_CALL_INPLACE;
     } else if (f->ntargets) {
@@ -76,7 +75,7 @@ run_entry(const FacOpEntry *e, FacFrame *f, PyObject *first)
         fac_values_release(results, op->nresults);
         return fac_py_raise(st);
     }
-    if (!e->inplace) return fac_results_to_python(op, results);
+    if (!inplace) return fac_results_to_python(op, results);
     fac_values_release(results, op->nresults);
     return fac_wrap(target);
 }
@@ -90,7 +89,7 @@ call_rows(FacOpObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
         fac_frame_init(&frame);
         int fits = fac_args_bind(e, args, nargs, kwnames, &frame);
         PyObject *result = NULL;
-        if (FAC_LIKELY(fits == 1)) result = run_entry(e, &frame, nargs ? args[0] : Py_None);
+        if (FAC_LIKELY(fits == 1)) result = fac_py_run_frame(e->op, &frame, e->inplace);
         fac_scratch_release(&frame.scratch);
         if (fits) return result;
     }

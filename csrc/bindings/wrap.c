@@ -482,6 +482,82 @@ as_subclass(PyObject *self, PyObject *class)
     return fac_wrap_as_take(type, t);
 }
 
+/* --- the default __torch_function__ -------------------------------------------------------------------------------------- */
+
+static PyObject *as_class(PyObject *o, PyTypeObject *type);
+
+/* A list or tuple with its tensors as instances of the class; takes it. */
+static PyObject *
+items_as_class(PyObject *sequence, PyTypeObject *type)
+{
+    Py_ssize_t n = PySequence_Fast_GET_SIZE(sequence);
+    PyObject *items = PyTuple_New(n), *result = NULL;
+    bool changed = false;
+    for (Py_ssize_t i = 0; items && i < n; i++) {
+        PyObject *item = PySequence_Fast_GET_ITEM(sequence, i);
+        PyObject *converted = as_class(Py_NewRef(item), type);
+        if (!converted) Py_CLEAR(items);
+        else PyTuple_SET_ITEM(items, i, converted);
+        changed |= converted != item;
+    }
+    if (items && !changed) result = Py_NewRef(sequence);
+    else if (items) result = PyObject_CallOneArg((PyObject *)Py_TYPE(sequence), items);
+    Py_XDECREF(items);
+    Py_DECREF(sequence);
+    return result;
+}
+
+static PyObject *
+as_class(PyObject *o, PyTypeObject *type)
+{
+    if (PyTuple_Check(o) || PyList_Check(o)) return items_as_class(o, type);
+    if (!fac_is_tensor(o) || PyObject_TypeCheck(o, type)) return o;
+    PyObject *converted = as_subclass(o, (PyObject *)type);
+    Py_DECREF(o);
+    return converted;
+}
+
+/* Attributes whose values belong to somebody else: not made instances of the class. */
+static int
+gives_plain(PyObject *function)
+{
+    static PyObject *functions;
+    if (!functions) {
+        functions = Py_BuildValue("(NNN)", accessor("grad", "__get__"), accessor("_grad", "__get__"),
+                                  accessor("_base", "__get__"));
+        if (!functions) return -1;
+    }
+    return PySequence_Contains(functions, function);
+}
+
+/* Runs the function as it is for plain tensors, and gives the results the class. */
+static PyObject *
+torch_function(PyObject *class, PyObject *given)
+{
+    PyObject *function, *types, *args = NULL, *kwargs = Py_None, *empty = NULL;
+    if (!PyArg_ParseTuple(given, "OO|O!O:__torch_function__", &function, &types, &PyTuple_Type, &args,
+                          &kwargs))
+        return NULL;
+    PyObject *classes = PySequence_Tuple(types);
+    if (!classes) return NULL;
+    int within = 1;
+    for (Py_ssize_t i = 0; within == 1 && i < PyTuple_GET_SIZE(classes); i++)
+        within = PyObject_IsSubclass(class, PyTuple_GET_ITEM(classes, i));
+    Py_DECREF(classes);
+    if (within < 0) return NULL;
+    if (!within) Py_RETURN_NOTIMPLEMENTED;
+    if (!args && !(args = empty = PyTuple_New(0))) return NULL;
+    bool was = fac_thread.function_off;
+    fac_thread.function_off = true;
+    PyObject *result = PyObject_Call(function, args, kwargs == Py_None ? NULL : kwargs);
+    int keep = result ? gives_plain(function) : -1;
+    if (keep == 0) result = as_class(result, (PyTypeObject *)class);
+    else if (keep < 0) Py_CLEAR(result);
+    fac_thread.function_off = was;
+    Py_XDECREF(empty);
+    return result;
+}
+
 static PyMethodDef hand_methods[] = {
     {"as_subclass", as_subclass, METH_O,
      "as_subclass($self, cls, /)\n--\n\nThe same tensor as an instance of a subclass."},
@@ -489,6 +565,9 @@ static PyMethodDef hand_methods[] = {
 };
 
 static PyMethodDef static_methods[] = {
+    {"__torch_function__", torch_function, METH_VARARGS | METH_CLASS,
+     "__torch_function__(func, types, args=(), kwargs=None)\n--\n\n"
+     "Calls func as for plain tensors; its results become instances of the class."},
     {"_make_subclass", (PyCFunction)(void (*)(void))make_subclass,
      METH_VARARGS | METH_KEYWORDS | METH_STATIC,
      "_make_subclass(cls, data, require_grad=False)\n--\n\nAn instance of cls over data's memory."},
