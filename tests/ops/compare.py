@@ -14,7 +14,9 @@ TOLERANCE = {
 }
 NUMPY = {
     getattr(facula, name): np.dtype(name)
-    for name in "bool uint8 int8 int16 int32 int64 float16 float32 float64 complex64 complex128".split()
+    for name in (
+        "bool uint8 int8 int16 int32 int64 float16 float32 float64 complex64 complex128".split()
+    )
 }
 
 

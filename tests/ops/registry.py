@@ -15,7 +15,7 @@ plain name. The function is called once for each dtype that is tested, with a ne
 tensors are the same in each run. `make.dtype` is the dtype under test.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import facula
 import numpy as np
@@ -32,16 +32,24 @@ CLASSES = {
 
 @dataclass
 class Sample:
-    """One call. A sample with grad=False has no gradient worth checking (a kink, say)."""
+    """One call.
+
+    grad   False: there is no gradient worth checking (a kink, say)
+    meta   False: the shape depends on data, or a storage is given; meta tensors are refused
+    dtype  that of the first result, where it does not follow from the reference and the dtype
+           under test
+    """
 
     args: tuple = ()
     kwargs: dict = field(default_factory=dict)
     grad: bool = True
+    meta: bool = True
+    dtype: object = None
 
     def mapped(self, function):
         """The same call with function(tensor) for each of its tensors."""
         args, kwargs = each_tensor(function, (self.args, self.kwargs))
-        return Sample(args, kwargs, self.grad)
+        return replace(self, args=args, kwargs=kwargs)
 
 
 @dataclass
@@ -53,8 +61,7 @@ class Samples:
     grad       False: the gradient is not checked (the reason belongs in a comment)
     gradgrad   False: only its gradient is
     random     the values are not compared, only shape and dtype
-    meta       False: meta tensors are refused, or the strides of the result depend on values
-    layouts    False: tensors that are not contiguous are refused, or give another result
+    layouts    words: the other layouts of the tensors that give the same result; see test_strides
     slack      how many times the dtype's usual tolerance
     """
 
@@ -64,8 +71,7 @@ class Samples:
     grad: bool = True
     gradgrad: bool = True
     random: bool = False
-    meta: bool = True
-    layouts: bool = True
+    layouts: str = "transposed stepped expanded conjugated"
     slack: float = 1.0
 
     def __call__(self, dtype):

@@ -85,7 +85,9 @@ def _(make):
     ordered = make.distinct(8).sort()[0]
     yield Sample((ordered, make(3, 4)))
     yield Sample((ordered, ordered.clone()), {"right": True})
-    yield Sample((ordered, ordered.clone()), {"side": "right", "out_int32": True})
+    yield Sample(
+        (ordered, ordered.clone()), {"side": "right", "out_int32": True}, dtype=facula.int32
+    )
     yield Sample((make.distinct(2, 8).sort()[0], make(2, 3)))
     shuffled = make.distinct(8)
     yield Sample((shuffled, make(3)), {"sorter": shuffled.argsort()})
@@ -113,12 +115,14 @@ def _(make):
 def _(make):
     boundaries = make.distinct(8).sort()[0]
     yield Sample((make(3, 4), boundaries))
-    yield Sample((boundaries.clone(), boundaries), {"right": True, "out_int32": True})
+    yield Sample(
+        (boundaries.clone(), boundaries), {"right": True, "out_int32": True}, dtype=facula.int32
+    )
 
 
-@samples("bincount", dtypes="uint8 int32 int64", meta=False)
+@samples("bincount", dtypes="uint8 int32 int64")
 def _(make):
     yield Sample((make(20, low=0, high=9),))
-    yield Sample((make(20, low=0, high=9), make(20, dtype=facula.float64)))
+    yield Sample((make(20, low=0, high=9), make(20, dtype=facula.float64)), dtype=facula.float64)
     yield Sample((make(20, low=0, high=9), None, 12))
     yield Sample((make(0),))

@@ -1,0 +1,282 @@
+"""Calls operators with arguments that make no sense: python program.py SEED SECONDS LOG.
+
+A call is a line of Python, made from the seed, written to LOG and then evaluated in NAMES. So what
+is left in LOG after a crash is a line that reproduces it. Any exception is a good answer; a signal,
+an exit or a call that takes longer than CALL_SECONDS is not.
+"""
+
+import gc
+import math
+import random
+import resource
+import signal
+import sys
+import time
+import types
+import warnings
+
+import facula
+import facula.nn.functional
+
+CALL_SECONDS = 30
+MEMORY = 4 << 30
+
+
+class Stubborn:
+    """Refuses to be a number or a sequence, each in its own way."""
+
+    def __index__(self):
+        raise ArithmeticError("no index")
+
+    def __float__(self):
+        return "no float"
+
+    def __len__(self):
+        return sys.maxsize
+
+    def __getitem__(self, key):
+        raise LookupError(key)
+
+
+class Emptying:
+    """An index that empties the list that it stands in."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __index__(self):
+        self.items.clear()
+        return 1
+
+
+class Override:
+    """Takes calls over and declines them."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        return NotImplemented
+
+
+class FalseArray:
+    """Claims an array at address 8."""
+
+    __array_interface__ = {"shape": (4,), "typestr": "<f4", "data": (8, False), "version": 3}
+    __dlpack__ = None
+
+
+def nest(depth):
+    items = 1
+    for _ in range(depth):
+        items = [items]
+    return items
+
+
+def loop():
+    items = [1]
+    items.append(items)
+    return items
+
+
+def emptying():
+    items = [1, 2, 3]
+    items[1] = Emptying(items)
+    return items
+
+
+NAMES = {
+    "facula": facula,
+    "inf": math.inf,
+    "nan": math.nan,
+    **{item.__name__: item for item in (Stubborn, Override, FalseArray, nest, loop, emptying)},
+}
+
+INTS = "0 1 -1 2 3 -2 5 64 2**31 2**32 2**62 -2**63 2**63-1 2**63 2**64 10**30".split()
+NUMBERS = "0.5 -0.0 nan inf -inf 1e308 1e-320 1e30 1j nan*1j True False".split()
+WORDS = [
+    repr(w) for w in "mean sum none floor trunc fro nuc ij xy amax prod same valid tanh".split()
+]
+WORDS += ["''", "'\\0'", "'a,b->'", "'ij,jk->ik'", "'...'", "'é' * 1000", "b'x'"]
+ODD = [
+    "None",
+    "...",
+    "slice(None, None, -1)",
+    "object()",
+    "Stubborn()",
+    "Override()",
+    "FalseArray()",
+    "{}",
+    "{1: 2}",
+    "set()",
+    "lambda: 0",
+    "int",
+    "facula",
+    "facula.Tensor",
+    "nest(70)",
+    "nest(20000)",
+    "loop()",
+    "emptying()",
+    "range(3)",
+    "iter([1])",
+    "bytearray(8)",
+]
+DTYPES = sorted(
+    f"facula.{name}" for name, item in vars(facula).items() if isinstance(item, facula.dtype)
+)
+DEVICES = ["'cpu'", "'meta'", "'cuda'", "'cpu:5'", "'bogus'", "facula.device('meta')", "-1"]
+LAYOUTS = ["facula.strided", "facula.sparse_coo"]
+FORMATS = ["facula.contiguous_format", "facula.channels_last", "facula.preserve_format"]
+SHAPES = "[] [0] [1] [3] [2,3] [3,2] [3,3] [0,3] [2,0,3] [2,3,4] [1,1,1,1] [2,3,4,5]".split()
+SHAPES += ["[700]", "[40,40]"]
+FORMS = [
+    *[""] * 6,
+    ".mT",
+    "[..., ::2]",
+    ".flip(-1)[..., :1]",
+    ".unsqueeze(0).expand(3, *[-1] * 2)",
+    ".as_strided([3, 3], [1, 1])",
+    ".as_strided([2, 2], [0, 0])",
+    ".conj()",
+    ".to('meta')",
+    ".requires_grad_()",
+    ".requires_grad_() * 1",
+    ".detach()",
+    ".fill_(nan)",
+    ".fill_(-1)",
+    ".fill_(2**31)",
+    ".numpy()",
+    ".view(facula.uint8)",
+    ".resize_(2)",
+]
+
+
+class Writer:
+    """Writes calls."""
+
+    def __init__(self, rng):
+        self.rng = rng
+
+    def tensor(self):
+        make = self.rng.choice(("facula.ones", "facula.zeros", "facula.randn", "facula.empty"))
+        dtype = self.rng.choice(["facula.float32"] * 8 + ["facula.int64"] * 3 + DTYPES)
+        form = self.rng.choice(FORMS)
+        return f"{make}({self.rng.choice(SHAPES)}, dtype={dtype}){form}"
+
+    def ints(self):
+        return "[" + ", ".join(self.rng.choices(INTS[:8] * 3 + INTS, k=self.rng.randrange(5))) + "]"
+
+    def anything(self):
+        kind = self.rng.randrange(6)
+        if kind == 0:
+            return self.tensor()
+        if kind == 1:
+            return f"[{', '.join(self.anything() for _ in range(self.rng.randrange(4)))}]"
+        return self.rng.choice((INTS, NUMBERS, WORDS, ODD, DTYPES, DEVICES)[self.rng.randrange(6)])
+
+    def of_type(self, param):
+        """An argument of the type that the schema asks for, of a value without sense."""
+        if param["optional"] and self.rng.random() < 0.2:
+            return "None"
+        kind = param["type"]
+        if param["list"]:
+            if kind == "int":
+                return self.ints()
+            items = (self.of_type({**param, "list": False}) for _ in range(self.rng.randrange(4)))
+            return f"[{', '.join(items)}]"
+        choices = {
+            "int": INTS[:8] * 2 + INTS,
+            "Scalar": INTS + NUMBERS,
+            "float": NUMBERS + ["0.25", "0.75"],
+            "bool": ["True", "False"],
+            "str": WORDS,
+            "ScalarType": DTYPES,
+            "Device": DEVICES,
+            "Layout": LAYOUTS,
+            "MemoryFormat": FORMATS,
+            "Generator": ["facula.Generator()", "facula.default_generator"],
+            "Storage": ["facula.ones(4).untyped_storage()", "facula.empty(0).untyped_storage()"],
+        }
+        if kind == "Operand" and self.rng.random() < 0.4:
+            kind = "Scalar"
+        return self.rng.choice(choices[kind]) if kind in choices else self.tensor()
+
+    def call(self, name, params):
+        """A call of what goes by the name; params of its row, or None if it has none."""
+        if params is None:
+            args = [self.anything() for _ in range(self.rng.randrange(5))]
+            if name.startswith("facula.Tensor."):
+                args.insert(0, self.tensor())
+            return f"{name}({', '.join(args)})"
+        wild = 0.5 if self.rng.random() < 0.3 else 0.03
+        args = []
+        for param in params:
+            if param["default"] and self.rng.random() < 0.5:
+                continue
+            text = self.anything() if self.rng.random() < wild else self.of_type(param)
+            keyword = param["keyword"] or len(args) and "=" in args[-1].partition("(")[0]
+            args.append(f"{param['name']}={text}" if keyword else text)
+        if self.rng.random() < 0.1:
+            args.append(f"out={self.tensor() if self.rng.random() < 0.7 else self.anything()}")
+        if self.rng.random() < 0.05:
+            args.insert(0, "same := " + self.tensor())
+            args[1:2] = ["same"]
+        return f"{name}({', '.join(args)})"
+
+
+def targets():
+    """All that is called: names, each with the parameters of its row or None."""
+    skipped = {"set_num_threads", "set_default_device", "set_default_dtype", "manual_seed"}
+    found = []
+    for row in facula._C._rows():
+        flags, inplace = row["flags"], "inplace" in row["flags"]
+        for end in ("", "_") if inplace else ("",):
+            if "function" in flags:
+                found.append((f"facula._C._functions['{row['name']}{end}']", row["params"]))
+            if "method" in flags or end:
+                found.append((f"facula.Tensor.{row['name']}{end}", row["params"]))
+    kinds = (types.BuiltinFunctionType, type(facula.add), type(facula.Tensor.add))
+    for path, owner in (("facula", facula), ("facula.Tensor", facula.Tensor)):
+        for name in dir(owner):
+            if isinstance(getattr(owner, name), kinds) and name not in skipped:
+                found.append((f"{path}.{name}", None))
+    found += [("facula.Tensor", None), ("facula.Size", None), ("facula.Generator", None)]
+    return found
+
+
+def use(result):
+    """Reads a result, and runs backward through it."""
+    if isinstance(result, (list, tuple)):
+        for item in result[:4]:
+            use(item)
+    if not isinstance(result, facula.Tensor) or result.numel() > 10_000:
+        return
+    repr(result)
+    if result.requires_grad:
+        result.sum().backward()
+
+
+def main(seed, seconds, log):
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    warnings.simplefilter("ignore")
+    gc.set_threshold(200)
+    names, end, count, answered = targets(), time.monotonic() + seconds, 0, 0
+    with open(log, "wb", buffering=0) as last:
+        while time.monotonic() < end:
+            writer = Writer(random.Random(f"{seed}-{count}"))
+            line = writer.call(*writer.rng.choice(names))
+            last.seek(0)
+            last.truncate()
+            last.write(line.encode() + b"\n")
+            signal.alarm(CALL_SECONDS)
+            try:
+                use(eval(line, dict(NAMES)))
+                answered += 1
+            except Exception:
+                pass
+            count += 1
+        signal.alarm(0)
+    print(f"{count} calls, {answered} without an exception")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,26 @@
+"""What `import facula` loads."""
+
+import json
+import subprocess
+import sys
+
+PROGRAM = """
+import json, sys
+before = set(sys.modules)
+import facula
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+def loaded():
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def test_import_is_light():
+    modules = loaded()
+    for heavy in ("numpy", "scipy", "inspect", "typing", "dataclasses", "multiprocessing"):
+        assert heavy not in modules
+    assert len(modules) < 120

@@ -1,0 +1,108 @@
+"""The pool: the same bits on any number of threads, and work after a fork."""
+
+import os
+import signal
+
+import facula
+import facula.nn.functional as F
+import numpy as np
+import pytest
+
+
+def random(*shape, dtype=facula.float32):
+    values = np.random.default_rng(0).standard_normal(shape)
+    return facula.tensor(values).to(dtype)
+
+
+# Sizes above the grains: each of these is split into several chunks.
+LARGE = {
+    "add": lambda: random(700, 900) + random(900),
+    "exp": lambda: random(700, 900).exp(),
+    "transposed": lambda: random(700, 900).t() * 2,
+    "cast": lambda: random(700, 900).to(facula.bfloat16),
+    "sum": lambda: random(700, 900).sum(),
+    "sum rows": lambda: random(700, 900).sum(1),
+    "sum columns": lambda: random(700, 900).sum(0),
+    "sum strided": lambda: random(700, 900).t()[::2].sum(),
+    "mean bfloat16": lambda: random(700, 900, dtype=facula.bfloat16).mean(),
+    "var": lambda: random(700, 900).var(),
+    "norm": lambda: random(700, 900).norm(),
+    "amax": lambda: random(700, 900).amax(0),
+    "argmax": lambda: random(700, 900).argmax(),
+    "cumsum": lambda: random(700, 900).cumsum(0),
+    "matmul": lambda: random(300, 400) @ random(400, 500),
+    "matmul double": lambda: random(150, 200, dtype=facula.float64) @ random(200, 90).double(),
+    "bmm": lambda: random(8, 90, 80) @ random(8, 80, 70),
+    "matvec": lambda: random(900, 800) @ random(800),
+    "linear": lambda: F.linear(random(300, 200), random(250, 200), random(250)),
+    "conv2d": lambda: F.conv2d(random(4, 8, 40, 40), random(16, 8, 3, 3), random(16)),
+    "softmax": lambda: random(700, 900).softmax(1),
+    "softmax columns": lambda: random(700, 900).softmax(0),
+    "layer_norm": lambda: F.layer_norm(random(700, 900), [900]),
+    "batch_norm": lambda: F.batch_norm(random(32, 16, 30, 30), None, None, training=True),
+    "embedding": lambda: F.embedding(facula.arange(40_000) % 500, random(500, 32)),
+    "index_add": lambda: facula.zeros(50, 40).index_add(
+        0, facula.arange(20_000) % 50, random(20_000, 40)
+    ),
+    "sort": lambda: random(300, 400).sort(1)[0],
+    "cat": lambda: facula.cat([random(700, 900)] * 3, 1),
+    "cross_entropy": lambda: F.cross_entropy(random(3000, 200), facula.arange(3000) % 200),
+    "random": lambda: facula.rand(500_000, generator=facula.Generator().manual_seed(3)),
+}
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    count = facula.get_num_threads()
+    yield
+    facula.set_num_threads(count)
+
+
+def bits(tensor):
+    return tensor.detach().reshape(-1).view(facula.uint8).numpy().tobytes()
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_same_bits(name):
+    facula.set_num_threads(1)
+    expected = bits(LARGE[name]())
+    for n in (2, 3, 8):
+        facula.set_num_threads(n)
+        assert bits(LARGE[name]()) == expected, f"{n} threads"
+
+
+def gradient_bits():
+    x = random(8, 4, 30, 30).requires_grad_()
+    weight = random(16, 4, 3, 3).requires_grad_()
+    table = random(100, 20).requires_grad_()
+    rows = F.embedding(facula.arange(6000) % 100, table)
+    loss = F.conv2d(x, weight).relu().sum() + F.layer_norm(rows, [20]).pow(3).mean()
+    loss.backward()
+    return [bits(t.grad) for t in (x, weight, table)]
+
+
+def test_same_bits_of_gradients():
+    facula.set_num_threads(1)
+    expected = gradient_bits()
+    for n in (2, 3, 8):
+        facula.set_num_threads(n)
+        assert gradient_bits() == expected
+
+
+@pytest.mark.parametrize("n", [0, -1, 10**9, "2", None])
+def test_wrong_number_of_threads(n):
+    with pytest.raises((TypeError, ValueError, RuntimeError)):
+        facula.set_num_threads(n)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_fork_after_use():
+    facula.set_num_threads(3)
+    x = random(700, 900)
+    expected = x.exp().sum().item()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # a child that waits for threads that it does not have
+        os._exit(0 if x.exp().sum().item() == expected else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert x.exp().sum().item() == expected
