@@ -67,21 +67,21 @@ class Adam(Optimizer):
         return state
 
     def _update(self, group):
-        params = [param for param in group["params"] if param.grad is not None]
+        params = tuple(param for param in group["params"] if param.grad is not None)
         if not params:
             return
         amsgrad = group["amsgrad"]
         states = [self._state_of(param, amsgrad) for param in params]
-        steps = [state["step"] for state in states]
+        steps = tuple(state["step"] for state in states)
         _foreach_add(steps, 1)
         beta1, beta2 = group["betas"]
         step = _fused_adamw if group["decoupled_weight_decay"] else _fused_adam
         step(
             params,
-            [param.grad for param in params],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [state["max_exp_avg_sq"] for state in states] if amsgrad else [],
+            tuple(param.grad for param in params),
+            tuple(state["exp_avg"] for state in states),
+            tuple(state["exp_avg_sq"] for state in states),
+            tuple(state["max_exp_avg_sq"] for state in states) if amsgrad else (),
             steps,
             lr=float(group["lr"]),
             beta1=float(beta1),
