@@ -336,12 +336,10 @@ run_units(int64_t begin, int64_t end, void *context)
         int64_t in, out, lanes = find_block(p, unit / p->ranges, &in, &out);
         int64_t from = unit % p->ranges * p->range, to = smaller(from + p->range, p->nreduced);
         p->fold->init(acc, lanes);
-        if (p->columns)
-            fold_columns(p, &blocks, acc, lanes, p->data + in, from, to);
-        else
-            for (int64_t lane = 0; lane < lanes; lane++)
-                fold_rows(p, &blocks, acc, lanes, lane,
-                          p->data + in + lane * p->kept.in[p->kept.n - 1], from, to);
+        if (p->columns && from < to) fold_columns(p, &blocks, acc, lanes, p->data + in, from, to);
+        for (int64_t lane = 0; !p->columns && from < to && lane < lanes; lane++)
+            fold_rows(p, &blocks, acc, lanes, lane,
+                      p->data + in + lane * p->kept.in[p->kept.n - 1], from, to);
         if (p->ranges == 1)
             store(p, acc, lanes, out);
         else
