@@ -131,6 +131,27 @@ done:
     return st;
 }
 
+/* a @ b = (b^T @ a^T)^T with the dims of b folded: no gradient of an expanded a has to be summed. */
+static FacStatus
+matmul_turned(FacTensor *a, FacTensor *b, FacTensor **out)
+{
+    FacTensor *bt = NULL, *at = NULL, *product = NULL;
+    FacStatus st = FAC_OK;
+    FAC_TRY(fac_op_transpose(b, -2, -1, &bt));
+    if (a->ndim == 1) {
+        FAC_TRY(matmul_folded(bt, a, out));
+        goto done;
+    }
+    FAC_TRY(fac_op_t(a, &at));
+    FAC_TRY(matmul_folded(bt, at, &product));
+    FAC_TRY(fac_op_transpose(product, -2, -1, out));
+done:
+    fac_tensor_release(bt);
+    fac_tensor_release(at);
+    fac_tensor_release(product);
+    return st;
+}
+
 FacStatus
 fac_composite_matmul(FacCall *call)
 {
@@ -152,6 +173,8 @@ fac_composite_matmul(FacCall *call)
         FAC_RETURN_IF_ERROR(st);
     } else if (b->ndim <= 2) {
         FAC_RETURN_IF_ERROR(matmul_folded(a, b, &out));
+    } else if (a->ndim <= 2 && (a->keys & FAC_KEY(GRAD))) {
+        FAC_RETURN_IF_ERROR(matmul_turned(a, b, &out));
     } else {
         FAC_RETURN_IF_ERROR(matmul_batched(a, b, &out));
     }
@@ -196,10 +219,11 @@ is_number(FacValue v, double what)
     return c[0] == what && c[1] == 0;
 }
 
-/* t * factor, or t itself for the factor 1: a bool tensor stays one. */
+/* t * factor, or t itself for the factor 1; a bool tensor stays one. */
 static FacStatus
 scaled(FacTensor *t, FacValue factor, FacTensor **out)
 {
+    if (t->dtype == FAC_DT_BOOL) factor = fac_v_bool(fac_v_is_true(factor));
     if (!is_number(factor, 1)) return fac_op_mul(fac_v_tensor(t), factor, out);
     *out = fac_tensor_retain(t);
     return FAC_OK;
@@ -242,7 +266,12 @@ fac_composite_addbmm(FacCall *call)
     static const FacDim order[] = {1, 0, 2};
     FacTensor *a = fac_arg_tensor(call, 1), *b = fac_arg_tensor(call, 2), *x = NULL, *y = NULL;
     FacTensor *out = NULL;
+    FacValue beta = FAC_ARG(call, 3), alpha = FAC_ARG(call, 4);
     FacStatus st = FAC_OK;
+    if (FAC_IS_INT(a->dtype)) {
+        beta = fac_v_int(fac_v_as_int(beta));
+        alpha = fac_v_int(fac_v_as_int(alpha));
+    }
     if (a->ndim != 3 || b->ndim != 3 || a->sizes[0] != b->sizes[0] || a->sizes[2] != b->sizes[1])
         return fac_error(FAC_RUNTIME_ERROR, "batch1 and batch2 must be batches of matrices that fit");
     x = fac_tensor_retain(a);
@@ -250,7 +279,7 @@ fac_composite_addbmm(FacCall *call)
     FAC_TRY(permute_to(&x, 3, order));
     FAC_TRY(reshape_to(&x, 2, (FacDim[]){a->sizes[1], a->sizes[0] * a->sizes[2]}));
     FAC_TRY(reshape_to(&y, 2, (FacDim[]){b->sizes[0] * b->sizes[1], b->sizes[2]}));
-    FAC_TRY(fac_op_addmm(fac_arg_tensor(call, 0), x, y, FAC_ARG(call, 3), FAC_ARG(call, 4), &out));
+    FAC_TRY(fac_op_addmm(fac_arg_tensor(call, 0), x, y, beta, alpha, &out));
 done:
     fac_tensor_release(x);
     fac_tensor_release(y);
@@ -306,26 +335,45 @@ done:
     return st;
 }
 
+/* Where one side has size 1 at a dim that is summed, the other is summed beforehand. */
+static FacStatus
+sum_beside_one(FacTensor **t, int dim)
+{
+    const FacDim dims = dim;
+    FacTensor *out;
+    FAC_RETURN_IF_ERROR(fac_op_sum_dim_IntList(*t, fac_v_ints(&dims, 1), true,
+                                               (FacDType)(*t)->dtype, &out));
+    replace(t, out);
+    return FAC_OK;
+}
+
 FacStatus
 fac_composite_tensordot(FacCall *call)
 {
-    FacTensor *a = fac_arg_tensor(call, 0), *b = fac_arg_tensor(call, 1), *out;
+    FacTensor *a = fac_tensor_retain(fac_arg_tensor(call, 0)), *out;
+    FacTensor *b = fac_tensor_retain(fac_arg_tensor(call, 1));
     const FacValue da = FAC_ARG(call, 2), db = FAC_ARG(call, 3);
     int dims[2][FAC_MAX_NDIM];
+    FacStatus st = FAC_OK;
     if (da.len != db.len || da.len > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "both dimension lists should have same length");
+        FAC_FAIL(FAC_RUNTIME_ERROR, "both dimension lists should have same length");
     for (uint32_t i = 0; i < da.len; i++) {
-        FAC_RETURN_IF_ERROR(fac_wrap_dim(da.v.ints[i], a->ndim, &dims[0][i]));
-        FAC_RETURN_IF_ERROR(fac_wrap_dim(db.v.ints[i], b->ndim, &dims[1][i]));
+        FAC_TRY(fac_wrap_dim(da.v.ints[i], a->ndim, &dims[0][i]));
+        FAC_TRY(fac_wrap_dim(db.v.ints[i], b->ndim, &dims[1][i]));
         const FacDim x = a->sizes[dims[0][i]], y = b->sizes[dims[1][i]];
-        if (x != y)
-            return fac_error(FAC_RUNTIME_ERROR,
-                             "contracted dimensions need to match, but first has size %lld in dim %d "
-                             "and second has size %lld in dim %d",
-                             (long long)x, dims[0][i], (long long)y, dims[1][i]);
+        if (x != y && x != 1 && y != 1)
+            FAC_FAIL(FAC_RUNTIME_ERROR,
+                     "contracted dimensions need to match, but first has size %lld in dim %d and "
+                     "second has size %lld in dim %d",
+                     (long long)x, dims[0][i], (long long)y, dims[1][i]);
+        if (x != y) FAC_TRY(x == 1 ? sum_beside_one(&b, dims[1][i]) : sum_beside_one(&a, dims[0][i]));
     }
-    FAC_RETURN_IF_ERROR(tensordot(a, b, dims[0], dims[1], (int)da.len, &out));
-    return give(call, out);
+    FAC_TRY(tensordot(a, b, dims[0], dims[1], (int)da.len, &out));
+    give(call, out);
+done:
+    fac_tensor_release(a);
+    fac_tensor_release(b);
+    return st;
 }
 
 FacStatus

@@ -1,6 +1,8 @@
-/* helpers_nn.c - lists of dims for the formulas of normalization and convolution.
+/* helpers_nn.c - what the formulas of normalization and convolution need besides rows: lists of dims,
+ * sizes of groups, precision.
  */
 #include "dispatch/rules.h"
+#include "generated/ops.h"
 
 static FacStatus
 range(int64_t begin, int64_t end, int64_t skip, FacValue *out)
@@ -67,5 +69,17 @@ fac_helper_dtype_eps(const FacValue *args, FacValue *out)
     case FAC_DT_F64: *out = fac_v_float(0x1p-52); break;
     default: *out = fac_v_float(0x1p-23); break;
     }
+    return FAC_OK;
+}
+
+FacStatus
+fac_helper_widened(const FacValue *args, FacValue *out)
+{
+    FacTensor *t = args[0].v.t, *wide;
+    const FacDType dt = (FacDType)fac_dtype_info[t->dtype].compute;
+    if (t->dtype == dt) return fac_value_keep(args[0], out);
+    FAC_RETURN_IF_ERROR(fac_op__to_copy(t, dt, FAC_VALUE_NONE, FAC_VALUE_NONE, false, FAC_VALUE_NONE,
+                                        &wide));
+    *out = fac_v_tensor(wide);
     return FAC_OK;
 }

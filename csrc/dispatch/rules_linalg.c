@@ -49,9 +49,10 @@ check_product(const FacCall *call, int i)
     return fac_error(FAC_RUNTIME_ERROR, "shapes cannot be multiplied (%s)", text.at);
 }
 
-/* args[0] broadcasts to the result; integers take no fractional beta and alpha (args[3], args[4]). */
+/* args[0] broadcasts to the result; beta and alpha are args[3] and args[4]. Integers take a fraction
+ * of them as its integral part, as in the peer, but for addmm. */
 static FacStatus
-check_addend(const FacCall *call, int ndim, const FacDim *sizes)
+check_addend(const FacCall *call, int ndim, const FacDim *sizes, bool whole)
 {
     const FacTensor *t = fac_arg_tensor(call, 0);
     int joint_ndim = ndim;
@@ -67,7 +68,7 @@ check_addend(const FacCall *call, int ndim, const FacDim *sizes)
     }
     for (int i = 3; i < 5; i++) {
         const int tag = FAC_ARG(call, i).tag;
-        if (FAC_IS_INT(t->dtype) && tag != FAC_V_INT && tag != FAC_V_BOOL)
+        if (whole && FAC_IS_INT(t->dtype) && tag != FAC_V_INT && tag != FAC_V_BOOL)
             return fac_argument_error(FAC_RUNTIME_ERROR, call, i,
                                       "must be an integer for integral tensors");
         if (!FAC_IS_COMPLEX(t->dtype) && tag == FAC_V_COMPLEX)
@@ -122,7 +123,7 @@ fac_rule_addmm(FacCall *call)
     FacDim sizes[2];
     FAC_RETURN_IF_ERROR(product_sizes(call, 1, 2, sizes));
     FAC_RETURN_IF_ERROR(check_kind(call, 3));
-    FAC_RETURN_IF_ERROR(check_addend(call, 2, sizes));
+    FAC_RETURN_IF_ERROR(check_addend(call, 2, sizes, true));
     return make(call, 2, sizes);
 }
 
@@ -132,7 +133,7 @@ fac_rule_baddbmm(FacCall *call)
     FacDim sizes[3];
     FAC_RETURN_IF_ERROR(product_sizes(call, 1, 3, sizes));
     FAC_RETURN_IF_ERROR(check_kind(call, 3));
-    FAC_RETURN_IF_ERROR(check_addend(call, 3, sizes));
+    FAC_RETURN_IF_ERROR(check_addend(call, 3, sizes, false));
     return make(call, 3, sizes);
 }
 
@@ -153,7 +154,7 @@ fac_rule_addmv(FacCall *call)
     FAC_RETURN_IF_ERROR(check_ndim(call, 2, 1));
     FAC_RETURN_IF_ERROR(check_product(call, 1));
     FAC_RETURN_IF_ERROR(check_kind(call, 3));
-    FAC_RETURN_IF_ERROR(check_addend(call, 1, fac_arg_tensor(call, 1)->sizes));
+    FAC_RETURN_IF_ERROR(check_addend(call, 1, fac_arg_tensor(call, 1)->sizes, false));
     return make(call, 1, fac_arg_tensor(call, 1)->sizes);
 }
 

@@ -6,6 +6,7 @@ helper("first_dims(int ndim, int n) -> int[]")  # all but the last n
 helper("channel_dims(int ndim) -> int[]")  # all but 1
 helper("channel_shape(int ndim, int channels) -> int[]")  # [1, channels, 1, ...]
 helper("group_size(int[] shape, int groups) -> int")  # elements of a group; checks that they divide
+helper("widened(Tensor self) -> Tensor")  # halves as float32: second gradients cancel a lot
 helper("dtype_eps(ScalarType dtype) -> float")  # distance from 1 to the next number
 
 op("softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
@@ -19,13 +20,14 @@ op("log_softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
 op("softmax_backward(Tensor grad_output, Tensor output, int dim) -> Tensor",
    variants="function", module="_C", rule="same", kernel="softmax_backward", dtypes="float",
    grad={"grad_output": "softmax_backward(grad, output, dim)",
-         "output": "grad * (grad_output - sum(grad_output * output, [dim], True)) "
-                   "- grad_output * sum(grad * output, [dim], True)"},
+         "output": "(v := widened(grad)) * ((g := widened(grad_output)) "
+                   "- sum(g * (y := widened(output)), [dim], True)) - g * sum(v * y, [dim], True)"},
    doc="The gradient of softmax.")
 op("log_softmax_backward(Tensor grad_output, Tensor output, int dim) -> Tensor",
    variants="function", module="_C", rule="same", kernel="log_softmax_backward", dtypes="float",
-   grad={"grad_output": "grad - sum(grad * exp(output), [dim], True)",
-         "output": "neg(grad * exp(output) * sum(grad_output, [dim], True))"},
+   grad={"grad_output": "(v := widened(grad)) - sum(v * exp(widened(output)), [dim], True)",
+         "output": "neg(widened(grad) * exp(widened(output)) "
+                   "* sum(widened(grad_output), [dim], True))"},
    doc="The gradient of log_softmax.")
 op("softmin(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
    variants="function", module="_C", composite="softmax(neg(self), dim, dtype)",
@@ -47,15 +49,20 @@ op("_norm_project(Tensor v, Tensor hat, Tensor rstd, int[] dims) -> Tensor",
    doc="The gradient of x, given that of its normalized form.")
 op("_norm_backward(Tensor v, Tensor x, int[] dims, float eps) -> Tensor",
    variants="function", module="_C",
-   composite="_norm_project(v, _norm_hat(x, dims, eps), _norm_rstd(x, dims, eps), dims)",
+   composite="_norm_project(widened(v), _norm_hat((w := widened(x)), dims, eps), "
+             "_norm_rstd(w, dims, eps), dims)",
    doc="The same from x.")
 op("_norm_backward_x(Tensor v, Tensor g, Tensor x, int[] dims, float eps) -> Tensor",
+   variants="function", module="_C",
+   composite="_norm_backward_wide(widened(v), widened(g), widened(x), dims, eps)",
+   doc="The gradient with respect to x of the sum of v * _norm_backward(g, x).")
+op("_norm_backward_wide(Tensor v, Tensor g, Tensor x, int[] dims, float eps) -> Tensor",
    variants="function", module="_C",
    composite="_norm_project(neg((rstd := _norm_rstd(x, dims, eps)) * "
              "(v * mean(g * (hat := _norm_hat(x, dims, eps)), dims, True) "
              "+ g * mean(v * hat, dims, True))), hat, rstd, dims) "
              "- rstd * hat * mean(v * _norm_project(g, hat, rstd, dims), dims, True)",
-   doc="The gradient with respect to x of the sum of v * _norm_backward(g, x).")
+   doc="The same, in the dtype of the arguments.")
 
 # --- layer_norm
 
@@ -88,7 +95,7 @@ op("layer_norm_backward_affine(Tensor grad_output, Tensor input, int[] normalize
    "Tensor mean, Tensor rstd, float eps) -> (Tensor weight, Tensor bias)",
    variants="function", module="_C", rule="layer_norm_backward_affine",
    kernel="layer_norm_backward_affine", dtypes="float",
-   grad={"grad_output": "grads[0] * _norm_hat(input, last_dims(input.ndim, len(normalized_shape)), eps)"
+   grad={"grad_output": "grads[0] * _norm_hat(widened(input), last_dims(input.ndim, len(normalized_shape)), eps)"
                         " + grads[1]",
          "input": "_norm_backward(grads[0] * grad_output, input, "
                   "last_dims(input.ndim, len(normalized_shape)), eps)"},
@@ -96,10 +103,10 @@ op("layer_norm_backward_affine(Tensor grad_output, Tensor input, int[] normalize
 
 # --- batch_norm
 
-op("native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor(a!)? running_mean, "
-   "Tensor(b!)? running_var, bool training, float momentum, float eps)"
+op("native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, "
+   "Tensor? running_var, bool training, float momentum, float eps)"
    " -> (Tensor result, Tensor save_mean, Tensor save_invstd)",
-   variants="function", rule="native_batch_norm", kernel="native_batch_norm", dtypes="float",
+   variants="function out", rule="native_batch_norm", kernel="native_batch_norm", dtypes="float",
    nondiff="save_mean save_invstd",
    grad={"input": "batch_norm_backward(grad, input, weight, running_mean, running_var, save_mean, "
                   "save_invstd, training, eps)",
