@@ -166,17 +166,19 @@ run_kernel(FacCall *call)
     return no_kernel(call, device);
 }
 
-/* Views remember how they were taken: autograd refuses some in-place changes of them. */
+/* Views remember how they were taken: autograd refuses some in-place changes of them. A row may give
+ * its argument itself (the real part of a real tensor): that is not a view of this call. */
 static void
 flag_views(FacCall *call)
 {
     const FacOp *op = call->op;
+    const FacTensor *self = op->nparams ? fac_v_as_tensor(call->args[0]) : NULL;
     uint8_t flags = fac_grad_enabled() ? 0 : FAC_T_NO_GRAD_VIEW;
     for (int i = 0; i < op->nresults; i++) {
         FacValue *result = &call->results[i];
         if (result->tag == FAC_V_TENSOR) {
             if (op->nresults > 1) flags |= FAC_T_MULTI_VIEW;
-            if (result->v.t->base) result->v.t->flags |= flags;
+            if (result->v.t->base && result->v.t != self) result->v.t->flags |= flags;
         } else if (result->tag == FAC_V_TENSORS) {
             for (uint32_t k = 0; k < result->len; k++)
                 if (result->v.tensors[k]->base)

@@ -430,6 +430,14 @@ fac_rule_alias(FacCall *call)
     return fac_out_view(call, 0, t, t->ndim, t->sizes, t->strides, t->offset);
 }
 
+/* Where there is nothing to do: the tensor itself. */
+static FacStatus
+give_itself(FacCall *call)
+{
+    call->results[0] = fac_v_tensor(fac_tensor_retain(fac_arg_tensor(call, 0)));
+    return FAC_OK;
+}
+
 FacStatus
 fac_rule_detach(FacCall *call)
 {
@@ -446,7 +454,7 @@ fac_rule_positive(FacCall *call)
     if (t->dtype == FAC_DT_BOOL)
         return fac_error(FAC_RUNTIME_ERROR, "The `+` operator, positive, is not supported on a bool "
                                             "tensor.");
-    return fac_rule_alias(call);
+    return give_itself(call);
 }
 
 /* The parts of complex numbers: `parts` elements of the real dtype an element, the part at `at`. */
@@ -477,7 +485,7 @@ FacStatus
 fac_rule_real(FacCall *call)
 {
     FacTensor *t = fac_arg_tensor(call, 0);
-    if (!FAC_IS_COMPLEX(t->dtype)) return fac_rule_alias(call);
+    if (!FAC_IS_COMPLEX(t->dtype)) return give_itself(call);
     return parts_view(call, t, 0, false);
 }
 
@@ -537,9 +545,9 @@ FacStatus
 fac_rule_conj(FacCall *call)
 {
     FacTensor *t = fac_arg_tensor(call, 0);
+    if (!FAC_IS_COMPLEX(t->dtype)) return give_itself(call);
     FAC_RETURN_IF_ERROR(fac_rule_alias(call));
-    if (FAC_IS_COMPLEX(t->dtype))
-        fac_tensor_set_lazy(fac_result_tensor(call, 0), !(t->flags & FAC_T_CONJ), t->flags & FAC_T_NEG);
+    fac_tensor_set_lazy(fac_result_tensor(call, 0), !(t->flags & FAC_T_CONJ), t->flags & FAC_T_NEG);
     return FAC_OK;
 }
 

@@ -141,7 +141,9 @@ apply(FacRun *run, FacNode *node, FacTensor **grads, FacTensor **out)
     FacTensor *const *outer_grads = current_grads;
     current = node;
     current_grads = grads;
-    FacStatus st = fac_node_apply(node, grads, out, !run->what->retain_graph);
+    FacStatus st = node->kind == &fac_accumulate_kind
+                       ? fac_run_accumulator(node, grads)
+                       : fac_node_apply(node, grads, out, !run->what->retain_graph);
     if (st == FAC_OK && FAC_UNLIKELY(node->hooks != NULL)) {
         for (const FacHook *hook = node->hooks, *next; hook && st == FAC_OK; hook = next) {
             next = hook->next;
@@ -289,7 +291,7 @@ hand_out(FacRun *run)
         FacCapture *capture = &run->captures[i];
         if (what->accumulate) {
             if (capture->grad && !fac_is_leaf(what->inputs[i]))
-                FAC_RETURN_IF_ERROR(fac_accumulate_into(what->inputs[i], capture->grad));
+                FAC_RETURN_IF_ERROR(fac_accumulate_into(what->inputs[i], &capture->grad));
             continue;
         }
         if (!capture->grad && !what->allow_unused)

@@ -157,7 +157,8 @@ is_sole(const FacTensor *t)
 {
     int64_t storage = atomic_load(&t->storage->refs);
     if (atomic_load(&t->refs) != 1 || (t->flags & (FAC_T_CONJ | FAC_T_NEG))) return false;
-    if (t->storage->read_only || !fac_is_dense(t->ndim, t->sizes, t->strides)) return false;
+    if (t->storage->read_only) return false;
+    if (!t->contiguous && !fac_is_dense(t->ndim, t->sizes, t->strides)) return false;
     if (storage == 1) return true;
     return t->base && storage == 2 && atomic_load(&t->base->refs) == 1;
 }
@@ -232,31 +233,30 @@ copy_like(FacTensor *t, FacTensor *grad, FacTensor **out)
     return FAC_OK;
 }
 
-/* The first gradient: taken as it is if nobody else holds it, else a copy. */
+/* The first gradient: taken as it is (*grad becomes NULL) if nobody else holds it, else a copy. */
 static FacStatus
-first_gradient(FacTensor *t, FacTensor *grad, FacTensor **out)
+first_gradient(FacTensor *t, FacTensor **grad, FacTensor **out)
 {
-    if (fac_grad_enabled())
-        return fac_op_clone(grad, FAC_VALUE_NONE, out);
-    if (is_sole(grad) && lies_like(grad, t)) {
-        if (grad->base || grad->extra) return fac_tensor_alias(grad, out);
-        *out = fac_tensor_retain(grad);
-        return FAC_OK;
-    }
-    return copy_like(t, grad, out);
+    if (fac_grad_enabled()) return fac_op_clone(*grad, FAC_VALUE_NONE, out);
+    if (!is_sole(*grad) || !lies_like(*grad, t)) return copy_like(t, *grad, out);
+    if ((*grad)->base || (*grad)->extra) return fac_tensor_alias(*grad, out);
+    *out = *grad;
+    *grad = NULL;
+    return FAC_OK;
 }
 
 /* Threads that accumulate into one leaf take turns without a lock: whoever wants to add takes what
  * is there away, and whoever finds another gradient in its place when it puts its own back takes
  * that one too and adds it. */
 FacStatus
-fac_accumulate_into(FacTensor *t, FacTensor *grad)
+fac_accumulate_into(FacTensor *t, FacTensor **grad)
 {
     FacAutograd *au;
-    FacTensor *mine = NULL;
+    FacTensor *mine = NULL, *have = NULL;
     FAC_RETURN_IF_ERROR(fac_autograd_make(t, &au));
-    FacTensor *have = __atomic_exchange_n(&au->grad, NULL, __ATOMIC_ACQ_REL);
-    FacStatus st = have ? fac_accumulate(have, grad, &mine) : first_gradient(t, grad, &mine);
+    if (__atomic_load_n(&au->grad, __ATOMIC_RELAXED))
+        have = __atomic_exchange_n(&au->grad, NULL, __ATOMIC_ACQ_REL);
+    FacStatus st = have ? fac_accumulate(have, *grad, &mine) : first_gradient(t, grad, &mine);
     if (FAC_UNLIKELY(st != FAC_OK) && have) /* what was there stays */
         have = __atomic_exchange_n(&au->grad, have, __ATOMIC_ACQ_REL);
     fac_tensor_release(have);
@@ -278,19 +278,29 @@ fac_accumulate_into(FacTensor *t, FacTensor *grad)
 
 /* --- the accumulator ----------------------------------------------------------------------------------- */
 
-static FacStatus
-apply_accumulate(FacNode *node, FacTensor *const *grads, FacTensor **out)
+FacStatus
+fac_run_accumulator(FacNode *node, FacTensor **grad)
 {
     FacTensor *leaf = node->foreign;
-    (void)out;
-    if (!grads[0] || !fac_needs_grad(leaf)) return FAC_OK;
-    FAC_RETURN_IF_ERROR(fac_accumulate_into(leaf, grads[0]));
+    if (!*grad || !fac_needs_grad(leaf)) return FAC_OK;
+    FAC_RETURN_IF_ERROR(fac_accumulate_into(leaf, grad));
     FacAutograd *au = fac_autograd(leaf);
     for (FacHook *hook = au->post_hooks, *next; hook; hook = next) {
         next = hook->next;
         FAC_RETURN_IF_ERROR(hook->call(hook->foreign, node, 1, &leaf));
     }
     return FAC_OK;
+}
+
+/* For callers other than the engine, which keep their gradient. */
+static FacStatus
+apply_accumulate(FacNode *node, FacTensor *const *grads, FacTensor **out)
+{
+    FacTensor *grad = grads[0] ? fac_tensor_retain(grads[0]) : NULL;
+    FacStatus st = fac_run_accumulator(node, &grad);
+    (void)out;
+    fac_tensor_release(grad);
+    return st;
 }
 
 const FacNodeKind fac_accumulate_kind = {.name = "AccumulateGrad", .apply = apply_accumulate};

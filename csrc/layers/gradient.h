@@ -18,8 +18,11 @@ FacStatus fac_fit_gradient_take(FacNode *node, int input, const FacMeta *meta,
                                 FacTensor **grad) FAC_MUST_CHECK;
 /* *slot += grad (or = grad); consumes `grad`, also on failure. */
 FacStatus fac_add_gradient_take(FacTensor *grad, FacTensor **slot) FAC_MUST_CHECK;
-/* t.grad += grad, the peer's rules for what is shared and what is copied. */
-FacStatus fac_accumulate_into(FacTensor *t, FacTensor *grad) FAC_MUST_CHECK;
+/* t.grad += *grad, the peer's rules for what is shared and what is copied. *grad is NULL afterwards
+ * where it became .grad itself. */
+FacStatus fac_accumulate_into(FacTensor *t, FacTensor **grad) FAC_MUST_CHECK;
+/* What an accumulator does: the same for its leaf, and the hooks that come after. */
+FacStatus fac_run_accumulator(FacNode *node, FacTensor **grad) FAC_MUST_CHECK;
 
 /* Constants, made without a call. */
 FacStatus fac_ones_like(const FacTensor *t, FacTensor **out) FAC_MUST_CHECK;

@@ -132,29 +132,46 @@ leave(FacNode *node)
 {
     uint32_t alone = RELEASED;
     uint32_t left = atomic_fetch_sub_explicit(&node->users, 1, memory_order_acq_rel) - 1;
-    if (left != RELEASED || !node->kind->release_saved) return;
+    if (left != RELEASED) return;
     if (!atomic_compare_exchange_strong(&node->users, &alone, RELEASED | 1)) return;
     node->kind->release_saved(node);
     atomic_fetch_sub_explicit(&node->users, 1, memory_order_acq_rel);
 }
 
+/* The same for one who says that the node is to be released. Alone in it, as usual, it takes a
+ * single exchange to shut the others out. */
+static void
+leave_released(FacNode *node)
+{
+    uint32_t alone = 1;
+    if (FAC_LIKELY(atomic_compare_exchange_strong(&node->users, &alone, RELEASED | 1)))
+        node->kind->release_saved(node);
+    else
+        atomic_fetch_or_explicit(&node->users, RELEASED, memory_order_acq_rel);
+    leave(node);
+}
+
+static FacStatus
+second_time(void)
+{
+    return fac_error(FAC_RUNTIME_ERROR,
+                     "Trying to backward through the graph a second time (or directly access saved "
+                     "tensors after they have already been freed). Saved intermediate values of the graph "
+                     "are freed when you call .backward() or autograd.grad(). Specify retain_graph=True "
+                     "if you need to backward through the graph a second time or if you need to access "
+                     "saved tensors after calling backward.");
+}
+
 FacStatus
 fac_node_apply(FacNode *node, FacTensor *const *grads, FacTensor **out, bool last)
 {
+    if (!node->kind->release_saved) return node->kind->apply(node, grads, out);
     uint32_t before = atomic_fetch_add_explicit(&node->users, 1, memory_order_acq_rel);
-    FacStatus st;
-    if (FAC_UNLIKELY(before & RELEASED))
-        st = fac_error(FAC_RUNTIME_ERROR,
-                       "Trying to backward through the graph a second time (or directly access saved "
-                       "tensors after they have already been freed). Saved intermediate values of the "
-                       "graph are freed when you call .backward() or autograd.grad(). Specify "
-                       "retain_graph=True if you need to backward through the graph a second time or "
-                       "if you need to access saved tensors after calling backward.");
+    FacStatus st = before & RELEASED ? second_time() : node->kind->apply(node, grads, out);
+    if (last && st == FAC_OK)
+        leave_released(node);
     else
-        st = node->kind->apply(node, grads, out);
-    if (last && st == FAC_OK && node->kind->release_saved)
-        atomic_fetch_or_explicit(&node->users, RELEASED, memory_order_acq_rel);
-    leave(node);
+        leave(node);
     return st;
 }
 
@@ -163,8 +180,7 @@ fac_node_drop_saved(FacNode *node)
 {
     if (!node->kind->release_saved) return;
     atomic_fetch_add_explicit(&node->users, 1, memory_order_acq_rel);
-    atomic_fetch_or_explicit(&node->users, RELEASED, memory_order_acq_rel);
-    leave(node);
+    leave_released(node);
 }
 
 /* --- release ------------------------------------------------------------------------------------------- */

@@ -24,12 +24,13 @@ edge_counts(const FacNode *node)
     return (uint32_t *)((FacSavedTensor *)node->foreign + node->ninfos);
 }
 
+/* The gradients of the results, zeros where one is undefined; owned is what is not in `grads`. */
 static FacStatus
 fill_gradients(const FacNode *node, FacTensor *const *grads, FacTensor **full)
 {
     for (uint32_t i = 0; i < node->nresults; i++) {
         if (grads[i])
-            full[i] = fac_tensor_retain(grads[i]);
+            full[i] = grads[i];
         else if (node->metas[i].dtype >= 0 && node->metas[i].sizes)
             FAC_RETURN_IF_ERROR(fac_zeros_meta(&node->metas[i], &full[i]));
     }
@@ -94,7 +95,8 @@ apply_recorded(FacNode *node, FacTensor *const *grads, FacTensor **out)
     memset(full, 0, bytes);
     FacStatus st = fill_gradients(node, grads, full);
     if (st == FAC_OK) st = run_formulas(node, row, full, out);
-    for (uint32_t i = 0; i < node->nresults; i++) fac_tensor_release(full[i]);
+    for (uint32_t i = 0; i < node->nresults; i++)
+        if (full[i] != grads[i]) fac_tensor_release(full[i]);
     if (full != few) fac_mem_free(full);
     return st;
 }
