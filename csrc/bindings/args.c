@@ -491,34 +491,41 @@ same_name(PyObject *a, PyObject *b)
     return a == b || PyUnicode_Compare(a, b) == 0;
 }
 
-/* Names that stand for a parameter besides its own: `input` for self in functions, NumPy's words. */
-static bool
-is_alias(const FacOpEntry *e, int param, const char *given)
+/* Words that stand for a parameter besides its own name: NumPy's, and `input` for self in functions. */
+static const struct {
+    const char *param, *word;
+} aliases[] = {{"dim", "axis"}, {"keepdim", "keepdims"}, {"input", "input"}, {"input", "x"},
+               {"input", "a"},  {"input", "x1"},         {"other", "x2"}};
+enum { ALIASES = sizeof aliases / sizeof *aliases };
+
+/* Which of the words a keyword is; -1: none. */
+static int
+find_alias(PyObject *name)
 {
-    static const char *const words[][2] = {{"dim", "axis"}, {"keepdim", "keepdims"},
-                                           {"input", "x"},  {"input", "a"},
-                                           {"input", "x1"}, {"other", "x2"}};
-    const char *name = e->op->params[param].name;
-    if (!e->method && strcmp(name, "self") == 0) {
-        if (strcmp(given, "input") == 0) return true;
-        name = "input";
+    static PyObject *words[ALIASES]; /* interned */
+    bool by_text = !PyUnicode_CHECK_INTERNED(name);
+    for (int i = 0; i < ALIASES; i++) {
+        if (!words[i] && !(words[i] = PyUnicode_InternFromString(aliases[i].word))) return -1;
+        if (words[i] == name || (by_text && PyUnicode_Compare(words[i], name) == 0)) return i;
     }
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (strcmp(name, words[i][0]) == 0 && strcmp(given, words[i][1]) == 0) return true;
-    return false;
+    return -1;
 }
 
+/* Names are interned, and so are keywords in code: nearly always pointers decide. */
 static int
 find_param(const FacOpEntry *e, PyObject *name)
 {
     int n = e->op->nparams;
     for (int i = 0; i < n; i++)
         if (e->names[i] == name) return i;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n && !PyUnicode_CHECK_INTERNED(name); i++)
         if (PyUnicode_Compare(e->names[i], name) == 0) return i;
-    const char *text = PyUnicode_AsUTF8(name);
-    for (int i = 0; text && i < n; i++)
-        if (is_alias(e, i, text)) return i;
+    int alias = find_alias(name);
+    for (int i = 0; alias >= 0 && i < n; i++) {
+        const char *param = e->op->params[i].name;
+        if (!e->method && strcmp(param, "self") == 0) param = "input";
+        if (strcmp(param, aliases[alias].param) == 0) return i;
+    }
     return -1;
 }
 

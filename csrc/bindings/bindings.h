@@ -91,9 +91,9 @@ typedef struct FacScratch {
     int nints, ncomplex, nblocks, nowned, nheld;
     int64_t ints[FAC_ARGS_INTS];
     double complexes[4][2];
-    void *blocks[8];     /* fac_mem_alloc'ed, longer lists */
+    void *blocks[16];    /* fac_mem_alloc'ed, longer lists */
     FacTensor *owned[8]; /* tensors made on the way (from ndarrays) */
-    PyObject *held[4];   /* tuples made of lists, so that nobody changes them meanwhile */
+    PyObject *held[8];   /* tuples made of lists, so that nobody changes them meanwhile */
 } FacScratch;
 static inline void fac_scratch_init(FacScratch *s)
 {
