@@ -1,11 +1,12 @@
 /* build.c - tensors from Python data: tensor(), as_tensor(), asarray(), frombuffer().
  *
- * Nested data is read three times, each time by the shortest way. The first walk goes down the first
- * elements only and gives the shape. The second looks at the type of every leaf, checks the lengths
- * and gives the dtype; it is left out when a dtype is given. The third writes the elements into a
- * fresh tensor, checking the lengths as it goes, since reading may run Python code that changes a
- * list. Lists of floats and ints, which are nearly all data, take loops without a call per element.
- * Tensors and arrays may stand anywhere in place of a list or a number.
+ * Nested data is read three times, each time by the shortest way. The first walk goes down the
+ * first elements only and gives the shape. The second looks at the type of every leaf, checks
+ * the lengths and gives the dtype; it is left out when a dtype is given. The third writes the
+ * elements into a fresh tensor, checking the lengths as it goes, since reading may run Python
+ * code that changes a list. Lists of floats and ints, which are nearly all data, take loops
+ * without a call per element. Tensors and arrays may stand anywhere in place of a list or a
+ * number.
  */
 #include "bindings/bindings.h"
 #include "generated/ops.h"
@@ -28,7 +29,7 @@ typedef struct Node {
     FacTensor *block; /* NODE_BLOCK, or a number that came as a tensor or array; owned */
 } Node;
 
-/* --- messages ----------------------------------------------------------------------------------------- */
+/* --- messages -------------------------------------------------------------------------------- */
 
 /* "data[1][0]" */
 static const char *
@@ -80,8 +81,9 @@ static int
 sequence_error(const Builder *b, int depth, PyObject *o)
 {
     FacText text;
-    PyErr_Format(PyExc_TypeError, "not a sequence: expected one of length %lld at dim %d, got %s in %s",
-                 (long long)b->sizes[depth], depth, Py_TYPE(o)->tp_name, path_text(b, depth, &text));
+    PyErr_Format(
+        PyExc_TypeError, "not a sequence: expected one of length %lld at dim %d, got %s in %s",
+        (long long)b->sizes[depth], depth, Py_TYPE(o)->tp_name, path_text(b, depth, &text));
     return -1;
 }
 
@@ -92,7 +94,7 @@ raise_status(FacStatus st)
     return -1;
 }
 
-/* --- nodes ------------------------------------------------------------------------------------------------ */
+/* --- nodes ----------------------------------------------------------------------------------- */
 
 static inline bool
 is_python_number(PyObject *o)
@@ -148,7 +150,7 @@ items_at(PyObject *items, Py_ssize_t i) /* borrowed */
     return PyTuple_Check(items) ? PyTuple_GET_ITEM(items, i) : PyList_GET_ITEM(items, i);
 }
 
-/* --- first walk: the shape ------------------------------------------------------------------------------ */
+/* --- first walk: the shape ------------------------------------------------------------------- */
 
 static int
 find_shape(Builder *b, PyObject *data)
@@ -179,7 +181,7 @@ find_shape(Builder *b, PyObject *data)
     return failed;
 }
 
-/* --- second walk: the dtype ------------------------------------------------------------------------------- */
+/* --- second walk: the dtype ------------------------------------------------------------------ */
 
 static int
 join_dtype(Builder *b, FacDType dt)
@@ -255,9 +257,9 @@ static int
 find_dtype(Builder *b, int depth, PyObject *o)
 {
     Node node;
-    int failed = node_open(o, &node);
-    if (failed) {
-    } else if (depth == b->ndim) {
+    int failed = 0;
+    if (node_open(o, &node) < 0) return -1;
+    if (depth == b->ndim) {
         failed = join_leaf(b, depth, o, &node);
     } else if (node.kind == NODE_BLOCK) {
         failed = check_block(b, depth, node.block) || join_dtype(b, (FacDType)node.block->dtype);
@@ -279,7 +281,7 @@ find_dtype(Builder *b, int depth, PyObject *o)
     return failed ? -1 : 0;
 }
 
-/* --- third walk: the elements ----------------------------------------------------------------------------- */
+/* --- third walk: the elements ---------------------------------------------------------------- */
 
 static int
 range_error(FacDType dt)
@@ -310,7 +312,8 @@ static int
 store_value(FacValue v, FacDType dt, char *to)
 {
     if (v.tag == FAC_V_COMPLEX && !FAC_IS_COMPLEX(dt)) {
-        PyErr_Format(PyExc_TypeError, "must be real number, not complex: %s holds no imaginary part",
+        PyErr_Format(PyExc_TypeError,
+                     "must be real number, not complex: %s holds no imaginary part",
                      fac_dtype_info[dt].name);
         return -1;
     }
@@ -349,9 +352,7 @@ store_number(const Builder *b, int depth, PyObject *o, char *to)
         PyErr_SetString(PyExc_ValueError, "Overflow when unpacking long long: the number does not "
                                           "fit into 64 bits");
     }
-    int failed = known < 0   ? -1
-                 : known == 0 ? number_error(b, depth, o)
-                              : store_value(v, dt, to);
+    int failed = known < 0 ? -1 : known == 0 ? number_error(b, depth, o) : store_value(v, dt, to);
     fac_scratch_release(&scratch);
     return failed;
 }
@@ -426,9 +427,12 @@ fill_row(Builder *b, int depth, PyObject *items, FacTensor *out, char *to)
     Py_ssize_t n = items_length(items), size = fac_dtype_size(b->dtype);
     for (Py_ssize_t i = 0; i < n; i++) {
         PyObject *const *at = PySequence_Fast_ITEMS(items);
-        if (b->dtype == FAC_DT_F32) i = fill_f32(at, i, n, to);
-        else if (b->dtype == FAC_DT_F64) i = fill_f64(at, i, n, to);
-        else if (b->dtype == FAC_DT_I64) i = fill_i64(at, i, n, to);
+        if (b->dtype == FAC_DT_F32)
+            i = fill_f32(at, i, n, to);
+        else if (b->dtype == FAC_DT_F64)
+            i = fill_f64(at, i, n, to);
+        else if (b->dtype == FAC_DT_I64)
+            i = fill_i64(at, i, n, to);
         if (i == n) return 0;
         PyObject *o = Py_NewRef(items_at(items, i));
         b->path[depth] = i;
@@ -445,9 +449,9 @@ static int
 fill(Builder *b, int depth, PyObject *o, FacTensor *out, char *to)
 {
     Node node;
-    int failed = node_open(o, &node);
-    if (failed) {
-    } else if (depth == b->ndim) {
+    int failed = 0;
+    if (node_open(o, &node) < 0) return -1;
+    if (depth == b->ndim) {
         failed = node.kind != NODE_NUMBER ? number_error(b, depth, o)
                  : node.block             ? store_element(b, node.block, to)
                                           : store_number(b, depth, o, to);
@@ -478,14 +482,14 @@ fill(Builder *b, int depth, PyObject *o, FacTensor *out, char *to)
     return failed;
 }
 
-/* --- tensors ------------------------------------------------------------------------------------------------ */
+/* --- tensors --------------------------------------------------------------------------------- */
 
 /* t (taken) in the dtype and on the device; another tensor even so when `copy` says so. */
 static FacTensor *
 convert_take(FacTensor *t, FacDType dt, FacDevice device, bool copy)
 {
-    bool same_device = device.type == t->device.type &&
-                       (device.index < 0 || device.index == t->device.index);
+    bool same_device =
+        device.type == t->device.type && (device.index < 0 || device.index == t->device.index);
     if (!copy && same_device && (dt == FAC_DT_NONE || dt == (FacDType)t->dtype)) return t;
     FacValue result;
     FacValue args[] = {fac_v_tensor(t), fac_v_dtype(dt), FAC_VALUE_NONE, fac_v_device(device)};
@@ -536,7 +540,7 @@ fac_tensor_from_python(PyObject *data, FacDType dt, FacDevice device, bool copy)
     return build_nested(data, dt, device);
 }
 
-/* --- functions ------------------------------------------------------------------------------------------------ */
+/* --- functions ------------------------------------------------------------------------------- */
 
 /* What the functions of this file take besides their data. */
 typedef struct Options {
@@ -586,7 +590,8 @@ read_pin_memory(PyObject *o)
     bool pin;
     if (read_truth(o, &pin) < 0) return -1;
     if (!pin) return 0;
-    PyErr_SetString(PyExc_RuntimeError, "pin_memory=True needs an accelerator, and this build has none");
+    PyErr_SetString(PyExc_RuntimeError,
+                    "pin_memory=True needs an accelerator, and this build has none");
     return -1;
 }
 
@@ -623,8 +628,8 @@ read_options(const char *function, const char *data_name, int npositional, int t
     static const char *const positional[] = {"dtype", "device"};
     *out = (Options){.dtype = FAC_DT_NONE, .device = fac_default_device(), .copy = -1, .count = -1};
     if (nargs > 1 + npositional) {
-        PyErr_Format(PyExc_TypeError, "%s() takes %d positional arguments, %zd were given", function,
-                     1 + npositional, nargs);
+        PyErr_Format(PyExc_TypeError, "%s() takes %d positional arguments, %zd were given",
+                     function, 1 + npositional, nargs);
         return -1;
     }
     if (nargs > 0) out->data = args[0];
@@ -633,15 +638,17 @@ read_options(const char *function, const char *data_name, int npositional, int t
     for (Py_ssize_t i = 0; kwnames && i < PyTuple_GET_SIZE(kwnames); i++) {
         const char *name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(kwnames, i));
         if (!name) return -1;
-        if (!out->data && strcmp(name, data_name) == 0) out->data = args[nargs + i];
-        else if (read_option(function, takes, name, args[nargs + i], out) < 0) return -1;
+        if (!out->data && strcmp(name, data_name) == 0)
+            out->data = args[nargs + i];
+        else if (read_option(function, takes, name, args[nargs + i], out) < 0)
+            return -1;
     }
     if (out->data) return 0;
     PyErr_Format(PyExc_TypeError, "%s() misses its argument '%s'", function, data_name);
     return -1;
 }
 
-/* A mode of __torch_function__ gets these functions as any other. *result is set when it took it. */
+/* A mode of __torch_function__ gets these functions as any other. 1: *result is its answer. */
 static int
 overridden(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
            PyObject **result)
@@ -670,7 +677,8 @@ finish_take(FacTensor *t, const Options *options)
 static FacDevice
 device_for(const Options *options)
 {
-    if (!options->has_device && fac_is_tensor(options->data)) return fac_unwrap(options->data)->device;
+    if (!options->has_device && fac_is_tensor(options->data))
+        return fac_unwrap(options->data)->device;
     return options->device;
 }
 
@@ -683,15 +691,16 @@ build_tensor(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject
     int taken = overridden("tensor", args, nargs, kwnames, &result);
     if (taken) return result;
     if (read_options("tensor", "data", 0,
-                     TAKES_DTYPE | TAKES_DEVICE | TAKES_REQUIRES_GRAD | TAKES_PIN_MEMORY, args, nargs,
-                     kwnames, &options) < 0)
+                     TAKES_DTYPE | TAKES_DEVICE | TAKES_REQUIRES_GRAD | TAKES_PIN_MEMORY, args,
+                     nargs, kwnames, &options) < 0)
         return NULL;
     if (fac_is_tensor(options.data) &&
         PyErr_WarnEx(PyExc_UserWarning,
                      "To copy construct from a tensor, it is recommended to use "
                      "sourceTensor.detach().clone() or "
                      "sourceTensor.detach().clone().requires_grad_(True), rather than "
-                     "tensor(sourceTensor).", 1) < 0)
+                     "tensor(sourceTensor).",
+                     1) < 0)
         return NULL;
     return finish_take(
         fac_tensor_from_python(options.data, options.dtype, device_for(&options), true), &options);
@@ -707,8 +716,8 @@ build_scalar_tensor(PyObject *module, PyObject *const *args, Py_ssize_t nargs, P
     int taken = overridden("scalar_tensor", args, nargs, kwnames, &result);
     if (taken) return result;
     if (read_options("scalar_tensor", "s", 0,
-                     TAKES_DTYPE | TAKES_DEVICE | TAKES_REQUIRES_GRAD | TAKES_PIN_MEMORY, args, nargs,
-                     kwnames, &options) < 0)
+                     TAKES_DTYPE | TAKES_DEVICE | TAKES_REQUIRES_GRAD | TAKES_PIN_MEMORY, args,
+                     nargs, kwnames, &options) < 0)
         return NULL;
     if (options.dtype == FAC_DT_NONE)
         options.dtype = PyComplex_Check(options.data) ? fac_default_complex() : fac_default_dtype();
@@ -721,13 +730,13 @@ build_scalar_tensor(PyObject *module, PyObject *const *args, Py_ssize_t nargs, P
     return finish_take(t, &options);
 }
 
-/* as_tensor and asarray of a tensor keep its history, and give the object itself if nothing changes. */
+/* as_tensor and asarray of a tensor keep its history; the object itself if nothing changes. */
 static PyObject *
 share_tensor(const Options *options)
 {
     FacTensor *t = fac_unwrap(options->data);
-    FacTensor *out = convert_take(fac_tensor_retain(t), options->dtype, device_for(options),
-                                  options->copy == 1);
+    FacTensor *out =
+        convert_take(fac_tensor_retain(t), options->dtype, device_for(options), options->copy == 1);
     if (!out) return NULL;
     if (out != t) return fac_wrap_take(out);
     fac_tensor_release(out);
@@ -750,7 +759,7 @@ build_as_tensor(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObj
         fac_tensor_from_python(options.data, options.dtype, device_for(&options), false), &options);
 }
 
-/* --- buffers ---------------------------------------------------------------------------------------------- */
+/* --- buffers --------------------------------------------------------------------------------- */
 
 static FacTensor *
 share_buffer(const Options *options, const char *function)
@@ -762,20 +771,25 @@ share_buffer(const Options *options, const char *function)
     if (PyObject_GetBuffer(options->data, &view, PyBUF_SIMPLE) < 0) return NULL;
     Py_ssize_t room = view.len - offset;
     if (view.len == 0 || count == 0)
-        PyErr_Format(PyExc_ValueError, "%s(): both buffer length (%zd) and count (%zd) must not be 0",
-                     function, view.len, count);
+        PyErr_Format(PyExc_ValueError,
+                     "%s(): both buffer length (%zd) and count (%zd) must not be 0", function,
+                     view.len, count);
     else if (offset < 0 || room <= 0)
-        PyErr_Format(PyExc_ValueError, "%s(): offset (%zd bytes) must be non-negative and no greater "
-                                       "than buffer length (%zd bytes) minus 1", function, offset,
-                     view.len);
+        PyErr_Format(PyExc_ValueError,
+                     "%s(): offset (%zd bytes) must be non-negative and no greater "
+                     "than buffer length (%zd bytes) minus 1",
+                     function, offset, view.len);
     else if (count < 0 && room % size)
-        PyErr_Format(PyExc_ValueError, "%s(): buffer length (%zd bytes) after offset (%zd bytes) must "
-                                       "be a multiple of element size (%zd)", function, room, offset,
-                     size);
+        PyErr_Format(PyExc_ValueError,
+                     "%s(): buffer length (%zd bytes) after offset (%zd bytes) must "
+                     "be a multiple of element size (%zd)",
+                     function, room, offset, size);
     else if (count > 0 && count > room / size)
-        PyErr_Format(PyExc_ValueError, "%s(): requested buffer length (%zd * %zd bytes) after offset "
-                                       "(%zd bytes) must not be greater than actual buffer length "
-                                       "(%zd bytes)", function, count, size, offset, view.len);
+        PyErr_Format(PyExc_ValueError,
+                     "%s(): requested buffer length (%zd * %zd bytes) after offset "
+                     "(%zd bytes) must not be greater than actual buffer length "
+                     "(%zd bytes)",
+                     function, count, size, offset, view.len);
     else {
         FacDim n = count < 0 ? room / size : count, stride = 1;
         return fac_tensor_over_buffer(&view, dt, (char *)view.buf + offset, 1, &n, &stride);
@@ -789,8 +803,8 @@ build_frombuffer(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyOb
 {
     (void)module;
     Options options;
-    if (read_options("frombuffer", "buffer", 0, TAKES_DTYPE | TAKES_REQUIRES_GRAD | TAKES_RANGE, args,
-                     nargs, kwnames, &options) < 0)
+    if (read_options("frombuffer", "buffer", 0, TAKES_DTYPE | TAKES_REQUIRES_GRAD | TAKES_RANGE,
+                     args, nargs, kwnames, &options) < 0)
         return NULL;
     if (options.dtype == FAC_DT_NONE) {
         PyErr_SetString(PyExc_TypeError, "frombuffer() misses its argument 'dtype'");
@@ -825,8 +839,9 @@ share_or_build(const Options *options)
     fac_tensor_release(t);
     if (!out || shared || options->copy != 0) return out;
     fac_tensor_release(out);
-    PyErr_SetString(PyExc_ValueError, "asarray(): copy=False, but the dtype or device asked for needs "
-                                      "a copy");
+    PyErr_SetString(PyExc_ValueError,
+                    "asarray(): copy=False, but the dtype or device asked for needs "
+                    "a copy");
     return NULL;
 }
 
@@ -844,11 +859,13 @@ build_asarray(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObjec
         return NULL;
     if (fac_is_tensor(options.data)) {
         result = share_tensor(&options);
-        if (!result || options.copy != 0 || fac_unwrap(result)->storage == fac_unwrap(options.data)->storage)
+        if (!result || options.copy != 0 ||
+            fac_unwrap(result)->storage == fac_unwrap(options.data)->storage)
             return result;
         Py_DECREF(result);
-        PyErr_SetString(PyExc_ValueError, "asarray(): copy=False, but the dtype or device asked for "
-                                          "needs a copy");
+        PyErr_SetString(PyExc_ValueError,
+                        "asarray(): copy=False, but the dtype or device asked for "
+                        "needs a copy");
         return NULL;
     }
     return finish_take(share_or_build(&options), &options);
@@ -858,9 +875,10 @@ build_asarray(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObjec
     {name, (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS, doc}
 
 PyMethodDef fac_build_functions[] = {
-    FAST_FUNCTION("tensor", build_tensor,
-                  "tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=False)"
-                  "\n--\n\nA new tensor with a copy of data: nested lists, numbers, arrays, tensors."),
+    FAST_FUNCTION(
+        "tensor", build_tensor,
+        "tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=False)"
+        "\n--\n\nA new tensor with a copy of data: nested lists, numbers, arrays, tensors."),
     FAST_FUNCTION("scalar_tensor", build_scalar_tensor,
                   "scalar_tensor(s, *, dtype=None, device=None, requires_grad=False, "
                   "pin_memory=False)\n--\n\nA number as a 0-d tensor of the default dtype."),
@@ -870,9 +888,10 @@ PyMethodDef fac_build_functions[] = {
     FAST_FUNCTION("asarray", build_asarray,
                   "asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False)\n--\n\n"
                   "A tensor of obj; copy=True always copies, copy=False never does."),
-    FAST_FUNCTION("frombuffer", build_frombuffer,
-                  "frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False)\n--\n\n"
-                  "A one-dimensional tensor over the memory of an object with the buffer protocol."),
+    FAST_FUNCTION(
+        "frombuffer", build_frombuffer,
+        "frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False)\n--\n\n"
+        "A one-dimensional tensor over the memory of an object with the buffer protocol."),
     {NULL, NULL, 0, NULL},
 };
 

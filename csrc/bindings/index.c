@@ -1,18 +1,20 @@
 /* index.c - t[...] and t[...] = x.
  *
- * A key is read in two passes. The first turns each item into one of five kinds (integer, slice, new
- * dimension, the rest, tensor) and counts the dimensions that they consume, which tells what `...`
- * stands for. The second walks the dimensions once and writes the basic part as the triples of
- * tensor/index.h and the advanced part as a list of index tensors over the view that the basic part
- * gives. So a basic key is one call of a row, an advanced one two. A key with a single basic item is
- * sent to the row of that item (select, slice, unsqueeze), which says the same in simpler words.
+ * A key is read in two passes. The first turns each item into one of five kinds (integer,
+ * slice, new dimension, the rest, tensor) and counts the dimensions that they consume, which
+ * tells what `...` stands for. The second walks the dimensions once and writes the basic part
+ * as the triples of tensor/index.h and the advanced part as a list of index tensors over the
+ * view that the basic part gives. So a basic key is one call of a row, an advanced one two. A
+ * key with a single basic item is sent to the row of that item (select, slice, unsqueeze),
+ * which says the same in simpler words.
  *
- * Where NumPy and the peer differ the peer is followed: an integer is basic also beside advanced
- * indices, and a list that holds slices or sequences is read as a tuple, with a warning.
+ * Where NumPy and the peer differ the peer is followed: an integer is basic also beside
+ * advanced indices, and a list that holds slices or sequences is read as a tuple, with a
+ * warning.
  */
+#include "tensor/index.h"
 #include "bindings/bindings.h"
 #include "generated/ops.h"
-#include "tensor/index.h"
 
 enum { MAX_ITEMS = 2 * FAC_MAX_NDIM, MAX_LEGACY_SEQUENCE = 32 };
 
@@ -20,10 +22,10 @@ typedef enum ItemKind { ITEM_INT, ITEM_SLICE, ITEM_NEW, ITEM_REST, ITEM_TENSOR }
 
 typedef struct Item {
     ItemKind kind;
-    int consumes;       /* dimensions */
-    int64_t at;         /* ITEM_INT */
-    PyObject *slice;    /* ITEM_SLICE, borrowed */
-    FacTensor *tensor;  /* ITEM_TENSOR, owned */
+    int consumes;      /* dimensions */
+    int64_t at;        /* ITEM_INT */
+    PyObject *slice;   /* ITEM_SLICE, borrowed */
+    FacTensor *tensor; /* ITEM_TENSOR, owned */
 } Item;
 
 typedef struct Key {
@@ -32,14 +34,14 @@ typedef struct Key {
     int nitems;
     int64_t spec[FAC_INDEX_SPEC_MAX];
     int nspec;
-    int changes;   /* items of the spec that are not a whole dimension */
-    int change;    /* where the last of them lies in spec */
-    int dim;       /* dimension of self that the next item consumes */
+    int changes;                   /* items of the spec that are not a whole dimension */
+    int change;                    /* where the last of them lies in spec */
+    int dim;                       /* dimension of self that the next item consumes */
     FacTensor *indices[MAX_ITEMS]; /* borrowed from items; over the dimensions of the view */
     int nindices, covered, view_ndim;
 } Key;
 
-/* --- reading items ----------------------------------------------------------------------------------- */
+/* --- reading items --------------------------------------------------------------------------- */
 
 static void
 key_release(Key *key)
@@ -57,9 +59,11 @@ is_legacy_sequence(PyObject *o)
 static int
 invalid_item(PyObject *o)
 {
-    PyErr_Format(PyExc_IndexError,
-                 "only integers, slices (`:`), ellipsis (`...`), None, tensors, arrays and sequences "
-                 "of integers or bools are valid indices (got %s)", Py_TYPE(o)->tp_name);
+    PyErr_Format(
+        PyExc_IndexError,
+        "only integers, slices (`:`), ellipsis (`...`), None, tensors, arrays and sequences "
+        "of integers or bools are valid indices (got %s)",
+        Py_TYPE(o)->tp_name);
     return -1;
 }
 
@@ -85,7 +89,8 @@ take_index_tensor(Item *item, FacTensor *t)
         t = none;
     }
     if (!FAC_IS_INT(t->dtype))
-        FAC_FAIL(FAC_INDEX_ERROR, "tensors used as indices must be of an integer dtype or bool, not %s",
+        FAC_FAIL(FAC_INDEX_ERROR,
+                 "tensors used as indices must be of an integer dtype or bool, not %s",
                  fac_dtype_info[t->dtype].name);
     if (t->dtype == FAC_DT_U8)
         FAC_TRY(fac_warn(FAC_WARN_USER, "indexing with dtype uint8 is deprecated: it stands for a "
@@ -176,12 +181,13 @@ reads_as_tuple(PyObject *o)
     if (!PyList_Check(o) || PyList_GET_SIZE(o) >= MAX_LEGACY_SEQUENCE) return 0;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(o); i++) {
         PyObject *item = PyList_GET_ITEM(o, i);
-        if (item != Py_None && item != Py_Ellipsis && !PySlice_Check(item) && !fac_is_tensor(item) &&
-            !is_legacy_sequence(item))
+        if (item != Py_None && item != Py_Ellipsis && !PySlice_Check(item) &&
+            !fac_is_tensor(item) && !is_legacy_sequence(item))
             continue;
         int failed = PyErr_WarnEx(PyExc_UserWarning,
                                   "Using a non-tuple sequence for multidimensional indexing is "
-                                  "deprecated; use x[tuple(seq)] instead of x[seq]", 1);
+                                  "deprecated; use x[tuple(seq)] instead of x[seq]",
+                                  1);
         return failed ? -1 : 1;
     }
     return 0;
@@ -203,7 +209,7 @@ read_items(Key *key, PyObject *o)
     return failed;
 }
 
-/* --- walking the dimensions ------------------------------------------------------------------------------ */
+/* --- walking the dimensions ------------------------------------------------------------------ */
 
 static void
 add_triple(Key *key, int64_t start, int64_t step, int64_t size, bool changes)
@@ -223,7 +229,8 @@ add_triple(Key *key, int64_t start, int64_t step, int64_t size, bool changes)
 static void
 add_whole(Key *key, const FacTensor *self, int n)
 {
-    for (; n > 0 && key->dim < self->ndim; n--) add_triple(key, 0, 1, self->sizes[key->dim++], false);
+    for (; n > 0 && key->dim < self->ndim; n--)
+        add_triple(key, 0, 1, self->sizes[key->dim++], false);
 }
 
 static int
@@ -310,7 +317,7 @@ key_read(Key *key, const FacTensor *self, PyObject *o)
     return 0;
 }
 
-/* --- getting ----------------------------------------------------------------------------------------- */
+/* --- getting --------------------------------------------------------------------------------- */
 
 static FacStatus
 call_view(const FacOp *op, int nargs, const FacValue *args, FacTensor **out)
@@ -367,7 +374,7 @@ done:
     return st;
 }
 
-/* --- overrides --------------------------------------------------------------------------------------- */
+/* --- overrides ------------------------------------------------------------------------------- */
 
 static inline bool
 is_plain_item(PyObject *o)
@@ -432,7 +439,7 @@ subscript(PyObject *self, PyObject *o)
     return st ? fac_py_raise(st) : fac_wrap_take(out);
 }
 
-/* --- setting ----------------------------------------------------------------------------------------- */
+/* --- setting --------------------------------------------------------------------------------- */
 
 /* What is assigned: a tensor (owned) or a number. */
 typedef struct Source {
@@ -457,9 +464,11 @@ source_read(Source *source, const FacTensor *self, PyObject *o)
         source->tensor = fac_tensor_from_python(o, (FacDType)self->dtype, FAC_CPU_DEVICE, false);
         return source->tensor ? 0 : -1;
     }
-    PyErr_Format(PyExc_TypeError,
-                 "can't assign a %s to elements of a tensor of %s: a number, tensor, array or nested "
-                 "list is needed", Py_TYPE(o)->tp_name, fac_dtype_info[self->dtype].name);
+    PyErr_Format(
+        PyExc_TypeError,
+        "can't assign a %s to elements of a tensor of %s: a number, tensor, array or nested "
+        "list is needed",
+        Py_TYPE(o)->tp_name, fac_dtype_info[self->dtype].name);
     return -1;
 }
 
@@ -478,7 +487,7 @@ strip_leading_ones(FacTensor **t)
     return FAC_OK;
 }
 
-/* Runs a row that writes its first argument: `inplace` the in-place form, else a row that is one. */
+/* Runs a row that writes its first argument: the in-place form, or a row that is one. */
 static FacStatus
 run_written(const FacOp *op, FacValue *args, bool inplace)
 {
@@ -525,8 +534,10 @@ source_cast(const FacTensor *base, Source *source)
     FacTensor *cast;
     if (!source->tensor) {
         if (source->number.tag == FAC_V_COMPLEX && !FAC_IS_COMPLEX(dt))
-            return fac_error(FAC_RUNTIME_ERROR, "value cannot be converted to type %s without "
-                                                "overflow: it is complex", fac_dtype_info[dt].name);
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "value cannot be converted to type %s without "
+                             "overflow: it is complex",
+                             fac_dtype_info[dt].name);
         return fac_tensor_from_number(source->number, dt, &source->tensor);
     }
     if (source->tensor->dtype == dt) return FAC_OK;

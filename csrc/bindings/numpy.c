@@ -1,11 +1,11 @@
 /* numpy.c - shared memory with NumPy and with everything that speaks the buffer protocol or DLPack.
  *
- * NumPy's C API is not used and NumPy is not imported: an array gives its memory through the buffer
- * protocol, and takes a tensor's the same way. What exports memory holds a count on the storage, not
- * on the tensor, and the storage can no longer be resized; what is imported keeps its exporter alive
- * until the storage goes. Read-only memory makes a read-only storage, which in-place operators refuse.
- * What is rare (dtypes that the buffer protocol has no word for, the protocols of ufuncs and of NumPy's
- * functions) is Python: facula/_numpy.py.
+ * NumPy's C API is not used and NumPy is not imported: an array gives its memory through the
+ * buffer protocol, and takes a tensor's the same way. What exports memory holds a count on the
+ * storage, not on the tensor, and the storage can no longer be resized; what is imported keeps
+ * its exporter alive until the storage goes. Read-only memory makes a read-only storage, which
+ * in-place operators refuse. What is rare (dtypes that the buffer protocol has no word for, the
+ * protocols of ufuncs and of NumPy's functions) is Python: facula/_numpy.py.
  */
 #include "bindings/bindings.h"
 #include "generated/ops.h"
@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-/* --- memory of others ---------------------------------------------------------------------------------- */
+/* --- memory of others ------------------------------------------------------------------------ */
 
 static void
 release_view(void *context, void *data, size_t bytes)
@@ -81,17 +81,17 @@ done:
 static FacDType
 dtype_of_format(const char *format, Py_ssize_t itemsize)
 {
-    static const FacDType ints[] = {[1] = FAC_DT_I8, [2] = FAC_DT_I16, [4] = FAC_DT_I32, [8] = FAC_DT_I64};
-    static const FacDType unsigneds[] = {[1] = FAC_DT_U8, [2] = FAC_DT_U16, [4] = FAC_DT_U32,
-                                         [8] = FAC_DT_U64};
+    static const FacDType ints[] = {
+        [1] = FAC_DT_I8, [2] = FAC_DT_I16, [4] = FAC_DT_I32, [8] = FAC_DT_I64};
+    static const FacDType unsigneds[] = {
+        [1] = FAC_DT_U8, [2] = FAC_DT_U16, [4] = FAC_DT_U32, [8] = FAC_DT_U64};
     bool fits = itemsize == 1 || itemsize == 2 || itemsize == 4 || itemsize == 8;
     if (!format) return FAC_DT_U8;
     if (*format == '@' || *format == '=' || (*format == '<' && PY_LITTLE_ENDIAN)) format++;
     bool is_complex = *format == 'Z';
     format += is_complex;
     if (!*format || format[1]) return FAC_DT_NONE;
-    if (is_complex)
-        return *format == 'f' ? FAC_DT_C64 : *format == 'd' ? FAC_DT_C128 : FAC_DT_NONE;
+    if (is_complex) return *format == 'f' ? FAC_DT_C64 : *format == 'd' ? FAC_DT_C128 : FAC_DT_NONE;
     switch (*format) {
     case '?': return FAC_DT_BOOL;
     case 'e': return FAC_DT_F16;
@@ -104,7 +104,7 @@ dtype_of_format(const char *format, Py_ssize_t itemsize)
     return FAC_DT_NONE;
 }
 
-/* --- arrays ----------------------------------------------------------------------------------------------- */
+/* --- arrays ---------------------------------------------------------------------------------- */
 
 /* numpy.ndarray and numpy.generic, once NumPy has been imported; borrowed for good. */
 static PyTypeObject *ndarray_type, *scalar_type;
@@ -166,8 +166,8 @@ share_array(PyObject *o, FacTensor **out)
         return share_in_python(o, out);
     }
     FacDType dt = dtype_of_format(view.format, view.itemsize);
-    bool shared = dt != FAC_DT_NONE && view.ndim <= FAC_MAX_NDIM &&
-                  view.itemsize == fac_dtype_size(dt);
+    bool shared =
+        dt != FAC_DT_NONE && view.ndim <= FAC_MAX_NDIM && view.itemsize == fac_dtype_size(dt);
     for (int d = 0; d < view.ndim && shared; d++) {
         shared = view.strides[d] % view.itemsize == 0;
         strides[d] = view.strides[d] / view.itemsize;
@@ -176,7 +176,8 @@ share_array(PyObject *o, FacTensor **out)
         PyBuffer_Release(&view);
         return share_in_python(o, out);
     }
-    *out = fac_tensor_over_buffer(&view, dt, view.buf, view.ndim, (const FacDim *)view.shape, strides);
+    *out =
+        fac_tensor_over_buffer(&view, dt, view.buf, view.ndim, (const FacDim *)view.shape, strides);
     return *out ? 1 : -1;
 }
 
@@ -243,7 +244,7 @@ from_numpy(PyObject *module, PyObject *o)
     return share_array(o, &t) < 0 ? NULL : fac_wrap_take(t);
 }
 
-/* --- the buffer protocol ------------------------------------------------------------------------------- */
+/* --- the buffer protocol --------------------------------------------------------------------- */
 
 /* What a buffer view owns. */
 typedef struct Export {
@@ -255,9 +256,9 @@ static const char *
 format_of(FacDType dt)
 {
     static const char *const formats[FAC_DTYPES] = {
-        [FAC_DT_BOOL] = "?", [FAC_DT_U8] = "B",  [FAC_DT_I8] = "b",  [FAC_DT_U16] = "H",
-        [FAC_DT_I16] = "h",  [FAC_DT_U32] = "I", [FAC_DT_I32] = "i", [FAC_DT_U64] = "Q",
-        [FAC_DT_I64] = "q",  [FAC_DT_F16] = "e", [FAC_DT_F32] = "f", [FAC_DT_F64] = "d",
+        [FAC_DT_BOOL] = "?", [FAC_DT_U8] = "B",    [FAC_DT_I8] = "b",  [FAC_DT_U16] = "H",
+        [FAC_DT_I16] = "h",  [FAC_DT_U32] = "I",   [FAC_DT_I32] = "i", [FAC_DT_U64] = "Q",
+        [FAC_DT_I64] = "q",  [FAC_DT_F16] = "e",   [FAC_DT_F32] = "f", [FAC_DT_F64] = "d",
         [FAC_DT_C64] = "Zf", [FAC_DT_C128] = "Zd",
     };
     return formats[dt];
@@ -267,8 +268,7 @@ format_of(FacDType dt)
 static const char *
 export_obstacle(const FacTensor *t)
 {
-    if (fac_needs_grad(t))
-        return "of a tensor that requires grad: use tensor.detach()";
+    if (fac_needs_grad(t)) return "of a tensor that requires grad: use tensor.detach()";
     if (t->device.type != FAC_DEV_CPU)
         return "of a tensor that is not on the CPU: use tensor.cpu()";
     if (t->flags & (FAC_T_CONJ | FAC_T_NEG))
@@ -293,9 +293,11 @@ get_buffer(PyObject *self, Py_buffer *view, int flags)
         PyErr_SetString(PyExc_BufferError, "the tensor shares the memory of a read-only array");
         return -1;
     }
-    bool wants_c = (flags & PyBUF_STRIDES) != PyBUF_STRIDES ||
-                   (flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS;
-    bool wants_fortran = (flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS;
+    char order = (flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS       ? 'F'
+                 : (flags & PyBUF_ANY_CONTIGUOUS) == PyBUF_ANY_CONTIGUOUS ? 'A'
+                 : (flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS     ? 'C'
+                 : (flags & PyBUF_STRIDES) != PyBUF_STRIDES               ? 'C'
+                                                                          : 0;
     Py_ssize_t size = fac_dtype_size((FacDType)t->dtype);
     size_t bytes = sizeof(Export) + 2 * t->ndim * sizeof(Py_ssize_t);
     Export *export = fac_mem_alloc(bytes);
@@ -307,13 +309,18 @@ get_buffer(PyObject *self, Py_buffer *view, int flags)
         export->dims[d] = (Py_ssize_t)t->sizes[d];
         export->dims[t->ndim + d] = (Py_ssize_t)t->strides[d] * size;
     }
-    *view = (Py_buffer){.buf = fac_data(t), .itemsize = size, .ndim = t->ndim, .internal = export,
-                        .len = (Py_ssize_t)t->numel * size, .readonly = t->storage->read_only,
-                        .format = (char *)(flags & PyBUF_FORMAT ? format_of((FacDType)t->dtype) : NULL),
-                        .shape = export->dims, .strides = export->dims + t->ndim};
+    *view =
+        (Py_buffer){.buf = fac_data(t),
+                    .itemsize = size,
+                    .ndim = t->ndim,
+                    .internal = export,
+                    .len = (Py_ssize_t)t->numel * size,
+                    .readonly = t->storage->read_only,
+                    .format = (char *)(flags & PyBUF_FORMAT ? format_of((FacDType)t->dtype) : NULL),
+                    .shape = export->dims,
+                    .strides = export->dims + t->ndim};
     if (!view->buf) view->buf = export; /* no elements: any address that is not NULL */
-    if ((wants_c && !PyBuffer_IsContiguous(view, 'C')) ||
-        (wants_fortran && !PyBuffer_IsContiguous(view, 'F'))) {
+    if (order && !PyBuffer_IsContiguous(view, order)) {
         fac_mem_free(export);
         PyErr_SetString(PyExc_BufferError, "the tensor is not contiguous: use tensor.contiguous()");
         return -1;
@@ -338,7 +345,7 @@ release_buffer(PyObject *self, Py_buffer *view)
 
 PyBufferProcs fac_tensor_buffer = {get_buffer, release_buffer};
 
-/* --- Tensor.numpy ---------------------------------------------------------------------------------------- */
+/* --- Tensor.numpy ---------------------------------------------------------------------------- */
 
 /* numpy.asarray(memoryview(t)) */
 static PyObject *
@@ -368,17 +375,21 @@ check_numpy(const FacTensor *t)
         PyErr_SetString(PyExc_RuntimeError, "Can't call numpy() on Tensor that requires grad. Use "
                                             "tensor.detach().numpy() instead.");
     else if (t->device.type != FAC_DEV_CPU)
-        PyErr_Format(PyExc_TypeError, "can't convert %s device type tensor to numpy. Use Tensor.cpu() "
-                                      "to copy the tensor to host memory first.",
+        PyErr_Format(PyExc_TypeError,
+                     "can't convert %s device type tensor to numpy. Use Tensor.cpu() "
+                     "to copy the tensor to host memory first.",
                      fac_device_text(t->device, device));
     else if (t->flags & (FAC_T_CONJ | FAC_T_NEG))
-        PyErr_Format(PyExc_RuntimeError, "Can't call numpy() on Tensor that has %s bit set. Use "
-                                         "tensor.resolve_%s().numpy() instead.",
+        PyErr_Format(PyExc_RuntimeError,
+                     "Can't call numpy() on Tensor that has %s bit set. Use "
+                     "tensor.resolve_%s().numpy() instead.",
                      t->flags & FAC_T_CONJ ? "conjugate" : "negative",
                      t->flags & FAC_T_CONJ ? "conj" : "neg");
     else if (!format_of(dt))
-        PyErr_Format(PyExc_TypeError, "Got unsupported ScalarType %s: NumPy has no such dtype, use "
-                                      "tensor.float().numpy()", fac_dtype_info[dt].legacy);
+        PyErr_Format(PyExc_TypeError,
+                     "Got unsupported ScalarType %s: NumPy has no such dtype, use "
+                     "tensor.float().numpy()",
+                     fac_dtype_info[dt].legacy);
     else
         return 0;
     return -1;
@@ -420,7 +431,7 @@ tensor_numpy(PyObject *self, PyObject *args, PyObject *kwargs)
     return array;
 }
 
-/* --- DLPack ----------------------------------------------------------------------------------------------- */
+/* --- DLPack ---------------------------------------------------------------------------------- */
 
 static const char plain_name[] = "dltensor", versioned_name[] = "dltensor_versioned";
 
@@ -465,8 +476,9 @@ check_dlpack(const FacTensor *t, bool versioned)
         problem = "Can't export tensors with the conjugate or negative bit set, use "
                   "tensor.resolve_conj().resolve_neg()";
     else if (t->storage->read_only && !versioned)
-        problem = "the memory is read-only, which only versioned DLPack can say: ask for max_version="
-                  "(1, 0), or clone the tensor";
+        problem =
+            "the memory is read-only, which only versioned DLPack can say: ask for max_version="
+            "(1, 0), or clone the tensor";
     if (!problem) return 0;
     PyErr_SetString(PyExc_BufferError, problem);
     return -1;
@@ -480,7 +492,8 @@ is_its_device(const FacTensor *t, PyObject *o)
     DLDevice own;
     if (o == Py_None) return 1;
     if (!PyTuple_Check(o) || !PyArg_ParseTuple(o, "ii", &type, &index)) {
-        PyErr_SetString(PyExc_TypeError, "dl_device must be a tuple (device type, device id) or None");
+        PyErr_SetString(PyExc_TypeError,
+                        "dl_device must be a tuple (device type, device id) or None");
         return -1;
     }
     FacStatus st = fac_dlpack_device(t->device, &own);
@@ -498,11 +511,11 @@ tensor_dlpack(PyObject *self, PyObject *args, PyObject *kwargs)
     PyObject *stream = Py_None, *max_version = Py_None, *device = Py_None, *copy = Py_None;
     FacTensor *t = fac_unwrap(self);
     int major = 0, minor = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOOO:__dlpack__", names, &stream, &max_version,
-                                     &device, &copy))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOOO:__dlpack__", names, &stream,
+                                     &max_version, &device, &copy))
         return NULL;
-    if (max_version != Py_None && (!PyTuple_Check(max_version) ||
-                                   !PyArg_ParseTuple(max_version, "ii", &major, &minor))) {
+    if (max_version != Py_None &&
+        (!PyTuple_Check(max_version) || !PyArg_ParseTuple(max_version, "ii", &major, &minor))) {
         if (!PyErr_Occurred())
             PyErr_SetString(PyExc_TypeError, "max_version must be a tuple of two ints or None");
         return NULL;
@@ -510,8 +523,9 @@ tensor_dlpack(PyObject *self, PyObject *args, PyObject *kwargs)
     int here = is_its_device(t, device), copies = copy == Py_None ? 0 : PyObject_IsTrue(copy);
     if (here < 0 || copies < 0) return NULL;
     if (!here) {
-        PyErr_SetString(PyExc_BufferError, "the tensor is on another device than dl_device asks for: "
-                                           "move it with tensor.to()");
+        PyErr_SetString(PyExc_BufferError,
+                        "the tensor is on another device than dl_device asks for: "
+                        "move it with tensor.to()");
         return NULL;
     }
     if (stream != Py_None && t->device.type == FAC_DEV_CPU) {
@@ -610,7 +624,8 @@ dlpack_device_of(PyObject *o)
     DLDevice dl;
     if (o == Py_None) return Py_NewRef(o);
     int known = fac_device_convert(o, &device);
-    if (known == 0) PyErr_SetString(PyExc_TypeError, "from_dlpack(): device must be a device or None");
+    if (known == 0)
+        PyErr_SetString(PyExc_TypeError, "from_dlpack(): device must be a device or None");
     if (known <= 0) return NULL;
     FacStatus st = fac_dlpack_device(device, &dl);
     if (st) return fac_py_raise(st);
@@ -627,8 +642,10 @@ from_dlpack(PyObject *module, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OO:from_dlpack", names, &o, &device, &copy))
         return NULL;
     if (!PyCapsule_CheckExact(o) && !PyObject_HasAttr(o, fac_py.s_dlpack)) {
-        PyErr_Format(PyExc_TypeError, "from_dlpack() needs an object with __dlpack__ or a capsule, not "
-                                      "%s", Py_TYPE(o)->tp_name);
+        PyErr_Format(PyExc_TypeError,
+                     "from_dlpack() needs an object with __dlpack__ or a capsule, not "
+                     "%s",
+                     Py_TYPE(o)->tp_name);
         return NULL;
     }
     PyObject *dl_device = dlpack_device_of(device);
@@ -638,7 +655,7 @@ from_dlpack(PyObject *module, PyObject *args, PyObject *kwargs)
     return known < 0 ? NULL : fac_wrap_take(t);
 }
 
-/* --- NumPy's protocols ------------------------------------------------------------------------------------ */
+/* --- NumPy's protocols ----------------------------------------------------------------------- */
 
 /* Methods whose work is done by facula._numpy.<same name without underscores>(self, ...). */
 static PyObject *
@@ -701,7 +718,8 @@ fac_start_numpy(PyObject *module)
     (void)module;
     PyObject *priority = PyLong_FromLong(1000);
     if (!priority) return -1;
-    int failed = PyObject_SetAttrString((PyObject *)fac_py.tensor_type, "__array_priority__", priority);
+    int failed =
+        PyObject_SetAttrString((PyObject *)fac_py.tensor_type, "__array_priority__", priority);
     Py_DECREF(priority);
     return failed;
 }

@@ -27,7 +27,7 @@ resized(const FacOp *op, FacTensor *t, int ndim, const FacDim *sizes, FacTensor 
     return call_for_tensor(op, 2, args, out);
 }
 
-/* --- words ---------------------------------------------------------------------------------------- */
+/* --- words ----------------------------------------------------------------------------------- */
 
 FacStatus
 fac_composite_scatter_with(FacCall *call)
@@ -45,8 +45,9 @@ fac_composite_scatter_with(FacCall *call)
         FAC_TRY(call_for_tensor(FAC_OP_new_full, 3, full, &filled));
         src = fac_v_tensor(filled);
     }
-    FacValue args[] = {FAC_ARG(call, 0), FAC_ARG(call, 1), FAC_ARG(call, 2), src,
-                       fac_v_str(adds ? "sum" : "prod"), fac_v_bool(true)};
+    FacValue args[] = {
+        FAC_ARG(call, 0), FAC_ARG(call, 1), FAC_ARG(call, 2), src, fac_v_str(adds ? "sum" : "prod"),
+        fac_v_bool(true)};
     FAC_TRY(fac_call(FAC_OP_scatter_reduce, 6, args, call->results));
 done:
     fac_tensor_release(filled);
@@ -70,7 +71,7 @@ fac_composite_scatter_reduce_backward(FacCall *call)
     } else {
         FacValue mean[] = {a[0], a[2], a[3], a[4], a[6]};
         FacValue other[] = {a[0], a[1], a[2], a[3], a[4], a[6], a[7]};
-        FAC_TRY(word[0] == 'm' ? fac_call(FAC_OP__scatter_mean_backward, 5, mean, results)
+        FAC_TRY(word[0] == 'm'   ? fac_call(FAC_OP__scatter_mean_backward, 5, mean, results)
                 : word[0] == 'p' ? fac_call(FAC_OP__scatter_prod_backward, 7, other, results)
                                  : fac_call(FAC_OP__scatter_extreme_backward, 7, other, results));
         grad_self = results[0].v.t;
@@ -91,7 +92,7 @@ done:
     return st;
 }
 
-/* --- indices --------------------------------------------------------------------------------------- */
+/* --- indices --------------------------------------------------------------------------------- */
 
 /* gather, and zeros where `sizes` exceed those of the index. */
 FacStatus
@@ -202,7 +203,7 @@ done:
     return st;
 }
 
-/* --- a part replaced --------------------------------------------------------------------------------- */
+/* --- a part replaced ------------------------------------------------------------------------- */
 
 /* spec: `before` whole dimensions, then one item. */
 static FacStatus

@@ -1,24 +1,24 @@
 /* rules_index.c - the rules of indexing.
  *
- * Three kinds of results: views (the geometry is in tensor/index.c), fresh tensors whose sizes follow
- * from the index, and copies of self with something written into them. The last kind, called in
- * place, writes to self directly unless an argument shares its memory; then the result is made
- * aside, which gives the values that the arguments had before.
+ * Three kinds of results: views (the geometry is in tensor/index.c), fresh tensors whose sizes
+ * follow from the index, and copies of self with something written into them. The last kind,
+ * called in place, writes to self directly unless an argument shares its memory; then the
+ * result is made aside, which gives the values that the arguments had before.
  */
 #include "dispatch/rules.h"
 #include "tensor/index.h"
 
 #include <string.h>
 
-/* --- checks --------------------------------------------------------------------------------------- */
+/* --- checks ---------------------------------------------------------------------------------- */
 
 static FacStatus
 check_index_dtype(const FacCall *call, int i)
 {
     FacDType dt = (FacDType)fac_arg_tensor(call, i)->dtype;
     if (dt == FAC_DT_I64 || dt == FAC_DT_I32) return FAC_OK;
-    return fac_argument_error(FAC_RUNTIME_ERROR, call, i,
-                              "must be of dtype int64 or int32, not %s", fac_dtype_info[dt].name);
+    return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must be of dtype int64 or int32, not %s",
+                              fac_dtype_info[dt].name);
 }
 
 static FacStatus
@@ -72,10 +72,11 @@ check_expands(const FacCall *call, int i, const char *what, int ndim, const FacD
     fac_text_dims(&to, ndim, sizes);
     return fac_error(FAC_RUNTIME_ERROR,
                      "shape mismatch: value tensor of shape %s cannot be broadcast to %s of shape "
-                     "%s", from.at, what, to.at);
+                     "%s",
+                     from.at, what, to.at);
 }
 
-/* --- results -------------------------------------------------------------------------------------- */
+/* --- results --------------------------------------------------------------------------------- */
 
 static bool
 shares_memory(const FacTensor *self, FacValue v)
@@ -129,7 +130,7 @@ fac_rule_sizes_of_arg(FacCall *call)
     return out_sizes(call, (int)sizes.len, sizes.v.ints);
 }
 
-/* --- basic -------------------------------------------------------------------------------------------- */
+/* --- basic ----------------------------------------------------------------------------------- */
 
 FacStatus
 fac_rule_index_view(FacCall *call)
@@ -170,14 +171,16 @@ fac_rule_diagonal_scatter(FacCall *call)
         if (d != dim1 && d != dim2) sizes[ndim++] = self->sizes[d];
     rows = self->sizes[dim1];
     columns = self->sizes[dim2];
-    if (offset >= 0) columns = offset < columns ? columns - offset : 0;
-    else rows = offset > -rows ? rows + offset : 0;
+    if (offset >= 0)
+        columns = offset < columns ? columns - offset : 0;
+    else
+        rows = offset > -rows ? rows + offset : 0;
     sizes[ndim++] = rows < columns ? rows : columns;
     FAC_RETURN_IF_ERROR(check_expands(call, 1, "the diagonal", ndim, sizes));
     return out_sizes(call, self->ndim, self->sizes);
 }
 
-/* --- advanced ------------------------------------------------------------------------------------- */
+/* --- advanced -------------------------------------------------------------------------------- */
 
 FacStatus
 fac_rule_index(FacCall *call)
@@ -206,7 +209,7 @@ fac_rule_index_put(FacCall *call)
     return out_self(call);
 }
 
-/* --- along one dimension ------------------------------------------------------------------------------ */
+/* --- along one dimension --------------------------------------------------------------------- */
 
 /* Checks self, dim (argument 1) and the row of indices (argument 2). */
 static FacStatus
@@ -229,7 +232,8 @@ fac_rule_index_select(FacCall *call)
     int dim;
     FAC_RETURN_IF_ERROR(check_row_index(call, &dim));
     for (int d = 0; d < self->ndim; d++) sizes[d] = self->sizes[d];
-    if (self->ndim) sizes[dim] = index->numel;
+    if (self->ndim)
+        sizes[dim] = index->numel;
     else if (index->numel != 1)
         return fac_argument_error(FAC_RUNTIME_ERROR, call, 2,
                                   "must have one element for a 0-d tensor, not %lld",
@@ -256,8 +260,8 @@ fac_rule_index_add(FacCall *call)
     FacStatus code = slices == index->numel || !fits ? FAC_RUNTIME_ERROR : FAC_INDEX_ERROR;
     return fac_argument_error(code, call, 3,
                               "of shape %s must have the shape of self, %s, but for dimension %d, "
-                              "where it must have the %lld elements of the index", have.at, want.at,
-                              dim, (long long)index->numel);
+                              "where it must have the %lld elements of the index",
+                              have.at, want.at, dim, (long long)index->numel);
 }
 
 /* Which way of combining a word names; the words are of the peer. */
@@ -302,7 +306,7 @@ fac_rule_index_fill(FacCall *call)
     return out_self(call);
 }
 
-/* --- gather and scatter --------------------------------------------------------------------------------- */
+/* --- gather and scatter ---------------------------------------------------------------------- */
 
 static int
 ndim_at_least_1(const FacTensor *t)
@@ -326,7 +330,8 @@ check_within(const FacCall *call, int i, int skip)
     if (!fits)
         return fac_error(FAC_RUNTIME_ERROR,
                          "Index tensor must have the same number of dimensions as %s tensor: "
-                         "%d and %d", call->op->params[i].name, index->ndim, t->ndim);
+                         "%d and %d",
+                         call->op->params[i].name, index->ndim, t->ndim);
     for (int d = 0; d < ndim_at_least_1(t) && fits; d++)
         fits = d == skip || size_of(index, d) <= size_of(t, d);
     if (fits) return FAC_OK;
@@ -338,7 +343,8 @@ check_within(const FacCall *call, int i, int skip)
                          have.at, call->op->params[i].name, room.at);
     return fac_error(FAC_RUNTIME_ERROR,
                      "Size does not match at dimensions other than %d: index %s is larger than "
-                     "%s %s", skip, have.at, call->op->params[i].name, room.at);
+                     "%s %s",
+                     skip, have.at, call->op->params[i].name, room.at);
 }
 
 FacStatus
@@ -378,7 +384,7 @@ fac_rule_scatter_reduce(FacCall *call)
     return fac_rule_scatter(call);
 }
 
-/* --- the tensor as one row ---------------------------------------------------------------------------- */
+/* --- the tensor as one row ------------------------------------------------------------------- */
 
 FacStatus
 fac_rule_take(FacCall *call)
@@ -401,7 +407,7 @@ fac_rule_put(FacCall *call)
     return out_self(call);
 }
 
-/* --- masks ---------------------------------------------------------------------------------------------- */
+/* --- masks ----------------------------------------------------------------------------------- */
 
 /* The result is self, broadcast with the mask unless it is written in place. */
 static FacStatus

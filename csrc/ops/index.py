@@ -1,6 +1,6 @@
 # Indexing: views and copies by position, by index tensor and by mask, and the writes that mirror them.
 
-# --- t[...]: basic indices (a view), advanced ones (a copy) ------------------------------------------
+# --- t[...]: basic indices (a view), advanced ones (a copy) ------------------------------------
 # `spec` is a list of triples, see tensor/index.h.
 
 op("_index_view(Tensor(a) self, int[] spec) -> Tensor(a)",
@@ -31,7 +31,7 @@ op("index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=Fal
          "values": "index(grad, indices)"},
    doc="A copy of self with values written at, or added to, the places that the indices name.")
 
-# --- along one dimension --------------------------------------------------------------------------
+# --- along one dimension -----------------------------------------------------------------------
 
 op("index_select(Tensor self, int dim, Tensor index) -> Tensor",
    variants="function method out", rule="index_select", kernel="index_select",
@@ -108,7 +108,7 @@ op("take_along_dim(Tensor self, Tensor indices, int? dim=None) -> Tensor",
    like="numpy.take_along_axis",
    doc="gather whose index broadcasts with self; without a dim both are flattened.")
 
-# --- the tensor as one long row -----------------------------------------------------------------------
+# --- the tensor as one long row ----------------------------------------------------------------
 
 op("take(Tensor self, Tensor index) -> Tensor",
    variants="function method out", rule="take", kernel="take",
@@ -120,7 +120,7 @@ op("put(Tensor self, Tensor index, Tensor source, bool accumulate=False) -> Tens
          "source": "take(grad, index).reshape(source.shape)"},
    doc="source written at, or added to, positions in the flattened tensor.")
 
-# --- masks --------------------------------------------------------------------------------------------
+# --- masks -------------------------------------------------------------------------------------
 
 op("masked_fill(Tensor self, Tensor mask, Operand value) -> Tensor",
    variants="function method inplace", rule="masked_fill", kernel="masked_fill", flags="broadcasts",
@@ -147,16 +147,16 @@ op("nonzero(Tensor self) -> Tensor",
    variants="function method out", rule="data", kernel="nonzero", flags="data_shape", grad=None,
    doc="The positions of the elements that are not zero, one a row.")
 op("nonzero_numpy(Tensor self) -> Tensor[]",
-   variants="function method", module="_C", composite="c:nonzero_numpy", grad=None,
+   variants="function method", module="_C", composite="c:nonzero_numpy", flags="data_shape", grad=None,
    like="numpy.nonzero", doc="The positions of the elements that are not zero, a tensor a dimension.")
 op("where.condition(Tensor condition) -> Tensor[]",
-   variants="function", composite="nonzero_numpy(condition)", grad=None,
+   variants="function", composite="nonzero_numpy(condition)", flags="data_shape", grad=None,
    doc="The positions where the condition is true, a tensor a dimension.")
 op("argwhere(Tensor self) -> Tensor",
-   variants="function method", composite="nonzero(self)", grad=None, like="numpy.argwhere",
+   variants="function method", composite="nonzero(self)", flags="data_shape", grad=None, like="numpy.argwhere",
    doc="The positions of the elements that are not zero, one a row.")
 
-# --- copies with a part replaced -----------------------------------------------------------------------
+# --- copies with a part replaced ---------------------------------------------------------------
 
 op("select_scatter(Tensor self, Tensor src, int dim, int index) -> Tensor",
    variants="function method", composite="c:select_scatter",

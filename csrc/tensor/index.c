@@ -1,9 +1,9 @@
 /* index.c - the geometry of indexing.
  *
- * Both halves work on sizes alone and never touch elements: the layout of a basic view, and the plan
- * of an advanced index. A plan keeps each index tensor as a part that covers one dimension or, for a
- * mask, several; kernels turn each part into a list of byte offsets, so that masks and numbers meet
- * as the same thing and no mask is expanded into one index tensor a dimension.
+ * Both halves work on sizes alone and never touch elements: the layout of a basic view, and the
+ * plan of an advanced index. A plan keeps each index tensor as a part that covers one dimension
+ * or, for a mask, several; kernels turn each part into a list of byte offsets, so that masks
+ * and numbers meet as the same thing and no mask is expanded into one index tensor a dimension.
  */
 #include "tensor/index.h"
 
@@ -16,9 +16,9 @@ fac_index_range_error(int64_t index, int dim, FacDim size)
                      (long long)index, dim, (long long)size);
 }
 
-/* --- basic --------------------------------------------------------------------------------------- */
+/* --- basic ----------------------------------------------------------------------------------- */
 
-/* Strides may be scaled by any step of a slice with less than two elements: wrap, never overflow. */
+/* A slice of less than two elements may have any step: strides wrap, they never overflow. */
 static FacDim
 wrapping_product(FacDim a, FacDim b)
 {
@@ -62,8 +62,9 @@ fac_index_layout(const FacTensor *t, int n, const int64_t *spec, FacLayout *out)
             if (!slice_fits(start, step, count, t->sizes[d]))
                 return fac_error(FAC_INDEX_ERROR,
                                  "%lld elements from %lld in steps of %lld are out of bounds for "
-                                 "dimension %d with size %lld", (long long)count, (long long)start,
-                                 (long long)step, d, (long long)t->sizes[d]);
+                                 "dimension %d with size %lld",
+                                 (long long)count, (long long)start, (long long)step, d,
+                                 (long long)t->sizes[d]);
             if (count) offset += start * t->strides[d];
             out->sizes[ndim] = count;
             out->strides[ndim++] = wrapping_product(t->strides[d++], step);
@@ -82,7 +83,7 @@ too_many:
                      FAC_MAX_NDIM);
 }
 
-/* --- advanced ------------------------------------------------------------------------------------- */
+/* --- advanced -------------------------------------------------------------------------------- */
 
 static FacStatus
 check_mask(const FacTensor *self, int dim, const FacTensor *mask)
@@ -94,7 +95,8 @@ check_mask(const FacTensor *self, int dim, const FacTensor *mask)
         fac_text_dims(&want, self->ndim, self->sizes);
         return fac_error(FAC_INDEX_ERROR,
                          "The shape of the mask %s at index %d does not match the shape of the "
-                         "indexed tensor %s at index %d", have.at, i, want.at, dim + i);
+                         "indexed tensor %s at index %d",
+                         have.at, i, want.at, dim + i);
     }
     return FAC_OK;
 }
@@ -121,8 +123,10 @@ fac_index_plan(const FacTensor *self, int n, FacTensor *const *indices, FacIndex
                              "tensors used as indices must be of an integer dtype or bool, not %s",
                              fac_dtype_info[index->dtype].name);
         if (mask) FAC_RETURN_IF_ERROR(check_mask(self, d, index));
-        if (plan->nparts == 0) plan->before = plan->nrest;
-        else adjacent &= plan->nrest == plan->before;
+        if (plan->nparts == 0)
+            plan->before = plan->nrest;
+        else
+            adjacent &= plan->nrest == plan->before;
         plan->nmasks += mask;
         plan->part[plan->nparts++] = (FacIndexPart){index, d, covers, mask};
         d += covers;
@@ -139,12 +143,15 @@ broadcast_error(const FacIndexPlan *plan, const int64_t *counts)
     for (int p = 0; p < plan->nparts; p++) {
         const FacIndexPart *part = &plan->part[p];
         if (p) fac_text_add(&text, ", ");
-        if (part->mask) fac_text_dims(&text, 1, &counts[p]);
-        else fac_text_dims(&text, part->index->ndim, part->index->sizes);
+        if (part->mask)
+            fac_text_dims(&text, 1, &counts[p]);
+        else
+            fac_text_dims(&text, part->index->ndim, part->index->sizes);
     }
     return fac_error(FAC_INDEX_ERROR,
                      "shape mismatch: indexing tensors could not be broadcast together with shapes "
-                     "%s", text.at);
+                     "%s",
+                     text.at);
 }
 
 FacStatus

@@ -39,12 +39,12 @@ typedef struct FacIndexPart {
 typedef struct FacIndexPlan {
     int nparts, nmasks;
     FacIndexPart part[FAC_MAX_NDIM];
-    int index_ndim;                  /* the indices, broadcast */
+    int index_ndim; /* the indices, broadcast */
     FacDim index_sizes[FAC_MAX_NDIM];
     int64_t index_numel;
-    int before;                      /* how many of `rest` stand before the index block */
-    int nrest, rest[FAC_MAX_NDIM];   /* dimensions that are not indexed */
-    int ndim;                        /* the result: rest[0..before), index block, other rest */
+    int before;                    /* how many of `rest` stand before the index block */
+    int nrest, rest[FAC_MAX_NDIM]; /* dimensions that are not indexed */
+    int ndim;                      /* the result: rest[0..before), index block, other rest */
     FacDim sizes[FAC_MAX_NDIM];
 } FacIndexPlan;
 

@@ -121,7 +121,8 @@ def index_lists(make):
 @samples("index", reference=lambda a, at: a[tuple(slice(None) if i is None else i for i in at)])
 def _(make):
     for indices in index_lists(make):
-        yield Sample((make(3, 4, 5), indices))
+        masked = any(index is not None and index.dtype == facula.bool for index in indices)
+        yield Sample((make(3, 4, 5), indices), meta=not masked)
 
 
 @samples(
@@ -294,7 +295,7 @@ def gradients_of(self, dim, index, src, reduce, grad):
         a, dim, index, src, reduce, g
     ),
     dtypes="float32 float64",
-    gradgrad=False,
+    grad=False,  # steps where values become equal
 )
 def _(make):
     for _reduce, sample in reduction_gradients(make, extra=["reduce", "include_self", "result"]):
@@ -314,7 +315,7 @@ def _(make):
     "_scatter_extreme_backward",
     reference=lambda g, a, dim, index, src, *rest: gradients_of(a, dim, index, src, "amax", g),
     dtypes="float32 float64",
-    gradgrad=False,
+    grad=False,  # steps where values become equal
 )
 def _(make):
     extra = ["include_self", "result"]
@@ -406,14 +407,19 @@ def _(make):
     yield Sample((make(3, 4), make(3, 4, dtype=facula.bool), [4, 4]))
 
 
-@samples("nonzero", "argwhere", reference=np.argwhere)
+@samples("nonzero", "argwhere", reference=np.argwhere, grad=False)
 def _(make):
     yield Sample((make(3, 4, dtype=facula.bool).to(make.dtype),))
     yield Sample((make(2, 0),))
     yield Sample((make(),))
 
 
-@samples("nonzero_numpy", "where.condition", reference=lambda a: np.nonzero(np.atleast_1d(a)))
+@samples(
+    "nonzero_numpy",
+    "where.condition",
+    reference=lambda a: np.nonzero(np.atleast_1d(a)),
+    grad=False,
+)
 def _(make):
     yield Sample((make(3, 4, dtype=facula.bool).to(make.dtype),))
     yield Sample((make(),))

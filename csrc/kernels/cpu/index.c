@@ -1,19 +1,19 @@
 /* index.c - the kernels of indexing: index, gather, scatter and all that moves by an index.
  *
- * They are one loop. A job has a self side that is addressed through offsets and an other side that
- * is walked in order (what is gathered to, or scattered from). Its core is a lane of ni x nj
- * elements; what lies outside of the lane is an odometer of outer positions:
+ * They are one loop. A job has a self side that is addressed through offsets and an other side
+ * that is walked in order (what is gathered to, or scattered from). Its core is a lane of ni x
+ * nj elements; what lies outside of the lane is an odometer of outer positions:
  *
  *     self[off[i * off_i + j * off_j] * scale + j * self_j]   other[i * other_i + j * other_j]
  *
- * For index and its kin the offsets are bytes, one for each index position, made from index tensors
- * and masks alike (scale 1, off_j 0, j runs along a row of what is not indexed). For gather and its
- * kin they are the index tensor itself. Indices are checked before anything moves, so a failing call
- * has changed nothing. Writes are split so that a place belongs to one task and meets its values in
- * the order of the index: the same bits for any number of threads.
+ * For index and its kin the offsets are bytes, one for each index position, made from index
+ * tensors and masks alike (scale 1, off_j 0, j runs along a row of what is not indexed). For
+ * gather and its kin they are the index tensor itself. Indices are checked before anything
+ * moves, so a failing call has changed nothing. Writes are split so that a place belongs to one
+ * task and meets its values in the order of the index: the same bits for any number of threads.
  */
-#include "kernels/cpu/kernel.h"
 #include "tensor/index.h"
+#include "kernels/cpu/kernel.h"
 
 #include <complex.h>
 #include <math.h>
@@ -36,7 +36,7 @@ typedef struct Sums {
     void (*divide)(char *at, int64_t n, const int64_t *counts);
 } Sums;
 
-/* --- bodies ----------------------------------------------------------------------------------------- */
+/* --- bodies ---------------------------------------------------------------------------------- */
 
 typedef struct Bytes16 {
     uint64_t at[2];
@@ -186,17 +186,17 @@ static FacStatus
 sums_of(const FacCall *call, const FacTensor *t, const Sums **out)
 {
     static const Sums *const sums[FAC_DTYPES] = {
-        [FAC_DT_BOOL] = &sums_BOOL, [FAC_DT_U8] = &sums_U8,   [FAC_DT_I8] = &sums_I8,
-        [FAC_DT_U16] = &sums_U16,   [FAC_DT_I16] = &sums_I16, [FAC_DT_U32] = &sums_U32,
-        [FAC_DT_I32] = &sums_I32,   [FAC_DT_U64] = &sums_U64, [FAC_DT_I64] = &sums_I64,
+        [FAC_DT_BOOL] = &sums_BOOL, [FAC_DT_U8] = &sums_U8,     [FAC_DT_I8] = &sums_I8,
+        [FAC_DT_U16] = &sums_U16,   [FAC_DT_I16] = &sums_I16,   [FAC_DT_U32] = &sums_U32,
+        [FAC_DT_I32] = &sums_I32,   [FAC_DT_U64] = &sums_U64,   [FAC_DT_I64] = &sums_I64,
         [FAC_DT_F16] = &sums_F16,   [FAC_DT_BF16] = &sums_BF16, [FAC_DT_F32] = &sums_F32,
-        [FAC_DT_F64] = &sums_F64,   [FAC_DT_C64] = &sums_C64, [FAC_DT_C128] = &sums_C128,
+        [FAC_DT_F64] = &sums_F64,   [FAC_DT_C64] = &sums_C64,   [FAC_DT_C128] = &sums_C128,
     };
     *out = sums[t->dtype];
     return *out ? FAC_OK : fac_not_implemented_for(call, (FacDType)t->dtype);
 }
 
-/* --- the job ---------------------------------------------------------------------------------------- */
+/* --- the job --------------------------------------------------------------------------------- */
 
 typedef struct Job {
     LaneBody body;
@@ -238,10 +238,14 @@ job_task(int64_t begin, int64_t end, void *context)
             other += at * job->other_strides[d];
             off += at * job->off_strides[d];
         }
-        if (lane.ni - i < job->i_chunk) lane.ni -= i;
-        else lane.ni = job->i_chunk;
-        if (lane.nj - j < job->j_chunk) lane.nj -= j;
-        else lane.nj = job->j_chunk;
+        if (lane.ni - i < job->i_chunk)
+            lane.ni -= i;
+        else
+            lane.ni = job->i_chunk;
+        if (lane.nj - j < job->j_chunk)
+            lane.nj -= j;
+        else
+            lane.nj = job->j_chunk;
         job->body(&lane, self + j * lane.self_j, off + i * lane.off_i + j * lane.off_j,
                   other + i * lane.other_i + j * lane.other_j);
     }
@@ -272,7 +276,7 @@ job_run(Job *job, bool reads_self)
                  job);
 }
 
-/* --- offsets from index tensors and masks ---------------------------------------------------------------- */
+/* --- offsets from index tensors and masks ---------------------------------------------------- */
 
 static FacStatus
 new_offsets(int64_t n, FacTensor **out)
@@ -303,7 +307,8 @@ number_offsets(const FacTensor *self, const FacIndexPart *part, bool negative, F
     FacStatus st;
     FacTensor *index = NULL, *offsets = NULL;
     FacDim size = self->ndim ? self->sizes[part->dim] : 1;
-    FacDim stride = self->ndim ? self->strides[part->dim] * fac_dtype_size((FacDType)self->dtype) : 0;
+    FacDim stride =
+        self->ndim ? self->strides[part->dim] * fac_dtype_size((FacDType)self->dtype) : 0;
     FAC_TRY(fac_contiguous(part->index, FAC_DT_I64, &index));
     FAC_TRY(new_offsets(index->numel, &offsets));
     FAC_TRY(scale_indices(fac_data(index), index->numel, part->dim, size, negative, stride,
@@ -399,8 +404,10 @@ plan_offsets(const FacTensor *self, FacIndexPlan *plan, bool negative, FacTensor
     for (int p = 0; p < plan->nparts; p++) {
         const FacIndexPart *part = &plan->part[p];
         counts[p] = part->index->numel;
-        if (part->mask) FAC_TRY(mask_offsets(self, part, &offsets[p], &counts[p]));
-        else FAC_TRY(number_offsets(self, part, negative, &offsets[p]));
+        if (part->mask)
+            FAC_TRY(mask_offsets(self, part, &offsets[p], &counts[p]));
+        else
+            FAC_TRY(number_offsets(self, part, negative, &offsets[p]));
     }
     if (plan->nmasks) FAC_TRY(fac_index_plan_sizes(self, counts, plan));
     if (plan->nparts == 1) {
@@ -417,7 +424,7 @@ done:
     return st;
 }
 
-/* --- jobs over a plan --------------------------------------------------------------------------------- */
+/* --- jobs over a plan ------------------------------------------------------------------------ */
 
 /* The other side is contiguous and of the plan's sizes, or one element for all (spread). */
 static void
@@ -432,7 +439,11 @@ plan_job(const FacTensor *self, const FacIndexPlan *plan, const FacTensor *offse
         other_strides[r] = spread ? 0 : product * size;
         product *= self->sizes[plan->rest[r]];
     }
-    *lane = (Lane){.ni = plan->index_numel, .nj = 1, .off_i = 1, .scale = 1, .self_j = size,
+    *lane = (Lane){.ni = plan->index_numel,
+                   .nj = 1,
+                   .off_i = 1,
+                   .scale = 1,
+                   .self_j = size,
                    .other_j = spread ? 0 : size};
     while (last > plan->before) { /* the rest behind the block, as far as it lies in one row */
         FacDim n = self->sizes[plan->rest[last - 1]];
@@ -485,7 +496,8 @@ plan_put(FacTensor *self, const FacIndexPlan *plan, const FacTensor *offsets, Fa
                 fac_text_dims(&to, plan->ndim, plan->sizes);
                 FAC_FAIL(FAC_RUNTIME_ERROR,
                          "shape mismatch: value tensor of shape %s cannot be broadcast to indexing "
-                         "result of shape %s", from.at, to.at);
+                         "result of shape %s",
+                         from.at, to.at);
             }
             strides[d] = have == 1 ? 0 : values->strides[d - more];
         }
@@ -578,7 +590,7 @@ FAC_KERNEL(index_backward)(FacCall *call)
     return put_at_indices(call, out, fac_arg_tensor(call, 0), true);
 }
 
-/* --- basic views, written to -------------------------------------------------------------------------- */
+/* --- basic views, written to ----------------------------------------------------------------- */
 
 static FacStatus
 copy_into_layout(FacTensor *out, const FacLayout *v, FacTensor *src)
@@ -625,11 +637,14 @@ FAC_KERNEL(diagonal_scatter)(FacCall *call)
     FAC_RETURN_IF_ERROR(fac_wrap_dim(FAC_ARG(call, 3).v.i, out->ndim, &dim1));
     FAC_RETURN_IF_ERROR(fac_wrap_dim(FAC_ARG(call, 4).v.i, out->ndim, &dim2));
     FacDim rows = out->sizes[dim1], columns = out->sizes[dim2];
-    if (offset >= 0) columns = offset < columns ? columns - offset : 0;
-    else rows = offset > -rows ? rows + offset : 0;
+    if (offset >= 0)
+        columns = offset < columns ? columns - offset : 0;
+    else
+        rows = offset > -rows ? rows + offset : 0;
     FacDim length = rows < columns ? rows : columns;
     v.offset = out->offset;
-    if (length) v.offset += offset >= 0 ? offset * out->strides[dim2] : -offset * out->strides[dim1];
+    if (length)
+        v.offset += offset >= 0 ? offset * out->strides[dim2] : -offset * out->strides[dim1];
     for (int d = 0; d < out->ndim; d++) {
         if (d == dim1 || d == dim2) continue;
         v.sizes[v.ndim] = out->sizes[d];
@@ -640,7 +655,7 @@ FAC_KERNEL(diagonal_scatter)(FacCall *call)
     return copy_into_layout(out, &v, fac_arg_tensor(call, 1));
 }
 
-/* --- along one dimension ---------------------------------------------------------------------------------- */
+/* --- along one dimension --------------------------------------------------------------------- */
 
 /* The plan and offsets of argument 2 along the dimension that argument 1 names. */
 static FacStatus
@@ -735,7 +750,7 @@ done:
     return st;
 }
 
-/* --- the tensor as one row ---------------------------------------------------------------------------------- */
+/* --- the tensor as one row ------------------------------------------------------------------- */
 
 /* Byte offsets of positions in C order (argument 1), which may count from the end. */
 static FacStatus
@@ -770,10 +785,17 @@ run_flat(const FacTensor *self, const FacTensor *offsets, FacTensor *other, Lane
          bool reads_self)
 {
     FacDim size = fac_dtype_size((FacDType)self->dtype);
-    Job job = {.body = body, .self = fac_data(self), .other = fac_data(other),
+    Job job = {.body = body,
+               .self = fac_data(self),
+               .other = fac_data(other),
                .off = fac_data(offsets),
-               .lane = {.ni = offsets->numel, .nj = 1, .off_i = 1, .scale = 1, .self_j = size,
-                        .other_i = size, .other_j = size}};
+               .lane = {.ni = offsets->numel,
+                        .nj = 1,
+                        .off_i = 1,
+                        .scale = 1,
+                        .self_j = size,
+                        .other_i = size,
+                        .other_j = size}};
     job_run(&job, reads_self);
 }
 
@@ -805,7 +827,7 @@ done:
     return st;
 }
 
-/* --- gather and scatter ------------------------------------------------------------------------------------- */
+/* --- gather and scatter ---------------------------------------------------------------------- */
 
 static FacDim
 byte_stride(const FacTensor *t, int d)
@@ -822,7 +844,8 @@ lane_job(const FacTensor *self, int dim, const FacTensor *index, const FacTensor
     FacDim size = fac_dtype_size((FacDType)self->dtype);
     int last = index->ndim - 1;
     Lane *lane = &job->lane;
-    *lane = (Lane){.ni = index->ndim ? index->sizes[dim] : 1, .nj = 1, .scale = byte_stride(self, dim)};
+    *lane =
+        (Lane){.ni = index->ndim ? index->sizes[dim] : 1, .nj = 1, .scale = byte_stride(self, dim)};
     lane->off_i = index->ndim ? index->strides[dim] : 0;
     lane->other_i = spread ? 0 : byte_stride(other, dim);
     if (last > dim) {
@@ -839,8 +862,8 @@ lane_job(const FacTensor *self, int dim, const FacTensor *index, const FacTensor
     job->ndim = 0;
     for (int d = 0; d < last; d++)
         if (d != dim)
-            add_outer(job, index->sizes[d], byte_stride(self, d), spread ? 0 : byte_stride(other, d),
-                      index->strides[d]);
+            add_outer(job, index->sizes[d], byte_stride(self, d),
+                      spread ? 0 : byte_stride(other, d), index->strides[d]);
 }
 
 /* Argument 2 as a checked row of int64. */
@@ -856,8 +879,7 @@ lane_index(const FacCall *call, const FacTensor *self, int *dim, FacTensor **out
     uint64_t bad = 0;
     for (int64_t i = 0; i < index->numel; i++) bad |= (uint64_t)at[i] >= (uint64_t)size;
     for (int64_t i = 0; bad && i < index->numel; i++)
-        if ((uint64_t)at[i] >= (uint64_t)size)
-            FAC_TRY(fac_index_range_error(at[i], *dim, size));
+        if ((uint64_t)at[i] >= (uint64_t)size) FAC_TRY(fac_index_range_error(at[i], *dim, size));
     *out = index;
     return FAC_OK;
 done:
@@ -915,7 +937,7 @@ FAC_KERNEL(scatter_add)(FacCall *call)
     return put_lanes(call, out, fac_arg_tensor(call, 3), false, sums->add);
 }
 
-/* --- reductions by index ---------------------------------------------------------------------------------- */
+/* --- reductions by index --------------------------------------------------------------------- */
 
 /* How index_reduce and scatter_reduce put values: along a dimension, or where an index says. */
 typedef FacStatus (*Putter)(const FacCall *call, FacTensor *out, FacTensor *src, LaneBody body);
@@ -935,10 +957,14 @@ neutral(FacDType dt, const char *reduce, FacTensor **out)
     if (is_max || is_min) {
         int bits = 8 * fac_dtype_size(dt);
         bool is_signed = fac_dtype_info[dt].is_signed;
-        if (FAC_IS_FLOAT(dt)) v = fac_v_float(is_max ? -INFINITY : INFINITY);
-        else if (dt == FAC_DT_BOOL) v = fac_v_int(is_min);
-        else if (is_signed) v = fac_v_int(is_max ? INT64_MIN >> (64 - bits) : INT64_MAX >> (64 - bits));
-        else v = fac_v_int(is_max ? 0 : -1); /* wraps to the largest */
+        if (FAC_IS_FLOAT(dt))
+            v = fac_v_float(is_max ? -INFINITY : INFINITY);
+        else if (dt == FAC_DT_BOOL)
+            v = fac_v_int(is_min);
+        else if (is_signed)
+            v = fac_v_int(is_max ? INT64_MIN >> (64 - bits) : INT64_MAX >> (64 - bits));
+        else
+            v = fac_v_int(is_max ? 0 : -1); /* wraps to the largest */
     }
     return fac_tensor_from_number(v, dt, out);
 }
@@ -971,9 +997,10 @@ reduce_by_index(FacCall *call, Putter put)
     bool include_self = fac_v_is_true(FAC_ARG(call, 5)), is_mean = strcmp(reduce, "mean") == 0;
     const Sums *sums;
     FAC_TRY(sums_of(call, out, &sums));
-    LaneBody body = strcmp(reduce, "prod") == 0 ? sums->mul
+    LaneBody body = strcmp(reduce, "prod") == 0   ? sums->mul
                     : strcmp(reduce, "amax") == 0 ? sums->max
-                    : strcmp(reduce, "amin") == 0 ? sums->min : sums->add;
+                    : strcmp(reduce, "amin") == 0 ? sums->min
+                                                  : sums->add;
     FAC_TRY(begin(call, &out));
     FAC_TRY(fac_contiguous(out, FAC_DT_NONE, &work));
     if (!include_self) {

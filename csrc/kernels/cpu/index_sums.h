@@ -46,8 +46,8 @@ NAME(divide)(char *at, int64_t n, const int64_t *counts)
     }
 }
 
-static const Sums NAME(sums) = {NAME(add), NAME(mul), NAME(max), NAME(min), NAME(scale),
-                                NAME(divide)};
+static const Sums NAME(sums) = {NAME(add), NAME(mul),   NAME(max),
+                                NAME(min), NAME(scale), NAME(divide)};
 
 #undef LANE_COMBINES
 #undef NAME

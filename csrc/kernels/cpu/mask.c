@@ -1,8 +1,9 @@
 /* mask.c - the kernels whose work is chosen by a mask: fill, select, scatter, and nonzero.
  *
- * Filling runs in the strided engine. What packs or unpacks depends on the order of the elements, so
- * it works on contiguous copies: in chunks of a fixed size, whose true elements are counted first, so
- * that each chunk knows where its part begins and all of them run in the pool.
+ * Filling runs in the strided engine. What packs or unpacks depends on the order of the
+ * elements, so it works on contiguous copies: in chunks of a fixed size, whose true elements
+ * are counted first, so that each chunk knows where its part begins and all of them run in the
+ * pool.
  */
 #include "kernels/cpu/kernel.h"
 
@@ -45,7 +46,7 @@ moves_of(const FacTensor *t)
     }
 }
 
-/* --- counting --------------------------------------------------------------------------------------- */
+/* --- counting -------------------------------------------------------------------------------- */
 
 enum { CHUNK = 1 << 12 };
 
@@ -110,7 +111,7 @@ common_sizes(const FacTensor *a, const FacTensor *b, int *ndim, FacDim *sizes)
     return fac_broadcast(ndim, sizes, b->ndim, b->sizes);
 }
 
-/* --- packing ------------------------------------------------------------------------------------------ */
+/* --- packing --------------------------------------------------------------------------------- */
 
 typedef struct Packing {
     const Chunks *chunks;
@@ -225,7 +226,7 @@ done:
     return st;
 }
 
-/* --- filling -------------------------------------------------------------------------------------------- */
+/* --- filling --------------------------------------------------------------------------------- */
 
 FacStatus
 FAC_KERNEL(masked_fill)(FacCall *call)
@@ -241,7 +242,7 @@ FAC_KERNEL(masked_fill)(FacCall *call)
     return FAC_OK;
 }
 
-/* --- nonzero ---------------------------------------------------------------------------------------------- */
+/* --- nonzero --------------------------------------------------------------------------------- */
 
 typedef struct Positions {
     const Chunks *chunks;

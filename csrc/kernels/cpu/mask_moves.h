@@ -4,7 +4,7 @@
  */
 #define NAME(name) FAC_JOIN(name, , SUFFIX)
 
-/* The elements where the mask is true, one after the other; how many. `to` has room for one more. */
+/* The elements where the mask is true, in a row; how many. `to` has room for one more. */
 static int64_t
 NAME(pack)(char *to, const char *from, const uint8_t *mask, int64_t n)
 {
