@@ -83,3 +83,46 @@ fac_helper_widened(const FacValue *args, FacValue *out)
     *out = fac_v_tensor(wide);
     return FAC_OK;
 }
+
+FacStatus
+fac_helper_narrowed(const FacValue *args, FacValue *out)
+{
+    FacTensor *t = args[0].v.t, *cast;
+    const FacDType dt = (FacDType)args[1].v.i;
+    if (t->dtype == dt) return fac_value_keep(args[0], out);
+    FAC_RETURN_IF_ERROR(fac_op__to_copy(t, dt, FAC_VALUE_NONE, FAC_VALUE_NONE, false, FAC_VALUE_NONE,
+                                        &cast));
+    *out = fac_v_tensor(cast);
+    return FAC_OK;
+}
+
+FacStatus
+fac_helper_normalized_dims(const FacValue *args, FacValue *out)
+{
+    const uint32_t n = args[1].len, ndim = args[0].len;
+    if (n == 0)
+        return fac_error(FAC_RUNTIME_ERROR, "Expected normalized_shape to be at least 1-dimensional");
+    for (uint32_t i = 0; i < n; i++)
+        if (n > ndim || args[1].v.ints[i] != args[0].v.ints[ndim - n + i])
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "normalized_shape must be the last sizes of the input");
+    return range(ndim - n, ndim, -1, out);
+}
+
+FacStatus
+fac_helper_positive(const FacValue *args, FacValue *out)
+{
+    *out = args[0];
+    if (args[0].v.f > 0) return FAC_OK;
+    return fac_error(FAC_RUNTIME_ERROR, "does not support non-positive values for %s", args[1].v.s);
+}
+
+FacStatus
+fac_helper_joint_shape(const FacValue *args, FacValue *out)
+{
+    FacDim sizes[FAC_MAX_NDIM];
+    int n = (int)args[0].len;
+    for (int i = 0; i < n; i++) sizes[i] = args[0].v.ints[i];
+    FAC_RETURN_IF_ERROR(fac_broadcast(&n, sizes, (int)args[1].len, args[1].v.ints));
+    return fac_value_keep(fac_v_ints(sizes, n), out);
+}

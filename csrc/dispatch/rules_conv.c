@@ -244,6 +244,8 @@ adaptive_sizes(FacCall *call, FacDim *sizes)
 {
     const FacTensor *t = fac_arg_tensor(call, 0);
     const FacValue size = FAC_ARG(call, 1);
+    if (t->ndim <= (int)size.len)
+        return fac_error(FAC_VALUE_ERROR, "Input dimension should be at least %u", size.len + 1);
     FAC_RETURN_IF_ERROR(check_pooled(call, (int)size.len));
     memcpy(sizes, t->sizes, (size_t)t->ndim * sizeof *sizes);
     for (uint32_t i = 0; i < size.len; i++) {

@@ -72,7 +72,7 @@ op("einsum(str equation, Tensor[] tensors) -> Tensor",
    variants="function", module="_C", composite="c:einsum",
    doc="Sums of products, by Einstein's notation.")
 op("linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
-   variants="function", module="nn.functional", family=PRODUCT, rule="linear", kernel="linear",
+   variants="function out", module="nn.functional", family=PRODUCT, rule="linear", kernel="linear",
    flags="broadcasts",
    grad={"input": "matmul(grad, conj(weight)) if weight.ndim == 2 "
                   "else unsqueeze(grad, -1) * conj(weight)",

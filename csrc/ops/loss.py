@@ -1,5 +1,8 @@
 # Losses. `reduction` is 0 (none), 1 (mean) or 2 (sum); the functions of nn.functional name it.
 
+helper("positive(float value, str name) -> float")  # itself; raises if it is not
+helper("joint_shape(int[] a, int[] b) -> int[]")  # of both, broadcast
+
 op("_reduced(Tensor loss, int reduction) -> Tensor",
    variants="function", module="_C",
    composite="loss if reduction == 0 else (mean(loss) if reduction == 1 else sum(loss))",
@@ -89,8 +92,8 @@ op("smooth_l1_loss(Tensor self, Tensor target, int reduction=1, float beta=1.0) 
    doc="Squared differences where they are small, absolute ones beyond beta.")
 op("huber_loss(Tensor self, Tensor target, int reduction=1, float delta=1.0) -> Tensor",
    variants="function", module="_C",
-   composite="_reduced(where((d := abs(self - target)) <= delta, square(d) * 0.5, "
-             "(d - 0.5 * delta) * delta), reduction)",
+   composite="_reduced(where((d := abs(self - target)) <= positive(delta, 'delta'), "
+             "square(d) * 0.5, (d - 0.5 * delta) * delta), reduction)",
    doc="Squared differences where they are small, absolute ones beyond delta.")
 op("_binary_cross_entropy(Tensor self, Tensor target) -> Tensor",
    variants="function", module="_C",
@@ -115,17 +118,17 @@ op("kl_div(Tensor self, Tensor target, int reduction=1, *, bool log_target=False
    doc="The Kullback-Leibler divergence; self holds log probabilities.")
 op("soft_margin_loss(Tensor self, Tensor target, int reduction=1) -> Tensor",
    variants="function", module="_C",
-   composite="_reduced(log1p(exp(neg(target * self))), reduction)",
+   composite="_reduced(neg(log_sigmoid(target * self)), reduction)",
    doc="log(1 + exp(-target * self)).")
 op("hinge_embedding_loss(Tensor self, Tensor target, float margin=1.0, int reduction=1) -> Tensor",
    variants="function",
-   composite="_reduced(where(target != 1, relu(margin - self), 0) + where(target != -1, self, 0), "
+   composite="_reduced(where(target != 1, clamp(full_like(self, margin) - self, 0), 0) + where(target != -1, self, 0), "
              "reduction)",
    doc="The distance where target is 1, how far it falls short of the margin where it is -1.")
 op("margin_ranking_loss(Tensor input1, Tensor input2, Tensor target, float margin=0.0, "
    "int reduction=1) -> Tensor",
    variants="function",
-   composite="_reduced(relu(neg(target * (input1 - input2)) + margin), reduction)",
+   composite="_reduced(clamp(neg(target * (input1 - input2)) + margin, 0), reduction)",
    doc="How far input1 falls short of ranking above input2 by the margin.")
 op("poisson_nll_loss(Tensor input, Tensor target, bool log_input, bool full, float eps, "
    "int reduction) -> Tensor",
@@ -136,6 +139,7 @@ op("poisson_nll_loss(Tensor input, Tensor target, bool log_input, bool full, flo
    doc="The negative log likelihood of Poisson distributed targets.")
 op("cosine_similarity(Tensor x1, Tensor x2, int dim=1, float eps=1e-08) -> Tensor",
    variants="function",
-   composite="sum((x1 / clamp(linalg_vector_norm(x1, 2, [dim], True), eps)) "
-             "* (x2 / clamp(linalg_vector_norm(x2, 2, [dim], True), eps)), [dim])",
+   composite="sum((a := expand(x1, joint_shape(x1.shape, x2.shape))) / clamp(linalg_vector_norm(a, "
+             "2, [dim], True), eps) * ((b := expand(x2, joint_shape(x1.shape, x2.shape))) / "
+             "clamp(linalg_vector_norm(b, 2, [dim], True), eps)), [dim])",
    doc="The cosine of the angle between vectors along a dimension.")

@@ -97,13 +97,13 @@ op("avg_pool1d(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding
    doc="The mean of each window.")
 op("avg_pool2d(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, "
    "bool ceil_mode=False, bool count_include_pad=True, int? divisor_override=None) -> Tensor",
-   variants="function", module="nn.functional",
+   variants="function out", module="nn.functional",
    composite="_avg_pool(self, kernel_size, stride, padding, ceil_mode, count_include_pad, "
              "divisor_override)",
    doc="The mean of each window.")
 op("avg_pool3d(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, "
    "bool ceil_mode=False, bool count_include_pad=True, int? divisor_override=None) -> Tensor",
-   variants="function", module="nn.functional",
+   variants="function out", module="nn.functional",
    composite="_avg_pool(self, kernel_size, stride, padding, ceil_mode, count_include_pad, "
              "divisor_override)",
    doc="The mean of each window.")
@@ -181,8 +181,8 @@ op("_masked_softmax(Tensor self, Tensor? mask) -> Tensor",
 op("_attention(Tensor query, Tensor key, Tensor value, Tensor? mask, float dropout_p, float scale)"
    " -> Tensor",
    variants="function", module="_C",
-   composite="matmul(dropout(_masked_softmax(matmul(query * scale, transpose(key, -2, -1)), mask), "
-             "dropout_p, True), value)",
+   composite="narrowed(matmul(dropout(_masked_softmax(matmul(widened(query) * scale, "
+             "transpose(widened(key), -2, -1)), mask), dropout_p, True), widened(value)), query.dtype)",
    doc="softmax(query @ key^T * scale + mask) @ value.")
 op("scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, "
    "float dropout_p=0.0, bool is_causal=False, *, float? scale=None, bool enable_gqa=False) -> Tensor",

@@ -7,6 +7,8 @@ helper("channel_dims(int ndim) -> int[]")  # all but 1
 helper("channel_shape(int ndim, int channels) -> int[]")  # [1, channels, 1, ...]
 helper("group_size(int[] shape, int groups) -> int")  # elements of a group; checks that they divide
 helper("widened(Tensor self) -> Tensor")  # halves as float32: second gradients cancel a lot
+helper("narrowed(Tensor self, ScalarType dtype) -> Tensor")  # cast, unless it has that dtype
+helper("normalized_dims(int[] shape, int[] normalized_shape) -> int[]")  # the last ones; checks
 helper("dtype_eps(ScalarType dtype) -> float")  # distance from 1 to the next number
 
 op("softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
@@ -117,7 +119,8 @@ op("native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? runnin
 op("batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, "
    "bool training, float momentum, float eps, bool cudnn_enabled) -> Tensor",
    variants="function",
-   composite="native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, "
+   composite="_weighted(input, weight) if input.ndim < 2 and input.numel == 0 else "
+             "native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, "
              "eps)[0]",
    doc="Normalizes each channel, then scales and shifts.")
 op("batch_norm_backward(Tensor grad_output, Tensor input, Tensor? weight, Tensor? running_mean, "
@@ -191,6 +194,6 @@ op("instance_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_me
    doc="Normalizes each channel of each sample, then scales and shifts.")
 op("rms_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor",
    variants="function",
-   composite="_weighted(_rms_normalized(input, last_dims(input.ndim, len(normalized_shape)), "
-             "dtype_eps(input.dtype) if eps is None else eps), weight)",
+   composite="narrowed(_weighted(_rms_normalized(widened(input), normalized_dims(input.shape, "
+             "normalized_shape), dtype_eps(input.dtype) if eps is None else eps), weight), input.dtype)",
    doc="Divides by the root of the mean square over the last dims, then scales.")

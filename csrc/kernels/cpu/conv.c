@@ -25,6 +25,24 @@ typedef struct Conv {
     const char *bias;
 } Conv;
 
+/* Where tap k of the window lies from the place of the output times the stride. */
+static inline int64_t
+tap_offset(const Conv *c, int dim, int64_t k)
+{
+    return k * c->dilation[dim] - c->before[dim];
+}
+
+/* The outputs along the last dim whose tap at offset kx lies inside the image. */
+static void
+inside(const Conv *c, int64_t kx, int64_t *first, int64_t *last)
+{
+    const int64_t stride = c->stride[2], room = c->in[2] - 1 - kx;
+    *first = kx < 0 ? (-kx + stride - 1) / stride : 0;
+    *last = room < 0 ? 0 : room / stride + 1;
+    if (*last > c->out[2]) *last = c->out[2];
+    if (*first > *last) *first = *last;
+}
+
 #define T float
 #define NAME(name) name##_f32
 #include "kernels/cpu/conv_body.h"

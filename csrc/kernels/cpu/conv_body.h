@@ -8,12 +8,11 @@ static void
 NAME(gather)(const Conv *c, const T *image, T *columns, int64_t begin, int64_t end, int parts)
 {
     for (int64_t row = begin; row < end; row++) {
-        int64_t tap = row % c->taps;
-        const int64_t channel = row / c->taps;
-        const int64_t kx = tap % c->kernel[2] * c->dilation[2] - c->before[2];
-        tap /= c->kernel[2];
-        const int64_t ky = tap % c->kernel[1] * c->dilation[1] - c->before[1];
-        const int64_t kz = tap / c->kernel[1] * c->dilation[0] - c->before[0];
+        int64_t first, last;
+        const int64_t channel = row / c->taps, kx = tap_offset(c, 2, row % c->kernel[2]);
+        const int64_t ky = tap_offset(c, 1, row / c->kernel[2] % c->kernel[1]);
+        const int64_t kz = tap_offset(c, 0, row % c->taps / (c->kernel[2] * c->kernel[1]));
+        inside(c, kx, &first, &last);
         const T *plane = image + channel * c->area * parts;
         T *to = columns + row * c->positions * parts;
         for (int64_t oz = 0; oz < c->out[0]; oz++)
@@ -24,12 +23,11 @@ NAME(gather)(const Conv *c, const T *image, T *columns, int64_t begin, int64_t e
                     continue;
                 }
                 const T *line = plane + (z * c->in[1] + y) * c->in[2] * parts;
-                for (int64_t ox = 0; ox < c->out[2]; ox++) {
-                    const int64_t x = ox * c->stride[2] + kx;
-                    const bool inside = x >= 0 && x < c->in[2];
+                memset(to, 0, (size_t)(first * parts) * sizeof(T));
+                for (int64_t ox = first; ox < last; ox++)
                     for (int part = 0; part < parts; part++)
-                        to[ox * parts + part] = inside ? line[x * parts + part] : 0;
-                }
+                        to[ox * parts + part] = line[(ox * c->stride[2] + kx) * parts + part];
+                memset(to + last * parts, 0, (size_t)((c->out[2] - last) * parts) * sizeof(T));
             }
     }
 }
@@ -39,12 +37,11 @@ static void
 NAME(scatter)(const Conv *c, T *image, const T *columns, int64_t begin, int64_t end, int parts)
 {
     for (int64_t row = begin * c->taps; row < end * c->taps; row++) {
-        int64_t tap = row % c->taps;
-        const int64_t channel = row / c->taps;
-        const int64_t kx = tap % c->kernel[2] * c->dilation[2] - c->before[2];
-        tap /= c->kernel[2];
-        const int64_t ky = tap % c->kernel[1] * c->dilation[1] - c->before[1];
-        const int64_t kz = tap / c->kernel[1] * c->dilation[0] - c->before[0];
+        int64_t first, last;
+        const int64_t channel = row / c->taps, kx = tap_offset(c, 2, row % c->kernel[2]);
+        const int64_t ky = tap_offset(c, 1, row / c->kernel[2] % c->kernel[1]);
+        const int64_t kz = tap_offset(c, 0, row % c->taps / (c->kernel[2] * c->kernel[1]));
+        inside(c, kx, &first, &last);
         T *plane = image + channel * c->area * parts;
         const T *from = columns + row * c->positions * parts;
         for (int64_t oz = 0; oz < c->out[0]; oz++)
@@ -52,12 +49,9 @@ NAME(scatter)(const Conv *c, T *image, const T *columns, int64_t begin, int64_t 
                 const int64_t z = oz * c->stride[0] + kz, y = oy * c->stride[1] + ky;
                 if (z < 0 || z >= c->in[0] || y < 0 || y >= c->in[1]) continue;
                 T *line = plane + (z * c->in[1] + y) * c->in[2] * parts;
-                for (int64_t ox = 0; ox < c->out[2]; ox++) {
-                    const int64_t x = ox * c->stride[2] + kx;
-                    if (x < 0 || x >= c->in[2]) continue;
+                for (int64_t ox = first; ox < last; ox++)
                     for (int part = 0; part < parts; part++)
-                        line[x * parts + part] += from[ox * parts + part];
-                }
+                        line[(ox * c->stride[2] + kx) * parts + part] += from[ox * parts + part];
             }
     }
 }

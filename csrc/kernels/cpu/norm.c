@@ -2,7 +2,8 @@
  *
  * Statistics are computed in the compute dtype and rounded to the dtype that the rule gave the
  * results for them. A gradient with respect to the input and one with respect to weight and bias are
- * separate kernels, so that each is computed only when it is wanted.
+ * separate kernels, so that each is computed only when it is wanted. Statistics that were rounded to
+ * half precision are computed anew for the gradients, whose terms cancel.
  */
 #include "kernels/cpu/plain.h"
 
@@ -18,6 +19,7 @@ typedef struct Norm {
     int64_t channels, inner, outer;
     double eps;
     bool train;
+    bool anew; /* rows: the statistics are not to be read but computed */
 } Norm;
 
 #define T float
@@ -108,6 +110,8 @@ FAC_KERNEL(layer_norm_backward)(FacCall *call)
     FAC_TRY(plain_out(call, 0, dt, &h.t[Y]));
     Norm p = pointers(&h);
     split_rows(&p, x, (int)FAC_ARG(call, 2).len);
+    p.anew = fac_arg_tensor(call, 3)->dtype != dt;
+    p.eps = fac_v_as_float(FAC_ARG(call, 6));
     fac_parallel(p.count, fac_grain(6 * p.n),
                  dt == FAC_DT_F32 ? rows_backward_f32 : rows_backward_f64, &p);
     FAC_TRY(plain_done(call, 0, h.t[Y]));
@@ -132,6 +136,8 @@ FAC_KERNEL(layer_norm_backward_affine)(FacCall *call)
     FAC_TRY(plain_out(call, 1, dt, &h.t[DBIAS]));
     Norm p = pointers(&h);
     split_rows(&p, x, (int)FAC_ARG(call, 2).len);
+    p.anew = fac_arg_tensor(call, 3)->dtype != dt;
+    p.eps = fac_v_as_float(FAC_ARG(call, 5));
     const int64_t grain = fac_grain(4 * (p.count + 1));
     fac_parallel(p.n, grain < 64 ? 64 : grain, dt == FAC_DT_F32 ? rows_affine_f32 : rows_affine_f64,
                  &p);
@@ -250,7 +256,12 @@ batch_norm_backward(FacCall *call, bool affine)
     FAC_TRY(plain_in(fac_arg_tensor(call, 0), dt, &h.t[G]));
     FAC_TRY(plain_in(x, dt, &h.t[X]));
     FAC_TRY(plain_in(fac_arg_tensor(call, 2), dt, &h.t[WEIGHT]));
-    if (train) {
+    const bool anew = train && fac_arg_tensor(call, 5)->dtype != dt;
+    if (anew) {
+        FAC_TRY(fac_tensor_new(dt, x->device, 1, &x->sizes[1], &h.t[MEAN]));
+        FAC_TRY(fac_tensor_new(dt, x->device, 1, &x->sizes[1], &h.t[RSTD]));
+        FAC_TRY(fac_tensor_new(dt, x->device, 1, &x->sizes[1], &h.t[VAR]));
+    } else if (train) {
         FAC_TRY(plain_in(fac_arg_tensor(call, 5), dt, &h.t[MEAN]));
         FAC_TRY(plain_in(fac_arg_tensor(call, 6), dt, &h.t[RSTD]));
     } else {
@@ -265,6 +276,10 @@ batch_norm_backward(FacCall *call, bool affine)
     Norm p = pointers(&h);
     split_channels(&p, x);
     p.train = train;
+    p.eps = eps;
+    if (anew)
+        fac_parallel(p.channels, fac_grain(4 * (p.n + 1)),
+                     dt == FAC_DT_F32 ? channel_stats_f32 : channel_stats_f64, &p);
     fac_parallel(p.channels, fac_grain(6 * (p.n + 1)),
                  dt == FAC_DT_F32 ? channel_backward_f32 : channel_backward_f64, &p);
     FAC_TRY(plain_done(call, 0, affine ? h.t[DWEIGHT] : h.t[Y]));

@@ -59,6 +59,25 @@ NAME(add_products)(const T *g, const T *x, const T *w, int64_t n, T mean, NAME(S
 }
 
 static void
+NAME(row_stats)(const Norm *p, const T *x, T *mean, T *rstd)
+{
+    NAME(Sums) s = {{0}, {0}}, squares = {{0}, {0}};
+    NAME(add_sum)(x, p->n, &s);
+    *mean = NAME(fold)(s.a) / (T)p->n;
+    NAME(add_squares)(x, p->n, *mean, &squares);
+    *rstd = 1 / SQRT(NAME(fold)(squares.a) / (T)p->n + (T)p->eps);
+}
+
+/* Those of row r: as saved, or computed anew. */
+static void
+NAME(saved_stats)(const Norm *p, int64_t r, T *mean, T *rstd)
+{
+    *mean = ((const T *)p->mean)[r];
+    *rstd = ((const T *)p->rstd)[r];
+    if (p->anew) NAME(row_stats)(p, (const T *)p->x + r * p->n, mean, rstd);
+}
+
+static void
 NAME(rows)(int64_t begin, int64_t end, void *context)
 {
     const Norm *p = context;
@@ -66,11 +85,8 @@ NAME(rows)(int64_t begin, int64_t end, void *context)
     for (; begin < end; begin++) {
         const T *x = (const T *)p->x + begin * p->n;
         T *y = (T *)p->y + begin * p->n;
-        NAME(Sums) s = {{0}, {0}}, squares = {{0}, {0}};
-        NAME(add_sum)(x, p->n, &s);
-        const T mean = NAME(fold)(s.a) / (T)p->n;
-        NAME(add_squares)(x, p->n, mean, &squares);
-        const T rstd = 1 / SQRT(NAME(fold)(squares.a) / (T)p->n + (T)p->eps);
+        T mean, rstd;
+        NAME(row_stats)(p, x, &mean, &rstd);
         ((T *)p->mean)[begin] = mean;
         ((T *)p->rstd)[begin] = rstd;
         if (w && b)
@@ -92,9 +108,9 @@ NAME(rows_backward)(int64_t begin, int64_t end, void *context)
     const T *w = p->weight;
     for (; begin < end; begin++) {
         const T *x = (const T *)p->x + begin * p->n, *g = (const T *)p->g + begin * p->n;
-        const T mean = ((const T *)p->mean)[begin], rstd = ((const T *)p->rstd)[begin];
-        T *y = (T *)p->y + begin * p->n;
+        T mean, rstd, *y = (T *)p->y + begin * p->n;
         NAME(Sums) s = {{0}, {0}};
+        NAME(saved_stats)(p, begin, &mean, &rstd);
         NAME(add_products)(g, x, w, p->n, mean, &s);
         const T a = NAME(fold)(s.a) / (T)p->n;
         const T b = NAME(fold)(s.b) * rstd * rstd / (T)p->n;
@@ -112,7 +128,8 @@ NAME(rows_affine)(int64_t begin, int64_t end, void *context)
     for (int64_t i = begin; i < end; i++) dw[i] = db[i] = 0;
     for (int64_t r = 0; r < p->count; r++) {
         const T *x = (const T *)p->x + r * p->n, *g = (const T *)p->g + r * p->n;
-        const T mean = ((const T *)p->mean)[r], rstd = ((const T *)p->rstd)[r];
+        T mean, rstd;
+        NAME(saved_stats)(p, r, &mean, &rstd);
         for (int64_t i = begin; i < end; i++) {
             dw[i] += g[i] * ((x[i] - mean) * rstd);
             db[i] += g[i];
