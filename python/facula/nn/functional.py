@@ -61,7 +61,9 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """leaky_relu with a slope that is learned, one for all channels or one each."""
-    if weight.numel() != 1:
+    if weight.numel() == 1:
+        weight = weight.view(())
+    else:
         if input.dim() < 2 or weight.numel() != input.shape[1]:
             raise RuntimeError(
                 f"prelu(): weight has {weight.numel()} elements, input has shape "

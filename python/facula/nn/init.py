@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from .. import eye, randperm
+from .. import empty_like, eye, full, randperm, where
 from .._C import Generator, Tensor
 from ..autograd.grad_mode import no_grad
 
@@ -94,9 +94,39 @@ def trunc_normal_(
     def cdf(x):
         return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
 
-    low, high = cdf((a - mean) / std), cdf((b - mean) / std)
-    tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-    return tensor.erfinv_().mul_(std * math.sqrt(2.0)).add_(mean).clamp_(min=a, max=b)
+    if tensor.is_meta:
+        return tensor
+    if cdf((b - mean) / std) - cdf((a - mean) / std) > 0.3:
+        return _redrawn_normal(tensor, mean, std, a, b, generator)
+    return _rejected_uniform(tensor, mean, std, a, b, generator)
+
+
+def _redrawn_normal(tensor, mean, std, a, b, generator):
+    """Normal numbers, drawn again where they are outside of [a, b]."""
+    low, high = (full((), bound, dtype=tensor.dtype).item() for bound in (a, b))
+    result = tensor.normal_(mean, std, generator=generator)
+    while bool((outside := (result < low) | (result > high)).any()):
+        fresh = empty_like(result).normal_(mean, std, generator=generator)
+        result = where(outside, fresh, result)
+    return tensor if result is tensor else tensor.copy_(result)
+
+
+def _rejected_uniform(tensor, mean, std, a, b, generator):
+    """Uniform numbers on [a, b], each kept with a chance of its density over the highest one."""
+    peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
+    chance = empty_like(tensor)
+
+    def rejected(drawn):
+        density = ((drawn - mean) / std) ** 2 * -0.5 - peak
+        return chance.uniform_(generator=generator).log_() > density
+
+    result = tensor.uniform_(a, b, generator=generator)
+    pending = rejected(result)
+    while bool(pending.any()):
+        drawn = empty_like(tensor).uniform_(a, b, generator=generator)
+        result = where(pending, drawn, result)
+        pending = pending & rejected(drawn)
+    return tensor if result is tensor else tensor.copy_(result)
 
 
 @no_grad

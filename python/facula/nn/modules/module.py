@@ -521,6 +521,9 @@ class Module(_C.ModuleBase):
 
     # --- state -----------------------------------------------------------------------------------
 
+    def __getstate__(self):
+        return self.__dict__
+
     def __setstate__(self, state):
         self.__dict__.update(state)
         self._hooked = any(state.get(name) for name, value in vars(Module).items()
