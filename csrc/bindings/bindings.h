@@ -11,7 +11,7 @@
  *   library.c    rows as Python objects, registration                  __torch_dispatch__
  *   nn.c         calls and attributes of nn.Module           config.c   the build, for reports
  *   values.c     values and results as Python objects        copy.c      deepcopy, pickling
- *   graph.c      nodes and hooks as Python objects
+ *   graph.c      nodes and hooks as Python objects           new.c       Tensor(...), new_tensor
  *
  * Functions return a new reference or NULL with an exception set, or an int: 0, or -1 with an
  * exception set, unless the comment says otherwise. The interpreter lock is dropped around calls
@@ -79,6 +79,8 @@ static inline FacTensor *fac_unwrap(PyObject *o) { return ((FacPyTensor *)o)->te
  * failure. */
 PyObject *fac_wrap_take(FacTensor *t);
 static inline PyObject *fac_wrap(FacTensor *t) { return fac_wrap_take(fac_tensor_retain(t)); }
+/* The device that a tensor says it lies on: of a wrapper subclass without memory, what it was told. */
+FacDevice fac_visible_device(const FacTensor *t);
 /* A new object of a subclass (Tensor._make_subclass). Takes t. */
 PyObject *fac_wrap_as_take(PyTypeObject *type, FacTensor *t);
 
@@ -260,6 +262,7 @@ extern PyMethodDef fac_number_methods[];        /* number.c: __complex__, __roun
 extern PyMethodDef fac_tensor_hand_methods[];   /* tensor.c: size, stride, to ... */
 extern PyMethodDef fac_copy_methods[];          /* copy.c: pickling, deepcopy */
 extern PyGetSetDef fac_tensor_getset[];         /* tensor.c: shape, dtype ... */
+extern PyMethodDef fac_new_methods[];           /* new.c: new, new_tensor */
 /* Tensor.__new__: what Tensor(...) means. */
 PyObject *fac_tensor_new_py(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 extern PyBufferProcs fac_tensor_buffer;         /* numpy.c */

@@ -350,7 +350,15 @@ tensor_round(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     return result;
 }
 
+static PyObject *
+tensor_reversed(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    if (fac_unwrap(self)->ndim == 0) return Py_NewRef(self);
+    return PyObject_CallMethod(self, "flip", "(i)", 0);
+}
+
 PyMethodDef fac_number_methods[] = {
+    {"__reversed__", tensor_reversed, METH_NOARGS, NULL},
     {"__complex__", tensor_complex, METH_NOARGS, NULL},
     {"__round__", (PyCFunction)(void (*)(void))tensor_round, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},

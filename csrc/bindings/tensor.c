@@ -1,4 +1,4 @@
-/* tensor.c - what a Tensor tells about itself, conversions, and Tensor(...).
+/* tensor.c - what a Tensor tells about itself, and conversions.
  *
  * Attributes and methods that are no operators: shape, strides, device, single numbers, nested lists,
  * dtype and device conversion (which gives the tensor itself where nothing changes, and the row
@@ -40,7 +40,7 @@ get_dtype(PyObject *self, void *Py_UNUSED(closure))
 static PyObject *
 get_device(PyObject *self, void *Py_UNUSED(closure))
 {
-    return fac_py_device(fac_unwrap(self)->device);
+    return fac_py_device(fac_visible_device(fac_unwrap(self)));
 }
 
 static PyObject *
@@ -90,18 +90,24 @@ get_names(PyObject *self, void *Py_UNUSED(closure))
     return names;
 }
 
+static PyObject *
+get_name(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
+{
+    Py_RETURN_NONE;
+}
+
 /* Whether the tensor is on the device type that the closure names. */
 static PyObject *
 get_is_on(PyObject *self, void *closure)
 {
-    return PyBool_FromLong(fac_unwrap(self)->device.type == (int)(intptr_t)closure);
+    return PyBool_FromLong(fac_visible_device(fac_unwrap(self)).type == (int)(intptr_t)closure);
 }
 
 /* On an accelerator of the CUDA family: HIP calls itself cuda as well. */
 static PyObject *
 get_is_cuda(PyObject *self, void *Py_UNUSED(closure))
 {
-    int type = fac_unwrap(self)->device.type;
+    int type = fac_visible_device(fac_unwrap(self)).type;
     return PyBool_FromLong(type == FAC_DEV_CUDA || type == FAC_DEV_HIP);
 }
 
@@ -114,16 +120,25 @@ get_false(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
 
 /* --- attributes: data and views ---------------------------------------------------------------------------- */
 
+/* The result of the row that the closure names. */
+static PyObject *
+get_row(PyObject *self, void *closure)
+{
+    FacValue arg = fac_v_tensor(fac_unwrap(self));
+    const FacOp *op = fac_op_find(closure);
+    if (!op)
+        return PyErr_Format(PyExc_NotImplementedError, "this build has no operator '%s'",
+                            (const char *)closure);
+    return fac_py_call(op, 1, &arg);
+}
+
 static PyObject *
 get_data(PyObject *self, void *Py_UNUSED(closure))
 {
     FacTensor *of = fac_unwrap(self), *t;
-    FacStatus st;
-    if (of->flags & FAC_T_OVERRIDDEN_STORAGE)
-        st = fac_tensor_alias(of, &t);
-    else
-        st = fac_tensor_over(of->storage, (FacDType)of->dtype, of->ndim, of->sizes, of->strides,
-                             of->offset, &t);
+    if (of->flags & FAC_T_OVERRIDDEN_STORAGE) return get_row(self, "detach");
+    FacStatus st = fac_tensor_over(of->storage, (FacDType)of->dtype, of->ndim, of->sizes,
+                                   of->strides, of->offset, &t);
     if (st) return fac_py_raise(st);
     t->flags |= of->flags & (FAC_T_CONJ | FAC_T_NEG);
     return fac_wrap_as_take(fac_py.tensor_type, t);
@@ -152,18 +167,6 @@ set_data(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
     t->flags = (uint8_t)((t->flags & ~(FAC_T_CONJ | FAC_T_NEG)) |
                          (from->flags & (FAC_T_CONJ | FAC_T_NEG)));
     return 0;
-}
-
-/* The result of the row that the closure names. */
-static PyObject *
-get_row(PyObject *self, void *closure)
-{
-    FacValue arg = fac_v_tensor(fac_unwrap(self));
-    const FacOp *op = fac_op_find(closure);
-    if (!op)
-        return PyErr_Format(PyExc_NotImplementedError, "this build has no operator '%s'",
-                            (const char *)closure);
-    return fac_py_call(op, 1, &arg);
 }
 
 static PyObject *
@@ -241,6 +244,7 @@ PyGetSetDef fac_tensor_getset[] = {
     {"real", get_real, set_real, "The real parts, a view.", "real"},
     {"imag", get_imag, set_imag, "The imaginary parts, a view.", "imag"},
     {"names", get_names, NULL, "The names of the dimensions: None.", NULL},
+    {"name", get_name, NULL, "None: tensors have no names.", NULL},
     {"_version", get_version, NULL, "How often the elements were changed in place.", NULL},
     {"_base", get_base, NULL, "The tensor that this one is a view of, or None.", NULL},
     {"is_cpu", get_is_on, NULL, "Whether it lies in main memory.", (void *)FAC_DEV_CPU},
@@ -378,7 +382,7 @@ tensor_untyped_storage(PyObject *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 tensor_get_device(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    FacDevice d = fac_unwrap(self)->device;
+    FacDevice d = fac_visible_device(fac_unwrap(self));
     return PyLong_FromLong(d.type == FAC_DEV_CPU || d.type == FAC_DEV_META ? -1
                            : d.index < 0                                  ? 0
                                                                           : d.index);
@@ -459,6 +463,22 @@ tensor_is_view(PyObject *self, PyObject *Py_UNUSED(ignored))
     return PyBool_FromLong(fac_unwrap(self)->base != NULL);
 }
 
+/* Memory that a GPU reads by itself is of use where there is a GPU only. */
+static PyObject *
+tensor_pin_memory(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    if (fac_devices[FAC_DEV_CUDA] || fac_devices[FAC_DEV_HIP])
+        return PyErr_Format(PyExc_NotImplementedError, "this build does not pin memory");
+    return Py_NewRef(self);
+}
+
+/* Streams of one device run in order, and blocks are kept for them. */
+static PyObject *
+tensor_record_stream(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(stream))
+{
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 tensor_is_pinned(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
 {
@@ -470,12 +490,11 @@ tensor_is_pinned(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
 static bool
 readable(const FacTensor *t, const char *what)
 {
-    if (fac_is_meta(t) || (t->flags & FAC_T_OVERRIDDEN_STORAGE)) {
-        PyErr_Format(PyExc_RuntimeError, "Tensor.%s() cannot be called on %s", what,
-                     fac_is_meta(t) ? "meta tensors" : "tensors without memory of their own");
-        return false;
-    }
-    return true;
+    bool hollow = (t->flags & FAC_T_OVERRIDDEN_STORAGE) != 0;
+    if (!fac_is_meta(t) && !hollow) return true;
+    PyErr_Format(PyExc_RuntimeError, "Tensor.%s() cannot be called on %s", what,
+                 hollow ? "tensors without memory of their own" : "meta tensors");
+    return false;
 }
 
 static PyObject *
@@ -533,6 +552,9 @@ tensor_format(PyObject *self, PyObject *spec)
         if (PyUnicode_Check(spec) && PyUnicode_GET_LENGTH(spec) == 0) return PyObject_Str(self);
         return PyErr_Format(PyExc_TypeError, "unsupported format string passed to Tensor.__format__");
     }
+    if (!PyUnicode_Check(spec))
+        return PyErr_Format(PyExc_TypeError, "__format__() argument must be str, not %s",
+                            Py_TYPE(spec)->tp_name);
     PyObject *number = tensor_item(self, NULL);
     PyObject *text = number ? PyObject_Format(number, spec) : NULL;
     Py_XDECREF(number);
@@ -551,11 +573,12 @@ typedef struct Conversion {
 static bool
 already(const FacTensor *t, const Conversion *c)
 {
+    FacDevice at = fac_visible_device(t);
     if (c->copy) return false;
     if (c->dtype != FAC_DT_NONE && c->dtype != (FacDType)t->dtype) return false;
-    if (c->has_device && (c->device.type != t->device.type ||
-                          (c->device.index >= 0 && t->device.index >= 0 &&
-                           c->device.index != t->device.index)))
+    if (c->has_device &&
+        (c->device.type != at.type ||
+         (c->device.index >= 0 && at.index >= 0 && c->device.index != at.index)))
         return false;
     return c->format == FAC_PRESERVE || fac_is_format(c->format, t->ndim, t->sizes, t->strides);
 }
@@ -584,7 +607,7 @@ conversion_target(PyObject *o, Conversion *c)
     if (fac_is_tensor(o)) {
         const FacTensor *other = fac_unwrap(o);
         c->dtype = (FacDType)other->dtype;
-        c->device = other->device;
+        c->device = fac_visible_device(other);
         return c->has_device = true;
     }
     int fits = fac_dtype_convert(o, &c->dtype);
@@ -730,7 +753,7 @@ legacy_name(const FacTensor *t)
     static const char *const prefixes[FAC_DEVICE_TYPES] = {[FAC_DEV_CUDA] = "cuda.",
                                                            [FAC_DEV_HIP] = "cuda.",
                                                            [FAC_DEV_META] = "meta."};
-    const char *prefix = prefixes[t->device.type];
+    const char *prefix = prefixes[fac_visible_device(t).type];
     return PyUnicode_FromFormat("%s.%s%sTensor", fac_py.module_name, prefix ? prefix : "",
                                 fac_dtype_info[t->dtype].legacy);
 }
@@ -820,6 +843,10 @@ PyMethodDef fac_tensor_hand_methods[] = {
     {"_is_view", tensor_is_view, METH_NOARGS, "_is_view($self)\n--\n\nWhether it is a view."},
     {"is_pinned", tensor_is_pinned, METH_VARARGS,
      "is_pinned($self)\n--\n\nWhether it lies in pinned memory."},
+    {"pin_memory", tensor_pin_memory, METH_VARARGS,
+     "pin_memory($self)\n--\n\nIn pinned memory; the tensor itself on a machine without a GPU."},
+    {"record_stream", tensor_record_stream, METH_O,
+     "record_stream($self, stream, /)\n--\n\nKeeps the memory until the stream is done with it."},
     {"item", tensor_item, METH_NOARGS, "item($self)\n--\n\nThe one element as a number."},
     {"tolist", tensor_tolist, METH_NOARGS, "tolist($self)\n--\n\nThe elements as nested lists."},
     {"__format__", tensor_format, METH_O, NULL},
@@ -835,74 +862,6 @@ PyMethodDef fac_tensor_hand_methods[] = {
      "type_as($self, other, /)\n--\n\nWith the dtype and device of another tensor."},
     DTYPE_METHODS(DTYPE_ENTRY){NULL, NULL, 0, NULL},
 };
-
-/* --- Tensor(...) ----------------------------------------------------------------------------------------------------------- */
-
-static FacTensor *
-uninitialised(int ndim, const FacDim *sizes, FacDevice device)
-{
-    FacTensor *t;
-    FacStatus st = fac_tensor_new(fac_default_dtype(), device, ndim, sizes, &t);
-    return st ? (FacTensor *)fac_py_raise(st) : t;
-}
-
-/* Tensor(other): another tensor over the same memory. */
-static FacTensor *
-alias_of(PyTypeObject *type, FacTensor *other)
-{
-    FacTensor *t;
-    if (type == fac_py.tensor_type && (FacDType)other->dtype != fac_default_dtype()) {
-        PyErr_Format(PyExc_TypeError, "expected %s (got %s)",
-                     fac_dtype_info[fac_default_dtype()].legacy, fac_dtype_info[other->dtype].legacy);
-        return NULL;
-    }
-    FacStatus st = fac_tensor_alias(other, &t);
-    return st ? (FacTensor *)fac_py_raise(st) : t;
-}
-
-static FacTensor *
-from_one_argument(PyTypeObject *type, PyObject *o, FacDevice device)
-{
-    FacDim sizes[FAC_MAX_NDIM];
-    int ndim;
-    if (fac_is_tensor(o)) return alias_of(type, fac_unwrap(o));
-    if (Py_TYPE(o) == fac_py.size_type || (PyLong_Check(o) && !PyBool_Check(o))) {
-        int fits = fac_sizes_convert(o, sizes, &ndim);
-        return fits == 1 ? uninitialised(ndim, sizes, device) : NULL;
-    }
-    FacDType dtype = fac_default_dtype();
-    FacTensor *t = fac_tensor_from_python(o, dtype, device, true);
-    if (!t && PyErr_ExceptionMatches(PyExc_TypeError) && !PySequence_Check(o))
-        PyErr_Format(PyExc_TypeError, "new(): data must be a sequence (got %s)", Py_TYPE(o)->tp_name);
-    return t;
-}
-
-PyObject *
-fac_tensor_new_py(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
-    Py_ssize_t n = PyTuple_GET_SIZE(args), nkw = kwargs ? PyDict_GET_SIZE(kwargs) : 0;
-    PyObject *where = nkw ? PyDict_GetItem(kwargs, fac_py.s_device) : NULL;
-    FacDevice device = fac_default_device();
-    FacDim sizes[FAC_MAX_NDIM], none = 0;
-    FacTensor *t;
-    int ndim, fits = 1;
-    if (nkw > (where != NULL) && type == fac_py.tensor_type)
-        return PyErr_Format(PyExc_TypeError, "Tensor() takes no keyword arguments but 'device'");
-    if (where && where != Py_None) fits = fac_device_convert(where, &device);
-    if (fits < 0) return NULL;
-    if (!fits) return PyErr_Format(PyExc_TypeError, "Tensor(): argument 'device' must be a device");
-    if (n == 0) {
-        t = uninitialised(1, &none, device);
-    } else if (n == 1) {
-        t = from_one_argument(type, PyTuple_GET_ITEM(args, 0), device);
-    } else {
-        fits = fac_sizes_convert(args, sizes, &ndim);
-        if (fits == 0)
-            PyErr_SetString(PyExc_TypeError, "Tensor() takes sizes as ints, or one sequence or Tensor");
-        t = fits == 1 ? uninitialised(ndim, sizes, device) : NULL;
-    }
-    return t ? fac_wrap_as_take(type, t) : NULL;
-}
 
 /* --- functions of the module ------------------------------------------------------------------------------------------------ */
 

@@ -408,22 +408,48 @@ make_subclass(PyObject *Py_UNUSED(ignored), PyObject *args, PyObject *kwargs)
     return fac_py_raise(st);
 }
 
-/* A tensor of that shape without memory behind it, which says that it lies on `device`. Nobody reads
- * it: its class computes, so that the checks of tensor/ on layout and device do not apply. */
+/* What a wrapper subclass says of its device. For the core it lies on meta, so that whatever goes past
+ * its class finds no memory rather than none where some should be. */
+typedef struct Hollow {
+    FacExtraPart part;
+    FacDevice device;
+} Hollow;
+
+static void
+drop_hollow(FacExtraPart *part, FacTensor *Py_UNUSED(tensor))
+{
+    fac_mem_free(part);
+}
+
+FacDevice
+fac_visible_device(const FacTensor *t)
+{
+    bool hollow = (t->flags & FAC_T_OVERRIDDEN_STORAGE) && t->extra && t->extra->foreign;
+    return hollow ? ((const Hollow *)t->extra->foreign)->device : t->device;
+}
+
+/* A tensor of that shape without memory behind it. */
 static FacStatus
 make_hollow(FacDType dtype, FacDevice device, int ndim, const FacDim *sizes, const FacDim *strides,
-            int64_t offset, FacTensor **out)
+            FacTensor **out)
 {
+    FacStatus st = FAC_OK;
     FacDim dense[FAC_MAX_NDIM];
     FacTensor *t = NULL;
+    FacExtra *extra;
     if (!strides) fac_strides_contiguous(ndim, sizes, dense);
-    FAC_RETURN_IF_ERROR(fac_tensor_new_strided(dtype, fac_device(FAC_DEV_META, -1), ndim, sizes,
-                                               strides ? strides : dense, &t));
-    t->offset = offset;
-    t->device = device;
+    FAC_TRY(fac_tensor_new_strided(dtype, fac_device(FAC_DEV_META, -1), ndim, sizes,
+                                   strides ? strides : dense, &t));
+    FAC_TRY(fac_tensor_extra(t, &extra));
+    Hollow *hollow = fac_mem_alloc(sizeof *hollow);
+    if (!hollow) FAC_TRY(fac_mem_error(sizeof *hollow));
+    *hollow = (Hollow){.part.drop = drop_hollow, .device = device};
+    extra->foreign = &hollow->part;
     t->flags |= FAC_T_OVERRIDDEN_STORAGE;
-    *out = t;
-    return FAC_OK;
+    *out = fac_tensor_retain(t);
+done:
+    fac_tensor_release(t);
+    return st;
 }
 
 static PyObject *
@@ -439,15 +465,13 @@ make_wrapper_subclass(PyObject *Py_UNUSED(ignored), PyObject *args, PyObject *kw
     FacDim sizes[FAC_MAX_NDIM], steps[FAC_MAX_NDIM];
     FacDType dt = fac_default_dtype();
     FacDevice where = fac_default_device();
-    FacTensor *t;
+    FacTensor *t = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|OOO$OOOppOpp:_make_wrapper_subclass", names,
                                      &class, &size, &strides, &offset, &format, &dtype, &layout,
                                      &device, &pin, &grad, &policy, &by_device, &by_layout))
         return NULL;
     PyTypeObject *type = subclass_argument(class);
     if (!type) return NULL;
-    int64_t start = offset == Py_None ? 0 : PyLong_AsLongLong(offset);
-    if (start == -1 && PyErr_Occurred()) return NULL;
     int fits = fac_sizes_convert(size, sizes, &ndim);
     if (fits == 1 && strides != Py_None) fits = fac_sizes_convert(strides, steps, &nstrides);
     if (fits == 1 && dtype != Py_None) fits = fac_dtype_convert(dtype, &dt);
@@ -457,7 +481,7 @@ make_wrapper_subclass(PyObject *Py_UNUSED(ignored), PyObject *args, PyObject *kw
     if (!fits)
         return PyErr_Format(PyExc_TypeError, "_make_wrapper_subclass(): size, strides, dtype or "
                                              "device is not of its type");
-    FacStatus st = make_hollow(dt, where, ndim, sizes, strides == Py_None ? NULL : steps, start, &t);
+    FacStatus st = make_hollow(dt, where, ndim, sizes, strides == Py_None ? NULL : steps, &t);
     if (st) return fac_py_raise(st);
     t->keys |= FAC_KEY(PYTHON);
     PyObject *o = fac_wrap_as_take(type, t);
@@ -600,7 +624,8 @@ static PyObject *
 tensor_dict(void)
 {
     PyMethodDef *const tables[] = {hand_methods,        fac_tensor_hand_methods, fac_number_methods,
-                                   fac_copy_methods,    fac_numpy_methods,       fac_autograd_methods};
+                                   fac_copy_methods,    fac_numpy_methods,       fac_autograd_methods,
+                                   fac_new_methods};
     static const char *const functions[] = {"numel",   "is_floating_point", "is_complex",
                                             "is_conj", "is_signed",         "is_neg",
                                             "is_inference", "is_same_size", NULL};
