@@ -17,6 +17,7 @@
 
 #include <complex.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 typedef struct Lane {
@@ -207,7 +208,33 @@ typedef struct Job {
     FacDim sizes[FAC_MAX_NDIM], self_strides[FAC_MAX_NDIM], other_strides[FAC_MAX_NDIM],
         off_strides[FAC_MAX_NDIM];
     int64_t i_chunk, i_chunks, j_chunk, j_chunks;
+    FacDim
+        limit; /* above 0: offsets are indices, to be below it; the lane checks before it reads */
+    _Atomic(bool) *bad;
 } Job;
+
+/* Whether n indices, `step` apart, are in [0, limit). */
+static bool
+in_range(const int64_t *index, int64_t n, int64_t step, FacDim limit)
+{
+    uint64_t bad = 0;
+    if (step == 1)
+        for (int64_t i = 0; i < n; i++) bad |= (uint64_t)index[i] >= (uint64_t)limit;
+    else
+        for (int64_t i = 0; i < n; i++) bad |= (uint64_t)index[i * step] >= (uint64_t)limit;
+    return !bad;
+}
+
+/* Whether all indices that the lane will use are. */
+static bool
+lane_in_range(const Lane *lane, const int64_t *off, FacDim limit)
+{
+    bool fits = true;
+    if (!lane->off_j) return in_range(off, lane->ni, lane->off_i, limit);
+    for (int64_t i = 0; i < lane->ni; i++)
+        fits &= in_range(off + i * lane->off_i, lane->nj, lane->off_j, limit);
+    return fits;
+}
 
 static void
 add_outer(Job *job, FacDim size, FacDim self_stride, FacDim other_stride, FacDim off_stride)
@@ -246,8 +273,12 @@ job_task(int64_t begin, int64_t end, void *context)
             lane.nj -= j;
         else
             lane.nj = job->j_chunk;
-        job->body(&lane, self + j * lane.self_j, off + i * lane.off_i + j * lane.off_j,
-                  other + i * lane.other_i + j * lane.other_j);
+        off += i * lane.off_i + j * lane.off_j;
+        if (job->limit > 0 && !lane_in_range(&lane, off, job->limit)) {
+            atomic_store_explicit(job->bad, true, memory_order_relaxed);
+            continue;
+        }
+        job->body(&lane, self + j * lane.self_j, off, other + i * lane.other_i + j * lane.other_j);
     }
 }
 
@@ -458,6 +489,7 @@ plan_job(const FacTensor *self, const FacIndexPlan *plan, const FacTensor *offse
     job->other = other;
     job->off = fac_data(offsets);
     job->ndim = 0;
+    job->limit = 0;
     product = size;
     for (int r = plan->before; r < plan->nrest; r++) product *= self->sizes[plan->rest[r]];
     lane->other_i = spread ? 0 : product;
@@ -835,7 +867,7 @@ byte_stride(const FacTensor *t, int d)
     return t->ndim ? t->strides[d] * fac_dtype_size((FacDType)t->dtype) : 0;
 }
 
-/* The job of a gather or scatter along dim. `index` is contiguous and checked; other may be one
+/* The job of a gather or scatter along dim. `index` is contiguous; other may be one
  * element for all (spread). */
 static void
 lane_job(const FacTensor *self, int dim, const FacTensor *index, const FacTensor *other,
@@ -860,60 +892,90 @@ lane_job(const FacTensor *self, int dim, const FacTensor *index, const FacTensor
     job->other = fac_data(other);
     job->off = fac_data(index);
     job->ndim = 0;
+    job->limit = 0;
     for (int d = 0; d < last; d++)
         if (d != dim)
             add_outer(job, index->sizes[d], byte_stride(self, d),
                       spread ? 0 : byte_stride(other, d), index->strides[d]);
 }
 
-/* Argument 2 as a checked row of int64. */
+/* Argument 2 as a row of int64. */
 static FacStatus
 lane_index(const FacCall *call, const FacTensor *self, int *dim, FacTensor **out)
 {
-    FacStatus st;
-    FacTensor *index = NULL;
-    FAC_TRY(fac_wrap_dim(FAC_ARG(call, 1).v.i, self->ndim, dim));
-    FAC_TRY(fac_contiguous(fac_arg_tensor(call, 2), FAC_DT_I64, &index));
-    const int64_t *at = fac_data(index);
-    FacDim size = self->ndim ? self->sizes[*dim] : 1;
-    uint64_t bad = 0;
-    for (int64_t i = 0; i < index->numel; i++) bad |= (uint64_t)at[i] >= (uint64_t)size;
-    for (int64_t i = 0; bad && i < index->numel; i++)
-        if ((uint64_t)at[i] >= (uint64_t)size) FAC_TRY(fac_index_range_error(at[i], *dim, size));
-    *out = index;
-    return FAC_OK;
-done:
-    fac_tensor_release(index);
-    return st;
+    FAC_RETURN_IF_ERROR(fac_wrap_dim(FAC_ARG(call, 1).v.i, self->ndim, dim));
+    return fac_contiguous(fac_arg_tensor(call, 2), FAC_DT_I64, out);
 }
 
+typedef struct RangeCheck {
+    const int64_t *index;
+    FacDim size;
+    _Atomic(bool) bad;
+} RangeCheck;
+
+static void
+range_task(int64_t begin, int64_t end, void *context)
+{
+    RangeCheck *check = context;
+    if (!in_range(check->index + begin, end - begin, 1, check->size))
+        atomic_store_explicit(&check->bad, true, memory_order_relaxed);
+}
+
+static FacStatus
+range_error(const FacTensor *index, int dim, FacDim size)
+{
+    const int64_t *at = fac_data(index);
+    while ((uint64_t)*at < (uint64_t)size) at++;
+    return fac_index_range_error(*at, dim, size);
+}
+
+static FacStatus
+check_range(const FacTensor *self, int dim, const FacTensor *index)
+{
+    RangeCheck check = {fac_data(index), self->ndim ? self->sizes[dim] : 1, false};
+    fac_parallel(index->numel, fac_grain(1), range_task, &check);
+    return check.bad ? range_error(index, dim, check.size) : FAC_OK;
+}
+
+/* Each lane checks its indices while they are in the cache; a failing call gives no result. */
 FacStatus
 FAC_KERNEL(gather)(FacCall *call)
 {
-    FacTensor *self = fac_arg_tensor(call, 0), *index;
+    FacStatus st;
+    FacTensor *self = fac_arg_tensor(call, 0), *index = NULL;
+    _Atomic(bool) bad = false;
     Job job;
     int dim;
-    FAC_RETURN_IF_ERROR(lane_index(call, self, &dim, &index));
+    FAC_TRY(lane_index(call, self, &dim, &index));
+    FacDim size = self->ndim ? self->sizes[dim] : 1;
+    if (size == 0 && index->numel) FAC_TRY(range_error(index, dim, size));
     lane_job(self, dim, index, fac_result_tensor(call, 0), false, &job);
     job.body = moves_of(self)->get;
+    job.limit = size;
+    job.bad = &bad;
     job_run(&job, true);
+    if (bad) FAC_TRY(range_error(index, dim, size));
+done:
     fac_tensor_release(index);
-    return FAC_OK;
+    return st;
 }
 
 /* out <- src where argument 2 says, by `body`. */
 static FacStatus
 put_lanes(const FacCall *call, FacTensor *out, FacTensor *src, bool spread, LaneBody body)
 {
-    FacTensor *index;
+    FacStatus st;
+    FacTensor *index = NULL;
     Job job;
     int dim;
-    FAC_RETURN_IF_ERROR(lane_index(call, out, &dim, &index));
+    FAC_TRY(lane_index(call, out, &dim, &index));
+    FAC_TRY(check_range(out, dim, index));
     lane_job(out, dim, index, src, spread, &job);
     job.body = body;
     job_run(&job, false);
+done:
     fac_tensor_release(index);
-    return FAC_OK;
+    return st;
 }
 
 FacStatus

@@ -7,6 +7,11 @@
 static void
 NAME(get)(const Lane *l, char *self, const int64_t *off, char *other)
 {
+    if (l->nj == 1 && l->off_i == 1 && l->other_i == sizeof(T)) {
+        const int64_t n = l->ni, scale = l->scale;
+        for (int64_t i = 0; i < n; i++) ((T *)other)[i] = *(const T *)(self + off[i] * scale);
+        return;
+    }
     for (int64_t i = 0; i < l->ni; i++, other += l->other_i) {
         const int64_t *at = off + i * l->off_i;
         if (l->nj == 1) {
@@ -24,6 +29,11 @@ NAME(get)(const Lane *l, char *self, const int64_t *off, char *other)
 static void
 NAME(put)(const Lane *l, char *self, const int64_t *off, char *other)
 {
+    if (l->nj == 1 && l->off_i == 1 && l->other_i == sizeof(T)) {
+        const int64_t n = l->ni, scale = l->scale;
+        for (int64_t i = 0; i < n; i++) *(T *)(self + off[i] * scale) = ((const T *)other)[i];
+        return;
+    }
     for (int64_t i = 0; i < l->ni; i++, other += l->other_i) {
         const int64_t *at = off + i * l->off_i;
         if (l->nj == 1) {

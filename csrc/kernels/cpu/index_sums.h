@@ -8,10 +8,28 @@
 #define LANE_COMBINES(name, COMBINE)                                                               \
     static void NAME(name)(const Lane *l, char *self, const int64_t *off, char *other)             \
     {                                                                                              \
+        const int64_t scale = l->scale;                                                            \
+        if (l->nj == 1 && l->off_i == 1 && l->other_i == sizeof(T)) {                              \
+            for (int64_t i = 0, n = l->ni; i < n; i++) {                                           \
+                T *to = (T *)(self + off[i] * scale);                                              \
+                C a = LOAD(*to), b = LOAD(((const T *)other)[i]);                                  \
+                *to = (T)STORE(COMBINE(a, b));                                                     \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
         for (int64_t i = 0; i < l->ni; i++, other += l->other_i) {                                 \
             const int64_t *at = off + i * l->off_i;                                                \
+            if (l->nj == 1 || l->is_row) {                                                         \
+                T *to = (T *)(self + *at * scale);                                                 \
+                const T *from = (const T *)other;                                                  \
+                for (int64_t j = 0; j < l->nj; j++) {                                              \
+                    C a = LOAD(to[j]), b = LOAD(from[j]);                                          \
+                    to[j] = (T)STORE(COMBINE(a, b));                                               \
+                }                                                                                  \
+                continue;                                                                          \
+            }                                                                                      \
             for (int64_t j = 0; j < l->nj; j++) {                                                  \
-                T *to = (T *)(self + at[j * l->off_j] * l->scale + j * l->self_j);                 \
+                T *to = (T *)(self + at[j * l->off_j] * scale + j * l->self_j);                    \
                 C a = LOAD(*to), b = LOAD(*(const T *)(other + j * l->other_j));                   \
                 *to = (T)STORE(COMBINE(a, b));                                                     \
             }                                                                                      \
