@@ -326,6 +326,13 @@ store(const Plan *p, const char *acc, int64_t lanes, int64_t offset)
     }
 }
 
+/* Room for the accumulators of one unit: a multiple of what the widest of them is aligned to. */
+static int64_t
+partial_bytes(const Plan *p)
+{
+    return (p->lanes * p->fold->acc_bytes + 15) / 16 * 16;
+}
+
 static void
 run_units(int64_t begin, int64_t end, void *context)
 {
@@ -343,7 +350,7 @@ run_units(int64_t begin, int64_t end, void *context)
         if (p->ranges == 1)
             store(p, acc, lanes, out);
         else
-            memcpy(p->partial + unit * p->lanes * p->fold->acc_bytes, acc,
+            memcpy(p->partial + unit * partial_bytes(p), acc,
                    (size_t)(lanes * p->fold->acc_bytes));
     }
 }
@@ -351,7 +358,7 @@ run_units(int64_t begin, int64_t end, void *context)
 static void
 join_ranges(const Plan *p)
 {
-    int64_t bytes = p->lanes * p->fold->acc_bytes;
+    int64_t bytes = partial_bytes(p);
     for (int64_t block = 0; block < p->blocks; block++) {
         int64_t in, out, lanes = find_block(p, block, &in, &out);
         char *first = p->partial + block * p->ranges * bytes;
@@ -378,7 +385,7 @@ FAC_TIERED(fold_memory)(const Fold *fold, FoldArgs *args, const void *data, FacD
     int64_t units = p.blocks * p.ranges, each = p.range * p.lanes;
     if (each > p.nreduced * p.lanes) each = p.nreduced * p.lanes;
     if (p.ranges > 1) {
-        size_t bytes = (size_t)(units * p.lanes * fold->acc_bytes);
+        size_t bytes = (size_t)(units * partial_bytes(&p));
         p.partial = (char *)fac_mem_alloc(bytes);
         if (!p.partial) return fac_mem_error(bytes);
     }
