@@ -181,7 +181,8 @@ done:
     return st;
 }
 
-/* self * |self| ** (p - 2) * grad / norm ** (p - 1), with 0 where that is 0 times infinity. */
+/* grad * self * |self| ** (p - 2) * norm ** (1 - p), with 0 where that is 0 times infinity. The order
+ * of the factors keeps each of them in range. */
 static FacStatus
 power_norm_backward(FacCall *call, double p)
 {
@@ -190,22 +191,23 @@ power_norm_backward(FacCall *call, double p)
     Chain c = {.n = 0};
     FacStatus st = FAC_OK;
     CHAIN(abs, &size, self);
-    if (p < 2) {
-        CHAIN(pow, &y, size, fac_v_float(p - 1));
-        CHAIN(sgn, &scaled, self);
-        CHAIN(mul, &scaled, scaled, y);
-        if (p < 1) {
-            CHAIN(eq, &zero, self, fac_v_int(0));
-            CHAIN(masked_fill, &scaled, scaled, zero, fac_v_int(0));
-        }
-    } else {
-        CHAIN(pow, &y, size, fac_v_float(p - 2));
-        CHAIN(mul, &scaled, self, y);
+    CHAIN(pow, &y, size, fac_v_float(p < 2 ? p - 1 : p - 2));
+    if (p < 1) {
+        CHAIN(eq, &zero, self, fac_v_int(0));
+        CHAIN(masked_fill, &y, y, zero, fac_v_int(0));
     }
-    CHAIN(pow, &y, norm, fac_v_float(p - 1));
-    CHAIN(div, &y, grad, y);
-    CHAIN(eq, &zero, norm, fac_v_int(0));
-    CHAIN(masked_fill, &y, y, zero, fac_v_int(0));
+    scaled = self;
+    if (p < 2) CHAIN(sgn, &scaled, self);
+    CHAIN(mul, &scaled, scaled, y);
+    if (p < 1) {
+        CHAIN(mul, &scaled, scaled, grad);
+        CHAIN(pow, &y, norm, fac_v_float(1 - p));
+    } else {
+        CHAIN(pow, &y, norm, fac_v_float(p - 1));
+        CHAIN(div, &y, grad, y);
+        CHAIN(eq, &zero, norm, fac_v_int(0));
+        CHAIN(masked_fill, &y, y, zero, fac_v_int(0));
+    }
     CHAIN(mul, &y, scaled, y);
     st = chain_give(y, call->results);
 done:
@@ -221,10 +223,8 @@ fac_composite_vector_norm_backward(FacCall *call)
     Chain c = {.n = 0};
     FacStatus st = FAC_OK;
     if (__builtin_isinf(p)) return extreme_norm_backward(call);
-    if (p != 0 && p != 1 && p != 2) return power_norm_backward(call, p);
-    if (p == 0) {
-        CHAIN(zeros_like, &y, self);
-    } else if (p == 1) {
+    if (p != 1 && p != 2) return power_norm_backward(call, p);
+    if (p == 1) {
         CHAIN(sgn, &y, self);
         CHAIN(mul, &y, y, grad);
     } else {

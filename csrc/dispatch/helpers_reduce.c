@@ -220,23 +220,41 @@ done:
     return st;
 }
 
-/* exp(reverse logcumsumexp(log(part) - result) + self) for one sign of the gradient, which is 0 where
- * grad has the other sign. */
+/* exp(logcumsumexp(scaled) + self), the scan taken from the end. */
+static FacStatus
+log_scan_back(Chain *chain, FacValue scaled, FacValue self, FacValue dim, FacValue *out)
+{
+    Chain c = {.n = 0};
+    FacStatus st = FAC_OK;
+    FacValue dims = fac_v_ints(&dim.v.i, 1), y;
+    CHAIN(flip, &y, scaled, dims);
+    CHAIN(logcumsumexp, &y, y, dim);
+    CHAIN(flip, &y, y, dims);
+    CHAIN(add, &y, y, self);
+    st = chain_call(chain, FAC_OP_exp, out, 1, &y);
+done:
+    chain_end(&c);
+    return st;
+}
+
+/* The part of the gradient that comes from the positive elements of `part`. The logarithm of the others
+ * is the lowest number, not -inf, which would make NaN of the second derivatives. */
 static FacStatus
 log_scan_part(Chain *chain, FacValue part, FacValue self, FacValue result, FacValue dim, FacValue *out)
 {
     Chain c = {.n = 0};
     FacStatus st = FAC_OK;
-    FacValue dims = fac_v_ints(&dim.v.i, 1), none, y;
+    FacValue none, y;
+    FacDType dt = (FacDType)self.v.t->dtype;
+    double lowest = dt == FAC_DT_F64    ? -0x1.fffffffffffffp1023
+                    : dt == FAC_DT_F16  ? -65504.0
+                    : dt == FAC_DT_BF16 ? -0x1.fep127
+                                        : -0x1.fffffep127;
     CHAIN(le, &none, part, fac_v_int(0));
     CHAIN(log, &y, part);
-    CHAIN(masked_fill, &y, y, none, fac_v_float(-__builtin_inf()));
+    CHAIN(masked_fill, &y, y, none, fac_v_float(lowest));
     CHAIN(sub, &y, y, result);
-    CHAIN(flip, &y, y, dims);
-    CHAIN(logcumsumexp, &y, y, dim);
-    CHAIN(flip, &y, y, dims);
-    CHAIN(add, &y, y, self);
-    st = chain_call(chain, FAC_OP_exp, out, 1, &y);
+    st = log_scan_back(chain, y, self, dim, out);
 done:
     chain_end(&c);
     return st;
@@ -248,15 +266,13 @@ fac_helper_logcumsumexp_backward(const FacValue *args, FacValue *out)
     FacValue grad = args[0], self = args[1], result = args[2], dim = args[3], up, down, y;
     Chain c = {.n = 0};
     FacStatus st = FAC_OK;
+    if (self.v.t->ndim == 0) return chain_give(grad, out);
     if (FAC_IS_COMPLEX(self.v.t->dtype)) {
-        CHAIN(neg, &y, result);
-        CHAIN(exp, &y, y);
-        CHAIN(conj, &y, y);
-        CHAIN(mul, &y, grad, y);
-        CHAIN(_cumsum_back, &y, y, dim);
-        CHAIN(exp, &up, self);
-        CHAIN(conj, &up, up);
-        CHAIN(mul, &y, y, up);
+        CHAIN(log, &up, grad);
+        CHAIN(conj, &down, result);
+        CHAIN(sub, &up, up, down);
+        CHAIN(conj, &down, self);
+        FAC_TRY(log_scan_back(&c, up, down, dim, &y));
         st = chain_give(y, out);
         goto done;
     }

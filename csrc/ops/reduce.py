@@ -90,28 +90,28 @@ op("max(Tensor self) -> Tensor",
    grad={"self": "_share_evenly(grad, self, result)"}, like="numpy.max",
    doc="The largest of all elements.")
 
+op("max.other(Tensor self, Tensor other) -> Tensor",
+   variants="function method out", composite="maximum(self, other)", like="numpy.maximum",
+   doc="The larger of two elements; the same as maximum.")
+
 op("max.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
    variants="function method out", rule="reduce_select", kernel="max_dim", nondiff="indices",
    grad={"self": "_select_from_backward(grads[0], dim, indices, self.shape, keepdim)"},
    doc="The largest element along a dimension, and its first index there.")
-
-op("max.other(Tensor self, Tensor other) -> Tensor",
-   variants="function method out", composite="maximum(self, other)", like="numpy.maximum",
-   doc="The larger of two elements; the same as maximum.")
 
 op("min(Tensor self) -> Tensor",
    variants="function method out", rule="reduce_extreme", kernel="amin",
    grad={"self": "_share_evenly(grad, self, result)"}, like="numpy.min",
    doc="The smallest of all elements.")
 
+op("min.other(Tensor self, Tensor other) -> Tensor",
+   variants="function method out", composite="minimum(self, other)", like="numpy.minimum",
+   doc="The smaller of two elements; the same as minimum.")
+
 op("min.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
    variants="function method out", rule="reduce_select", kernel="min_dim", nondiff="indices",
    grad={"self": "_select_from_backward(grads[0], dim, indices, self.shape, keepdim)"},
    doc="The smallest element along a dimension, and its first index there.")
-
-op("min.other(Tensor self, Tensor other) -> Tensor",
-   variants="function method out", composite="minimum(self, other)", like="numpy.minimum",
-   doc="The smaller of two elements; the same as minimum.")
 
 op("argmax(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",
    variants="function method out", rule="reduce_arg", kernel="argmax", grad=None, like="numpy.argmax",
@@ -177,8 +177,8 @@ op("var.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) ->
 
 op("var.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor",
    variants="function method out", rule="reduce_var", kernel="var",
-   grad={"self": "reduce_keep(grad, self.shape, dim, keepdim) * (self - mean_dim(self, dim, True))"
-                 " * var_scale(self.shape, dim, correction)"},
+   grad={"self": "var_scale(self.shape, dim, correction) * reduce_keep(grad, self.shape, dim, keepdim)"
+                 " * (self - mean_dim(self, dim, True))"},
    doc="The variance over some dimensions, dividing by the count less the correction (1 if None).")
 
 op("std(Tensor self, bool unbiased=True) -> Tensor",
@@ -192,8 +192,9 @@ op("std.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) ->
 
 op("std.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor",
    variants="function method out", rule="reduce_var", kernel="std",
-   grad={"self": "reduce_keep(masked_fill(grad / (2 * result), result == 0, 0), self.shape, dim, keepdim)"
-                 " * (self - mean_dim(self, dim, True)) * var_scale(self.shape, dim, correction)"},
+   grad={"self": "var_scale(self.shape, dim, correction)"
+                 " * reduce_keep(masked_fill(grad / (result * 2), result == 0, 0), self.shape, dim, keepdim)"
+                 " * (self - mean_dim(self, dim, True))"},
    doc="The standard deviation over some dimensions, with the divisor of var.")
 
 op("var_mean(Tensor self, bool unbiased=True) -> (Tensor, Tensor)",
@@ -245,7 +246,7 @@ op("linalg_vector_norm(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim
    " ScalarType? dtype=None) -> Tensor",
    variants="function out", module="linalg", public="vector_norm", rule="reduce_norm",
    kernel="vector_norm",
-   grad={"self": "_vector_norm_backward(reduce_keep(grad, self.shape, dim, keepdim), self,"
+   grad={"self": "None if ord == 0 else _vector_norm_backward(reduce_keep(grad, self.shape, dim, keepdim), self,"
                  " reduce_keep(result, self.shape, dim, keepdim), ord, dim)"},
    doc="The norm of order ord over some dimensions: (sum |x| ** ord) ** (1 / ord); inf and -inf give"
        " the extremes of |x|, 0 the count of elements other than zero.")
@@ -256,7 +257,7 @@ op("_vector_norm_backward(Tensor grad, Tensor self, Tensor norm, Scalar ord, int
 
 op("norm.name(Tensor self, str p=\"fro\", int[1]? dim=None, bool keepdim=False, *,"
    " ScalarType? dtype=None) -> Tensor",
-   variants="function method", composite="c:norm_name", grad=None,
+   variants="function method out", composite="c:norm_name", grad=None,
    doc="The Frobenius (\"fro\") or nuclear (\"nuc\") norm.")
 
 op("norm.Scalar(Tensor self, Scalar? p, int[1]? dim=None, bool keepdim=False, *,"

@@ -7,7 +7,14 @@
 #include "kernels/cpu/kernel.h"
 #include "kernels/reduce_args.h"
 
-#include <stdlib.h>
+/* How deep partitioning may go before it counts as failed. */
+static int
+depth_limit(int64_t n)
+{
+    int depth = 0;
+    for (; n > 1; n >>= 1) depth += 2;
+    return depth;
+}
 
 #define T uint8_t
 #define SUFFIX u8
@@ -68,7 +75,7 @@
     case FAC_DT_##DT:                                                                              \
         return which == MEDIAN ? median_at_##SUFFIX((const T *)x, order, n, parameter)             \
                : which == KTH  ? kth_at_##SUFFIX((const T *)x, order, n, parameter)                \
-                               : mode_at_##SUFFIX((const T *)x, order, n, parameter);
+                               : mode_at_##SUFFIX((const T *)x, order, n);
 
 typedef enum Statistic { MEDIAN, KTH, MODE } Statistic;
 
