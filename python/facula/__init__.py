@@ -57,13 +57,10 @@ globals().update(_C._published(""))
 
 # Where names live that are imported when they are first asked for.
 _HOMES = {
-    "_numpy": None,
     "__config__": None,
-    "amp": None,
     "autograd": None,
     "backends": None,
     "cpu": None,
-    "cuda": None,
     "functional": None,
     "library": None,
     "linalg": None,
@@ -110,10 +107,13 @@ _HOMES = {
     ),
 }
 
+for _name in _HOMES:  # what Python adds to an operator of that name counts
+    globals().pop(_name, None)
+
 # Parts of the interface that are planned.
-_PLANNED = {"compile", "compiler", "distributed", "distributions", "export", "fft", "fx", "hub"}
-_PLANNED |= {"jit", "load", "masked", "multiprocessing", "nested", "onnx", "package", "profiler"}
-_PLANNED |= {"quantization", "save", "serialization", "signal", "sparse", "func", "vmap"}
+_PLANNED = {"amp", "compile", "compiler", "cuda", "distributed", "distributions", "export", "fft"}
+_PLANNED |= {"func", "fx", "hub", "jit", "load", "masked", "multiprocessing", "nested", "onnx"}
+_PLANNED |= {"package", "profiler", "save", "serialization", "signal", "sparse", "vmap"}
 
 
 def __getattr__(name):

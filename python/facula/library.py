@@ -14,6 +14,7 @@ facula.ops.mylib.scale, and it takes part in autograd, in modes and on the meta 
 from __future__ import annotations
 
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
@@ -108,7 +109,7 @@ def infer_schema(
     elif typing.get_origin(returned) is tuple:
         results = "(" + ", ".join(_type_text(t, "return") for t in typing.get_args(returned)) + ")"
     else:
-        results = _type_text(returned, "return").replace("SymInt", "int")
+        results = _type_text(returned, "return")
     return f"{op_name or ''}({', '.join(parameters)}) -> {results}"
 
 
@@ -139,19 +140,32 @@ def _positional(function: Callable) -> Callable:
     return call
 
 
+def _keyword_names(overload) -> list[str]:
+    """The names of the keyword-only parameters."""
+    _, star, keywords = overload._schema.partition("->")[0].partition("*, ")
+    return re.findall(r"(\w+)(?:=[^,]*)?(?:,|\) *$)", keywords) if star else []
+
+
 def _autograd_kernel(overload, backward: Callable, setup_context: Callable | None) -> Callable:
+    names = _keyword_names(overload)
+
     class Recorded(Function):
         @staticmethod
         def forward(ctx, *args):
+            at = len(args) - len(names)
+            inputs, keywords = args[:at], dict(zip(names, args[at:]))
             with no_grad():
-                result = overload(*args)
+                result = overload(*inputs, **keywords)
             if setup_context is not None:
-                setup_context(ctx, args, result)
+                extra = {"keyword_only_inputs": keywords} if names else {}
+                setup_context(ctx=ctx, inputs=inputs, output=result, **extra)
             return result
 
         @staticmethod
         def backward(ctx, *grads):
-            return backward(ctx, *grads)
+            results = backward(ctx, *grads)
+            results = results if isinstance(results, tuple) else (results,)
+            return *results, *[None] * len(names)
 
     Recorded.__name__ = Recorded.__qualname__ = str(overload).replace(".", "_")
     return Recorded.apply
