@@ -19,7 +19,7 @@
 _Thread_local FacThread fac_thread;
 FacKernel fac_layers[FAC_KEYS] = {[FAC_KEY_INDEX_LAZY] = fac_layer_lazy};
 
-/* --- messages ------------------------------------------------------------------------------------ */
+/* --- messages --------------------------------------------------------------------------------- */
 
 static void
 name_operator(const FacCall *call)
@@ -49,11 +49,11 @@ no_kernel(const FacCall *call, FacDevice device)
 {
     char text[32];
     return fac_error(FAC_NOT_IMPLEMENTED,
-                     "the operator '%s' has no implementation for tensors on '%s'",
-                     call->op->name, fac_device_text(device, text));
+                     "the operator '%s' has no implementation for tensors on '%s'", call->op->name,
+                     fac_device_text(device, text));
 }
 
-/* --- the walk ------------------------------------------------------------------------------------ */
+/* --- the walk --------------------------------------------------------------------------------- */
 
 static inline uint32_t
 tensor_keys(const FacTensor *t)
@@ -124,7 +124,7 @@ fac_dispatch(FacCall *call)
     return st;
 }
 
-/* --- the bottom ---------------------------------------------------------------------------------- */
+/* --- the bottom ------------------------------------------------------------------------------- */
 
 static bool
 has_kernel(const FacOp *op, int type)
@@ -166,8 +166,8 @@ run_kernel(FacCall *call)
     return no_kernel(call, device);
 }
 
-/* Views remember how they were taken: autograd refuses some in-place changes of them. A row may give
- * its argument itself (the real part of a real tensor): that is not a view of this call. */
+/* Views remember how they were taken: autograd refuses some in-place changes of them. A row may
+ * give its argument itself (the real part of a real tensor): that is not a view of this call. */
 static void
 flag_views(FacCall *call)
 {
@@ -230,7 +230,7 @@ done:
     return st;
 }
 
-/* --- calls from C -------------------------------------------------------------------------------- */
+/* --- calls from C ----------------------------------------------------------------------------- */
 
 /* The arguments with the defaults of those that are not given. */
 static FacStatus
@@ -276,8 +276,7 @@ FacStatus
 fac_call_inplace(const FacOp *op, int nargs, const FacValue *args)
 {
     FacTensor *targets[FAC_MAX_RESULTS] = {nargs > 0 ? fac_v_as_tensor(args[0]) : NULL};
-    if (!targets[0])
-        return fac_error(FAC_TYPE_ERROR, "%s_() needs a tensor to write to", op->name);
+    if (!targets[0]) return fac_error(FAC_TYPE_ERROR, "%s_() needs a tensor to write to", op->name);
     return call_into(op, nargs, args, targets, FAC_CALL_INPLACE);
 }
 

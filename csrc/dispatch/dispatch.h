@@ -1,9 +1,9 @@
 /* dispatch.h - rows, the walk through the layers, and the state of a thread.
  *
- * fac_dispatch ORs the key bits of the tensors among the arguments with the thread's masks and calls
- * the highest layer; a layer clears its own bit in call->keys and goes on with fac_dispatch_next.
- * With no bit left the call reaches the device (rule, kernel). dispatch/ knows the layers only as
- * the table fac_layers, which layers/ and bindings/ fill at start.
+ * fac_dispatch ORs the key bits of the tensors among the arguments with the thread's masks and
+ * calls the highest layer; a layer clears its own bit in call->keys and goes on with
+ * fac_dispatch_next. With no bit left the call reaches the device (rule, kernel). dispatch/ knows
+ * the layers only as the table fac_layers, which layers/ and bindings/ fill at start.
  *
  * A layer that has nothing installed and is reached is an error, not a crash.
  */
@@ -12,7 +12,7 @@
 
 #include "tensor/iter.h"
 
-/* --- calls -------------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 /* The full walk. On failure no result is set and the message starts with the operator's name. */
 FacStatus fac_dispatch(FacCall *call) FAC_MUST_CHECK;
@@ -26,17 +26,19 @@ FacStatus fac_dispatch_composite(FacCall *call) FAC_MUST_CHECK;
 
 /* Calls a row with its arguments in schema order; missing trailing ones take their defaults. What
  * generated code, composites and formulas use. nargs <= op->nparams. */
-FacStatus fac_call(const FacOp *op, int nargs, const FacValue *args, FacValue *results) FAC_MUST_CHECK;
+FacStatus fac_call(const FacOp *op, int nargs, const FacValue *args,
+                   FacValue *results) FAC_MUST_CHECK;
 /* The in-place form (args[0] is the target) and the out= form. */
 FacStatus fac_call_inplace(const FacOp *op, int nargs, const FacValue *args) FAC_MUST_CHECK;
-FacStatus fac_call_out(const FacOp *op, int nargs, const FacValue *args, FacTensor **targets) FAC_MUST_CHECK;
+FacStatus fac_call_out(const FacOp *op, int nargs, const FacValue *args,
+                       FacTensor **targets) FAC_MUST_CHECK;
 
 /* By key index. dispatch/ fills LAZY, layers/ GRAD; the slots of PROFILE, TRACE, PYTHON, AUTOCAST,
  * TRANSFORM and OVERRIDE are open for their layers, which install themselves. */
 extern FacKernel fac_layers[FAC_KEYS];
 FacStatus fac_layer_lazy(FacCall *call) FAC_MUST_CHECK;
 
-/* --- thread state --------------------------------------------------------------------------------- */
+/* --- thread state ----------------------------------------------------------------------------- */
 
 typedef struct FacThread {
     uint32_t include;   /* key bits added to every call: modes, profile, trace, transforms */
@@ -57,11 +59,12 @@ static inline bool
 fac_set_grad_enabled(bool on) /* returns what it was */
 {
     bool was = fac_grad_enabled();
-    fac_thread.exclude = on ? fac_thread.exclude & ~FAC_KEY(GRAD) : fac_thread.exclude | FAC_KEY(GRAD);
+    uint32_t others = fac_thread.exclude & ~FAC_KEY(GRAD);
+    fac_thread.exclude = on ? others : others | FAC_KEY(GRAD);
     return was;
 }
 
-/* --- rows ---------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 enum { FAC_MAX_PARAMS = 64, FAC_MAX_RESULTS = 16 };
 
@@ -72,8 +75,8 @@ extern const int fac_op_count;
 const FacOp *fac_op_find(const char *name);
 /* Rows registered at run time, for listing: i counts from 0; NULL past the end. */
 const FacOp *fac_op_registered(int i);
-/* Arguments from outside: fills `frame` (op->nparams) with them and the defaults; numbers become the
- * kind that the parameter asks for. TYPE_ERROR names an argument that does not fit. */
+/* Arguments from outside: fills `frame` (op->nparams) with them and the defaults; numbers become
+ * the kind that the parameter asks for. TYPE_ERROR names an argument that does not fit. */
 FacStatus fac_op_fit_args(const FacOp *op, int nargs, const FacValue *args,
                           FacValue *frame) FAC_MUST_CHECK;
 /* facula.h: fac_register_op. The schema parser: fills params, results, names of `op` (owned). */

@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <string.h>
 
-/* --- the table of names ------------------------------------------------------------------------------ */
+/* --- the table of names ----------------------------------------------------------------------- */
 
 enum { BUCKETS = 4096, REGISTERED_MAX = 1 << 16 };
 
@@ -82,7 +82,8 @@ static const FacOp *
 look_up(const Name *n)
 {
     const FacOp *first = NULL;
-    Entry *e = atomic_load_explicit(&buckets[hash_name(n->name, n->name_len)], memory_order_acquire);
+    Entry *e =
+        atomic_load_explicit(&buckets[hash_name(n->name, n->name_len)], memory_order_acquire);
     for (; e; e = atomic_load_explicit(&e->next, memory_order_acquire)) {
         if (!equal(e->op->name, n->name, n->name_len)) continue;
         if (n->ns && !equal(e->op->ns, n->ns, n->ns_len)) continue;
@@ -110,7 +111,7 @@ fac_op_registered(int i)
     return e ? e->op : NULL;
 }
 
-/* --- start ------------------------------------------------------------------------------------------- */
+/* --- start ------------------------------------------------------------------------------------ */
 
 /* Tiers that this build does not have are NULL. */
 extern const FacTierTable fac_tier_table_base __attribute__((weak));
@@ -154,8 +155,8 @@ check_row(const FacOp *op)
     else if ((op->flags & FAC_OP_POINTWISE) && !has_loop(op->loops))
         lacks = "loop";
     if (!lacks) return FAC_OK;
-    return fac_error(FAC_RUNTIME_ERROR, "the operator '%s%s%s' was declared and has no %s", op->name,
-                     op->overload[0] ? "." : "", op->overload, lacks);
+    return fac_error(FAC_RUNTIME_ERROR, "the operator '%s%s%s' was declared and has no %s",
+                     op->name, op->overload[0] ? "." : "", op->overload, lacks);
 }
 
 static FacStatus
@@ -196,7 +197,7 @@ fac_start(void)
     return st;
 }
 
-/* --- registration ------------------------------------------------------------------------------------ */
+/* --- registration ----------------------------------------------------------------------------- */
 
 static FacStatus
 check_spec(const FacOp *op)
@@ -209,8 +210,8 @@ check_spec(const FacOp *op)
     n.overload = op->overload;
     n.overload_len = strlen(op->overload);
     if (look_up(&n))
-        return fac_error(FAC_VALUE_ERROR, "the operator '%s::%s%s%s' exists already", op->ns, op->name,
-                         op->overload[0] ? "." : "", op->overload);
+        return fac_error(FAC_VALUE_ERROR, "the operator '%s::%s%s%s' exists already", op->ns,
+                         op->name, op->overload[0] ? "." : "", op->overload);
     return FAC_OK;
 }
 
@@ -274,11 +275,12 @@ fac_register_op(const FacOpSpec *spec)
 {
     const FacOp *op;
     if (!spec->cpu && !spec->composite)
-        return fac_error(FAC_VALUE_ERROR, "an operator needs a function for the CPU or a composite");
+        return fac_error(FAC_VALUE_ERROR,
+                         "an operator needs a function for the CPU or a composite");
     return fac_op_register(spec, NULL, &op);
 }
 
-/* --- calls by name ------------------------------------------------------------------------------------ */
+/* --- calls by name ---------------------------------------------------------------------------- */
 
 static const char *
 list_tag(FacType type, uint8_t *tag)
@@ -353,7 +355,8 @@ fac_op_fit_args(const FacOp *op, int nargs, const FacValue *args, FacValue *fram
         } else if (param->flags & (FAC_P_DEFAULT | FAC_P_OPTIONAL)) {
             frame[i] = param->fallback;
         } else {
-            return fac_error(FAC_TYPE_ERROR, "%s() misses its argument '%s'", op->name, param->name);
+            return fac_error(FAC_TYPE_ERROR, "%s() misses its argument '%s'", op->name,
+                             param->name);
         }
     }
     return FAC_OK;

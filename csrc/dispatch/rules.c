@@ -43,8 +43,9 @@ fac_factory_options(const FacCall *call, FacDType fallback, FacDType *dtype, Fac
             break;
         case FAC_TYPE_LAYOUT:
             if (arg.tag == FAC_V_LAYOUT && arg.v.i != FAC_STRIDED)
-                return fac_argument_error(FAC_NOT_IMPLEMENTED, call, i,
-                                          "names a sparse layout; only strided tensors can be made");
+                return fac_argument_error(
+                    FAC_NOT_IMPLEMENTED, call, i,
+                    "names a sparse layout; only strided tensors can be made");
             break;
         default: break;
         }
@@ -72,16 +73,13 @@ fac_dims_arg(const FacCall *call, int i, const FacTensor *t, bool empty_means_al
     int64_t one;
     switch (arg.tag) {
     case FAC_V_NONE: return fac_wrap_dims(NULL, 0, t->ndim, true, mask);
-    case FAC_V_INT:
-        one = arg.v.i;
-        return fac_wrap_dims(&one, 1, t->ndim, empty_means_all, mask);
-    case FAC_V_INTS:
-        return fac_wrap_dims(arg.v.ints, (int)arg.len, t->ndim, empty_means_all, mask);
+    case FAC_V_INT: one = arg.v.i; return fac_wrap_dims(&one, 1, t->ndim, empty_means_all, mask);
+    case FAC_V_INTS: return fac_wrap_dims(arg.v.ints, (int)arg.len, t->ndim, empty_means_all, mask);
     default: return fac_argument_error(FAC_TYPE_ERROR, call, i, "must be an int or a list of ints");
     }
 }
 
-/* --- rules of several families ---------------------------------------------------------------------- */
+/* --- rules of several families ---------------------------------------------------------------- */
 
 FacStatus
 fac_rule_same(FacCall *call)

@@ -1,8 +1,8 @@
 /* rules.h - helpers for shape and dtype rules.
  *
  * A rule is `FacStatus fac_rule_NAME(FacCall *)`: it checks the arguments, computes the results'
- * dtype, sizes and strides, and makes them by fac_out* (tensor/call.h). It never looks at data. Rules
- * are the meta device, the checks of out=, and later fake tensors and the compiler's shape
+ * dtype, sizes and strides, and makes them by fac_out* (tensor/call.h). It never looks at data.
+ * Rules are the meta device, the checks of out=, and later fake tensors and the compiler's shape
  * inference. They live in rules_<family>.c; generated code declares them by name.
  */
 #ifndef FAC_DISPATCH_RULES_H

@@ -19,7 +19,8 @@ typedef struct Parser {
 static FacStatus
 expected(const Parser *p, const char *what)
 {
-    return fac_error(FAC_VALUE_ERROR, "the schema is not valid: expected %s at \"%s\"", what, p->at);
+    return fac_error(FAC_VALUE_ERROR, "the schema is not valid: expected %s at \"%s\"", what,
+                     p->at);
 }
 
 static void
@@ -77,16 +78,19 @@ parse_word(Parser *p, const char *what, const char **out)
     return copy_text(from, n, out);
 }
 
-/* --- types ------------------------------------------------------------------------------------------ */
+/* --- types ------------------------------------------------------------------------------------ */
 
 static FacStatus
 parse_base(Parser *p, uint8_t *type)
 {
-    static const struct { const char *text; FacType type; } types[] = {
+    static const struct {
+        const char *text;
+        FacType type;
+    } types[] = {
 #define TYPE_TEXT(name, text) {text, FAC_TYPE_##name},
         FAC_TYPE_LIST(TYPE_TEXT)
 #undef TYPE_TEXT
-        {"SymInt", FAC_TYPE_INT},
+            {"SymInt", FAC_TYPE_INT},
     };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (take_word(p, types[i].text)) {
@@ -133,7 +137,7 @@ parse_type(Parser *p, FacParam *param)
     return FAC_OK;
 }
 
-/* --- defaults --------------------------------------------------------------------------------------- */
+/* --- defaults --------------------------------------------------------------------------------- */
 
 static FacStatus
 parse_number(Parser *p, FacType type, FacValue *out)
@@ -170,14 +174,17 @@ parse_quoted(Parser *p, FacValue *out)
 static FacStatus
 parse_constant(Parser *p, FacValue *out)
 {
-    static const struct { const char *text; uint8_t tag; int value; } constants[] = {
-        {"contiguous_format", FAC_V_FORMAT, FAC_CONTIGUOUS},
-        {"preserve_format", FAC_V_FORMAT, FAC_PRESERVE},
-        {"channels_last_3d", FAC_V_FORMAT, FAC_CHANNELS_LAST_3D},
-        {"channels_last", FAC_V_FORMAT, FAC_CHANNELS_LAST},
-        {"strided", FAC_V_LAYOUT, FAC_STRIDED},
+    static const struct {
+        const char *text;
+        uint8_t tag;
+        int value;
+    } constants[] = {{"contiguous_format", FAC_V_FORMAT, FAC_CONTIGUOUS},
+                     {"preserve_format", FAC_V_FORMAT, FAC_PRESERVE},
+                     {"channels_last_3d", FAC_V_FORMAT, FAC_CHANNELS_LAST_3D},
+                     {"channels_last", FAC_V_FORMAT, FAC_CHANNELS_LAST},
+                     {"strided", FAC_V_LAYOUT, FAC_STRIDED},
 #define DTYPE_CONSTANT(name, text, bytes, kind) {text, FAC_V_DTYPE, FAC_DT_##name},
-        FAC_DTYPE_LIST(DTYPE_CONSTANT)
+                     FAC_DTYPE_LIST(DTYPE_CONSTANT)
 #undef DTYPE_CONSTANT
     };
     for (size_t i = 0; i < sizeof constants / sizeof *constants; i++)
@@ -202,11 +209,26 @@ keep_list(FacType type, int n, const FacValue *items, FacValue *out)
         bools[i] = fac_v_is_true(items[i]);
     }
     switch (type) {
-    case FAC_TYPE_INT: list.tag = FAC_V_INTS; list.v.ints = ints; break;
-    case FAC_TYPE_FLOAT: list.tag = FAC_V_FLOATS; list.v.floats = floats; break;
-    case FAC_TYPE_BOOL: list.tag = FAC_V_BOOLS; list.v.bools = bools; break;
-    case FAC_TYPE_TENSOR: list.tag = FAC_V_TENSORS; list.len = 0; break;
-    default: list.tag = FAC_V_VALUES; list.v.values = items; break;
+    case FAC_TYPE_INT:
+        list.tag = FAC_V_INTS;
+        list.v.ints = ints;
+        break;
+    case FAC_TYPE_FLOAT:
+        list.tag = FAC_V_FLOATS;
+        list.v.floats = floats;
+        break;
+    case FAC_TYPE_BOOL:
+        list.tag = FAC_V_BOOLS;
+        list.v.bools = bools;
+        break;
+    case FAC_TYPE_TENSOR:
+        list.tag = FAC_V_TENSORS;
+        list.len = 0;
+        break;
+    default:
+        list.tag = FAC_V_VALUES;
+        list.v.values = items;
+        break;
     }
     return fac_value_keep(list, out);
 }
@@ -244,7 +266,7 @@ parse_default(Parser *p, FacParam *param)
     }
 }
 
-/* --- parameters and results --------------------------------------------------------------------------- */
+/* --- parameters and results ------------------------------------------------------------------- */
 
 static FacStatus
 parse_params(Parser *p, FacOp *op, FacParam *params)

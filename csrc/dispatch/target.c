@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-/* --- devices ------------------------------------------------------------------------------------- */
+/* --- devices ---------------------------------------------------------------------------------- */
 
 typedef struct Walker {
     const FacCall *call;
@@ -68,19 +68,20 @@ fac_check_same_device(const FacCall *call)
         char a[32], b[32];
         return fac_error(FAC_RUNTIME_ERROR,
                          "Expected all tensors to be on the same device, but found at least two "
-                         "devices, %s and %s!", fac_device_text(first->device, a),
-                         fac_device_text(t->device, b));
+                         "devices, %s and %s!",
+                         fac_device_text(first->device, a), fac_device_text(t->device, b));
     }
     return FAC_OK;
 }
 
-/* --- dtypes -------------------------------------------------------------------------------------- */
+/* --- dtypes ----------------------------------------------------------------------------------- */
 
 FacStatus
 fac_not_implemented_for(const FacCall *call, FacDType dt)
 {
     const char *legacy = dt >= 0 ? fac_dtype_info[dt].legacy : "Undefined";
-    return fac_error(FAC_NOT_IMPLEMENTED, "\"%s\" not implemented for '%s'", call->op->name, legacy);
+    return fac_error(FAC_NOT_IMPLEMENTED, "\"%s\" not implemented for '%s'", call->op->name,
+                     legacy);
 }
 
 FacStatus
@@ -90,7 +91,7 @@ fac_check_dtypes(const FacCall *call, FacDType dt, uint32_t allowed)
     return fac_not_implemented_for(call, dt);
 }
 
-/* --- overlap ------------------------------------------------------------------------------------- */
+/* --- overlap ---------------------------------------------------------------------------------- */
 
 FacOverlap
 fac_overlap(const FacTensor *a, const FacTensor *b)
@@ -100,7 +101,8 @@ fac_overlap(const FacTensor *a, const FacTensor *b)
         memcmp(a->sizes, b->sizes, a->ndim * sizeof(FacDim)) == 0 &&
         memcmp(a->strides, b->strides, a->ndim * sizeof(FacDim)) == 0)
         return FAC_OVERLAP_SAME;
-    if (!fac_is_dense(a->ndim, a->sizes, a->strides) || !fac_is_dense(b->ndim, b->sizes, b->strides))
+    if (!fac_is_dense(a->ndim, a->sizes, a->strides) ||
+        !fac_is_dense(b->ndim, b->sizes, b->strides))
         return FAC_OVERLAP_UNKNOWN;
     const char *first_a = fac_data(a), *first_b = fac_data(b);
     if (!first_a || !first_b) return FAC_OVERLAP_UNKNOWN; /* meta */
@@ -113,10 +115,11 @@ check_itself(const FacTensor *target)
 {
     for (int i = 0; i < target->ndim; i++)
         if (target->strides[i] == 0 && target->sizes[i] > 1 && target->numel > 0)
-            return fac_error(FAC_RUNTIME_ERROR,
-                             "unsupported operation: more than one element of the written-to tensor "
-                             "refers to a single memory location. Please clone() the tensor before "
-                             "performing the operation.");
+            return fac_error(
+                FAC_RUNTIME_ERROR,
+                "unsupported operation: more than one element of the written-to tensor "
+                "refers to a single memory location. Please clone() the tensor before "
+                "performing the operation.");
     return FAC_OK;
 }
 
@@ -134,7 +137,7 @@ fac_check_overlap(const FacCall *call, const FacTensor *target)
     return FAC_OK;
 }
 
-/* --- targets ------------------------------------------------------------------------------------- */
+/* --- targets ---------------------------------------------------------------------------------- */
 
 static FacStatus
 size_error(const FacTensor *target, int ndim, const FacDim *sizes)
@@ -157,8 +160,8 @@ resize_target(FacTensor *target, int ndim, const FacDim *sizes)
         fac_text_add(&text, ", which does not match the required output shape ");
         fac_text_dims(&text, ndim, sizes);
         FAC_RETURN_IF_ERROR(fac_warn(
-            FAC_WARN_USER, "%s. Resize it to no elements by t.resize_(0) before it is passed as out=.",
-            text.at));
+            FAC_WARN_USER,
+            "%s. Resize it to no elements by t.resize_(0) before it is passed as out=.", text.at));
     }
     return fac_tensor_resize(target, ndim, sizes);
 }
@@ -176,8 +179,8 @@ fit_target(const FacCall *call, FacTensor *target, FacDType dtype, FacDevice dev
         char a[32], b[32];
         return fac_error(FAC_RUNTIME_ERROR,
                          "Expected all tensors to be on the same device, but the result is on %s "
-                         "and the tensor to write to is on %s!", fac_device_text(device, a),
-                         fac_device_text(target->device, b));
+                         "and the tensor to write to is on %s!",
+                         fac_device_text(device, a), fac_device_text(target->device, b));
     }
     bool same = target->ndim == ndim &&
                 (ndim == 0 || memcmp(target->sizes, sizes, (size_t)ndim * sizeof *sizes) == 0);
@@ -230,8 +233,8 @@ fac_out_strided(FacCall *call, int i, FacDType dtype, FacDevice device, int ndim
     if (!can_write(call, target, dtype, strides))
         return make_result(call, i, dtype, device, ndim, sizes, strides);
     call->direct |= (uint8_t)(1u << i);
-    call->results[i] = (FacValue){
-        .tag = FAC_V_TENSOR, .flags = FAC_VALUE_OWNED, .v.t = fac_tensor_retain(target)};
+    call->results[i] =
+        (FacValue){.tag = FAC_V_TENSOR, .flags = FAC_VALUE_OWNED, .v.t = fac_tensor_retain(target)};
     return FAC_OK;
 }
 
@@ -251,7 +254,7 @@ fac_out_view(FacCall *call, int i, FacTensor *of, int ndim, const FacDim *sizes,
     return FAC_OK;
 }
 
-/* --- around the kernel ----------------------------------------------------------------------------- */
+/* --- around the kernel ------------------------------------------------------------------------ */
 
 static FacStatus
 check_writable(const FacTensor *t)
@@ -261,9 +264,10 @@ check_writable(const FacTensor *t)
                          "the tensor shares the memory of a read-only array and cannot be changed "
                          "in place; change a clone() of it");
     if ((t->flags & FAC_T_INFERENCE) && !fac_thread.inference)
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "Inplace update to inference tensor outside InferenceMode is not allowed. "
-                         "You can make a clone to get a normal tensor before doing inplace update.");
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "Inplace update to inference tensor outside InferenceMode is not allowed. "
+            "You can make a clone to get a normal tensor before doing inplace update.");
     return FAC_OK;
 }
 
@@ -307,15 +311,16 @@ become_target(FacCall *call, int i, FacTensor *target)
 {
     fac_tensor_retain(target);
     fac_value_release(&call->results[i]);
-    call->results[i] =
-        (FacValue){.tag = FAC_V_TENSOR, .flags = FAC_VALUE_OWNED, .v.t = target};
+    call->results[i] = (FacValue){.tag = FAC_V_TENSOR, .flags = FAC_VALUE_OWNED, .v.t = target};
 }
 
-/* A view as the result of an in-place form (transpose_): the target takes over the view's layout. */
+/* A view as the result of an in-place form (transpose_): the target takes over the view's
+ * layout. */
 static FacStatus
 become_view(FacTensor *target, const FacTensor *view)
 {
-    return fac_tensor_set_layout(target, NULL, view->ndim, view->sizes, view->strides, view->offset);
+    return fac_tensor_set_layout(target, NULL, view->ndim, view->sizes, view->strides,
+                                 view->offset);
 }
 
 FacStatus
@@ -339,8 +344,8 @@ fac_copy_to_target(FacCall *call, int i, FacTensor *target)
 {
     FacTensor *made = fac_result_tensor(call, i);
     if (made == target) return FAC_OK;
-    FAC_RETURN_IF_ERROR(fit_target(call, target, (FacDType)made->dtype, made->device, made->ndim,
-                                   made->sizes));
+    FAC_RETURN_IF_ERROR(
+        fit_target(call, target, (FacDType)made->dtype, made->device, made->ndim, made->sizes));
     const FacOp *copy = fac_op_find("copy_");
     FacValue args[] = {fac_v_tensor(target), fac_v_tensor(made)}, result;
     if (!copy) return fac_error(FAC_NOT_IMPLEMENTED, "the operator 'copy_' is missing");

@@ -1,4 +1,5 @@
-/* target.h - what is written: in-place targets, out=, parameters marked (a!). Internal to dispatch/.
+/* target.h - what is written: in-place targets, out=, parameters marked (a!). Internal to
+ * dispatch/.
  */
 #ifndef FAC_DISPATCH_TARGET_H
 #define FAC_DISPATCH_TARGET_H
@@ -19,8 +20,12 @@ FacStatus fac_copy_to_target(FacCall *call, int i, FacTensor *target) FAC_MUST_C
 void fac_drop_results(FacCall *call);
 
 /* Whether two tensors can share memory, and whether they are one and the same layout of it. */
-typedef enum FacOverlap { FAC_OVERLAP_NONE, FAC_OVERLAP_SAME, FAC_OVERLAP_PARTIAL,
-                          FAC_OVERLAP_UNKNOWN } FacOverlap;
+typedef enum FacOverlap {
+    FAC_OVERLAP_NONE,
+    FAC_OVERLAP_SAME,
+    FAC_OVERLAP_PARTIAL,
+    FAC_OVERLAP_UNKNOWN
+} FacOverlap;
 FacOverlap fac_overlap(const FacTensor *a, const FacTensor *b);
 /* The peer's errors for a tensor that is written though its elements share memory, with themselves
  * or with those of another tensor argument. */

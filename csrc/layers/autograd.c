@@ -39,7 +39,7 @@ fac_autograd_make(FacTensor *t, FacAutograd **out)
     return FAC_OK;
 }
 
-/* --- history ------------------------------------------------------------------------------------------- */
+/* --- history ---------------------------------------------------------------------------------- */
 
 FacStatus
 fac_replace_history(FacTensor *t, FacNode *node, uint32_t index)
@@ -137,7 +137,7 @@ fac_is_leaf(const FacTensor *t)
     return !fn;
 }
 
-/* --- requires_grad, detach_ ------------------------------------------------------------------------------ */
+/* --- requires_grad, detach_ ------------------------------------------------------------------- */
 
 FacStatus
 fac_set_requires_grad(FacTensor *t, bool on)
@@ -145,18 +145,20 @@ fac_set_requires_grad(FacTensor *t, bool on)
     FacAutograd *au;
     if (!fac_is_leaf(t)) {
         if (on) return FAC_OK;
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "you can only change requires_grad flags of leaf variables. If you want to use "
-                         "a computed variable in a subgraph that doesn't require differentiation use "
-                         "var_no_grad = var.detach().");
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "you can only change requires_grad flags of leaf variables. If you want to use "
+            "a computed variable in a subgraph that doesn't require differentiation use "
+            "var_no_grad = var.detach().");
     }
     if (on && FAC_IS_INT(t->dtype))
         return fac_error(FAC_RUNTIME_ERROR,
                          "only Tensors of floating point and complex dtype can require gradients");
     if (on && (t->flags & FAC_T_INFERENCE) && !fac_thread.inference)
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "Setting requires_grad=True on inference tensor outside InferenceMode is not "
-                         "allowed.");
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "Setting requires_grad=True on inference tensor outside InferenceMode is not "
+            "allowed.");
     if (!on && !fac_autograd(t)) return FAC_OK;
     FAC_RETURN_IF_ERROR(fac_autograd_make(t, &au));
     au->requires_grad = on;
@@ -172,7 +174,7 @@ fac_detach_(FacTensor *t)
     return fac_autograd(t) ? fac_replace_history(t, NULL, 0) : FAC_OK;
 }
 
-/* --- .grad ----------------------------------------------------------------------------------------------- */
+/* --- .grad ------------------------------------------------------------------------------------ */
 
 FacTensor *
 fac_grad_of(const FacTensor *t)
@@ -189,15 +191,17 @@ check_grad(const FacTensor *t, const FacTensor *grad)
     for (int i = 0; same && i < t->ndim; i++) same = t->sizes[i] == grad->sizes[i];
     if (grad == t) return fac_error(FAC_RUNTIME_ERROR, "can't assign Variable as its own grad");
     if (t->dtype != grad->dtype)
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "attempting to assign a gradient with dtype '%s' to a tensor with dtype '%s'",
-                         fac_dtype_info[grad->dtype].name, fac_dtype_info[t->dtype].name);
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "attempting to assign a gradient with dtype '%s' to a tensor with dtype '%s'",
+            fac_dtype_info[grad->dtype].name, fac_dtype_info[t->dtype].name);
     if (t->device.type != grad->device.type) {
         char a[32], b[32];
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "attempting to assign a gradient located on device '%s' to a tensor located "
-                         "on device '%s'", fac_device_text(grad->device, a),
-                         fac_device_text(t->device, b));
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "attempting to assign a gradient located on device '%s' to a tensor located "
+            "on device '%s'",
+            fac_device_text(grad->device, a), fac_device_text(t->device, b));
     }
     if (same) return FAC_OK;
     fac_text_add(&text, "attempting to assign a gradient of size '");
@@ -227,7 +231,8 @@ fac_retain_grad(FacTensor *t)
     FacAutograd *au;
     FacNode *fn;
     if (!fac_needs_grad(t))
-        return fac_error(FAC_RUNTIME_ERROR, "can't retain_grad on Tensor that has requires_grad=False");
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "can't retain_grad on Tensor that has requires_grad=False");
     FAC_RETURN_IF_ERROR(fac_grad_fn(t, &fn));
     if (!fn) return FAC_OK;
     FAC_RETURN_IF_ERROR(fac_autograd_make(t, &au));

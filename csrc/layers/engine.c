@@ -2,11 +2,11 @@
  *
  * First every node that the roots lead to is counted: how many edges will bring it gradients. Then
  * nodes run when their last gradient has arrived, later calls first, from a heap; no recursion
- * anywhere. What a run knows of a node is a Task in the run's own memory. The way from a node to its
- * task is a field of the node, claimed for this run by an atomic exchange; where another run (of
- * another thread, or one that this run is nested in) has claimed the node, a map of this run's own
- * takes its place. So runs over shared nodes never see each other's state, and the usual run pays
- * for no map.
+ * anywhere. What a run knows of a node is a Task in the run's own memory. The way from a node to
+ * its task is a field of the node, claimed for this run by an atomic exchange; where another run
+ * (of another thread, or one that this run is nested in) has claimed the node, a map of this run's
+ * own takes its place. So runs over shared nodes never see each other's state, and the usual run
+ * pays for no map.
  *
  * Gradients that meet are added in place where this run is the only holder, else out of place.
  */
@@ -34,7 +34,7 @@ fac_current_grads(int *n)
     return current_grads;
 }
 
-/* --- one task ------------------------------------------------------------------------------------------ */
+/* --- one task --------------------------------------------------------------------------------- */
 
 /* A hook may put new references into `grads`; what it replaced is released. */
 static FacStatus
@@ -176,13 +176,14 @@ run_task(FacRun *run, uint32_t index)
     return st;
 }
 
-/* --- roots --------------------------------------------------------------------------------------------- */
+/* --- roots ------------------------------------------------------------------------------------ */
 
 static FacStatus
 implicit_gradient(const FacTensor *root, FacTensor **out)
 {
     if (root->numel != 1)
-        return fac_error(FAC_RUNTIME_ERROR, "grad can be implicitly created only for scalar outputs");
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "grad can be implicitly created only for scalar outputs");
     if (!FAC_IS_FLOAT(root->dtype))
         return fac_error(FAC_RUNTIME_ERROR,
                          "grad can be implicitly created only for real scalar outputs but got %s",
@@ -204,11 +205,12 @@ check_gradient(int i, const FacTensor *root, const FacTensor *grad)
         return fac_error(FAC_RUNTIME_ERROR, "%s.", text.at);
     }
     if (FAC_IS_COMPLEX(root->dtype) != FAC_IS_COMPLEX(grad->dtype))
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "For complex Tensors, both grad_output and output are required to have the "
-                         "same dtype. Mismatch in dtype: grad_output[%d] has a dtype of %s and "
-                         "output[%d] has a dtype of %s.", i, fac_dtype_info[grad->dtype].name, i,
-                         fac_dtype_info[root->dtype].name);
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "For complex Tensors, both grad_output and output are required to have the "
+            "same dtype. Mismatch in dtype: grad_output[%d] has a dtype of %s and "
+            "output[%d] has a dtype of %s.",
+            i, fac_dtype_info[grad->dtype].name, i, fac_dtype_info[root->dtype].name);
     return FAC_OK;
 }
 
@@ -221,8 +223,10 @@ enter_roots(FacRun *run)
         FacEdge *edge = &run->roots[i];
         FAC_RETURN_IF_ERROR(fac_gradient_edge(what->roots[i], edge));
         if (!edge->node)
-            return fac_error(FAC_RUNTIME_ERROR, "element %d of tensors does not require grad and does "
-                                                "not have a grad_fn", i);
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "element %d of tensors does not require grad and does "
+                             "not have a grad_fn",
+                             i);
         if (fac_run_find(run, edge->node) == FAC_NO_TASK) {
             uint32_t index;
             FAC_RETURN_IF_ERROR(fac_run_add(run, edge->node, &index));
@@ -257,7 +261,7 @@ seed_roots(FacRun *run)
     return FAC_OK;
 }
 
-/* --- inputs -------------------------------------------------------------------------------------------- */
+/* --- inputs ----------------------------------------------------------------------------------- */
 
 /* Leaves that are accumulated into run as they always do; the rest is captured on the way. */
 static FacStatus
@@ -270,7 +274,8 @@ enter_inputs(FacRun *run)
         *capture = (FacCapture){.task = FAC_NO_TASK};
         FAC_RETURN_IF_ERROR(fac_gradient_edge(what->inputs[i], &edge));
         if (!edge.node)
-            return fac_error(FAC_RUNTIME_ERROR, "One of the differentiated Tensors does not require grad");
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "One of the differentiated Tensors does not require grad");
         uint32_t task = fac_run_find(run, edge.node);
         bool leaf = edge.node->kind == &fac_accumulate_kind;
         fac_node_release(edge.node); /* the tensor keeps it */
@@ -295,9 +300,11 @@ hand_out(FacRun *run)
             continue;
         }
         if (!capture->grad && !what->allow_unused)
-            return fac_error(FAC_RUNTIME_ERROR,
-                             "The differentiated Tensor at index %d appears to not have been used in the "
-                             "graph. Set allow_unused=True if this is the desired behavior.", i);
+            return fac_error(
+                FAC_RUNTIME_ERROR,
+                "The differentiated Tensor at index %d appears to not have been used in the "
+                "graph. Set allow_unused=True if this is the desired behavior.",
+                i);
     }
     for (int i = 0; i < run->ncaptures && !what->accumulate; i++) {
         what->grads[i] = run->captures[i].grad;
@@ -306,7 +313,7 @@ hand_out(FacRun *run)
     return FAC_OK;
 }
 
-/* --- the run ------------------------------------------------------------------------------------------- */
+/* --- the run ---------------------------------------------------------------------------------- */
 
 static FacStatus
 run_all(FacRun *run)

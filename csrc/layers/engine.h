@@ -1,7 +1,8 @@
 /* engine.h - backward: runs the graph from its roots to its leaves.
  *
- * Nodes run in descending order of sequence, each when all gradients that flow into it have arrived,
- * in the calling thread; kernels parallelize within. A chain of a million nodes uses no stack.
+ * Nodes run in descending order of sequence, each when all gradients that flow into it have
+ * arrived, in the calling thread; kernels parallelize within. A chain of a million nodes uses no
+ * stack.
  *
  * Hooks: those of a tensor get its gradient (of a leaf before it is accumulated), one tensor each;
  * post-accumulate hooks get the leaf itself; node hooks get all gradients of the node's results
@@ -30,8 +31,8 @@ FacStatus fac_backward_run(const FacBackward *what) FAC_MUST_CHECK;
 
 /* While a node runs in this thread: that node (borrowed), else NULL. */
 FacNode *fac_current_node(void);
-/* Node hooks that run after apply get the gradients of the inputs; these are those of the results, of
- * the node that runs in this thread (borrowed; *n of them). */
+/* Node hooks that run after apply get the gradients of the inputs; these are those of the
+ * results, of the node that runs in this thread (borrowed; *n of them). */
 FacTensor *const *fac_current_grads(int *n);
 /* accumulate `grad` into what is there, the peer's rules for stealing; used by the engine and
  * AccumulateGrad. */

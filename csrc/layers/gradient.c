@@ -4,9 +4,9 @@
  * sum over what was repeated. A dtype that differs is cast, a complex gradient of a real operand
  * gives its real part. All of it by rows, so that it is recorded under create_graph.
  *
- * A gradient is added to in place, or becomes .grad itself, only where nobody else holds its memory:
- * one count on the tensor, and on its storage none but its own (and that of its base, if it is a
- * view whose base nobody else holds).
+ * A gradient is added to in place, or becomes .grad itself, only where nobody else holds its
+ * memory: one count on the tensor, and on its storage none but its own (and that of its base, if
+ * it is a view whose base nobody else holds).
  */
 #include "layers/gradient.h"
 
@@ -15,7 +15,7 @@
 #include "layers/record.h"
 #include "tensor/layout.h"
 
-/* --- constants ----------------------------------------------------------------------------------------- */
+/* --- constants -------------------------------------------------------------------------------- */
 
 FacStatus
 fac_ones_like(const FacTensor *t, FacTensor **out)
@@ -48,9 +48,10 @@ fac_zeros_meta(const FacMeta *meta, FacTensor **out)
     return FAC_OK;
 }
 
-/* --- fitting ------------------------------------------------------------------------------------------- */
+/* --- fitting ---------------------------------------------------------------------------------- */
 
-/* Which dims of a gradient of shape (ndim, sizes) are to be summed to give `meta`; false: none fit. */
+/* Which dims of a gradient of shape (ndim, sizes) are to be summed to give `meta`; false: none
+ * fit. */
 static bool
 repeated_dims(const FacTensor *grad, const FacMeta *meta, FacDim *dims, int *n)
 {
@@ -83,13 +84,12 @@ fit_shape(FacTensor **grad, const FacMeta *meta, bool *fits)
     *fits = true;
     if (repeated_dims(*grad, meta, dims, &n)) {
         if (n) {
-            FAC_RETURN_IF_ERROR(fac_op_sum_dim_IntList(*grad, fac_v_ints(dims, n), true, FAC_DT_NONE,
-                                                       &next));
+            FAC_RETURN_IF_ERROR(
+                fac_op_sum_dim_IntList(*grad, fac_v_ints(dims, n), true, FAC_DT_NONE, &next));
             step(grad, next);
         }
         if ((*grad)->ndim != meta->ndim) {
-            FAC_RETURN_IF_ERROR(
-                fac_op_reshape(*grad, fac_v_ints(meta->sizes, meta->ndim), &next));
+            FAC_RETURN_IF_ERROR(fac_op_reshape(*grad, fac_v_ints(meta->sizes, meta->ndim), &next));
             step(grad, next);
         }
         return FAC_OK;
@@ -108,8 +108,8 @@ fit(FacTensor **grad, const FacMeta *meta, bool *fits)
     }
     FAC_RETURN_IF_ERROR(fit_shape(grad, meta, fits));
     if (!*fits || (*grad)->dtype == meta->dtype) return FAC_OK;
-    FAC_RETURN_IF_ERROR(fac_op__to_copy(*grad, (FacDType)meta->dtype, FAC_VALUE_NONE, FAC_VALUE_NONE,
-                                        false, FAC_VALUE_NONE, &next));
+    FAC_RETURN_IF_ERROR(fac_op__to_copy(*grad, (FacDType)meta->dtype, FAC_VALUE_NONE,
+                                        FAC_VALUE_NONE, false, FAC_VALUE_NONE, &next));
     step(grad, next);
     return FAC_OK;
 }
@@ -126,7 +126,8 @@ fac_fit_gradient_take(FacNode *node, int input, const FacMeta *meta, FacTensor *
         fac_text_dims(&text, given->ndim, given->sizes);
         fac_text_add(&text, " but expected shape compatible with ");
         fac_text_dims(&text, meta->ndim, meta->sizes);
-        st = fac_error(FAC_RUNTIME_ERROR, "Function %s returned an invalid gradient at index %d - got %s",
+        st = fac_error(FAC_RUNTIME_ERROR,
+                       "Function %s returned an invalid gradient at index %d - got %s",
                        fac_node_name(node, name), input, text.at);
     }
     fac_tensor_release(given);
@@ -149,7 +150,7 @@ fac_fit_gradient(FacTensor *grad, const FacMeta *to, FacTensor **out)
     return FAC_OK;
 }
 
-/* --- adding -------------------------------------------------------------------------------------------- */
+/* --- adding ----------------------------------------------------------------------------------- */
 
 /* Nobody but one holder can see the memory change. */
 static bool
@@ -200,7 +201,7 @@ fac_add_gradient_take(FacTensor *grad, FacTensor **slot)
     return st;
 }
 
-/* --- .grad --------------------------------------------------------------------------------------------- */
+/* --- .grad ------------------------------------------------------------------------------------ */
 
 /* .grad lies in memory as its tensor does, where that is dense, and in C order else. */
 static bool
@@ -237,7 +238,8 @@ copy_like(FacTensor *t, FacTensor *grad, FacTensor **out)
 static FacStatus
 first_gradient(FacTensor *t, FacTensor **grad, FacTensor **out)
 {
-    if (fac_grad_enabled()) return fac_op_clone(*grad, FAC_VALUE_NONE, out);
+    bool foreign = (*grad)->keys & FAC_KEY(PYTHON); /* its class knows how to copy it */
+    if (fac_grad_enabled() || foreign) return fac_op_clone(*grad, FAC_VALUE_NONE, out);
     if (!is_sole(*grad) || !lies_like(*grad, t)) return copy_like(t, *grad, out);
     if ((*grad)->base || (*grad)->extra) return fac_tensor_alias(*grad, out);
     *out = *grad;
@@ -276,7 +278,7 @@ fac_accumulate_into(FacTensor *t, FacTensor **grad)
     return st;
 }
 
-/* --- the accumulator ----------------------------------------------------------------------------------- */
+/* --- the accumulator -------------------------------------------------------------------------- */
 
 FacStatus
 fac_run_accumulator(FacNode *node, FacTensor **grad)

@@ -26,7 +26,7 @@ static _Atomic uint64_t next_sequence = 1;
 static _Thread_local FacNode *dead; /* waiting; `releasing` is the loop that takes them */
 static _Thread_local bool releasing;
 
-/* --- foreign objects ----------------------------------------------------------------------------------- */
+/* --- foreign objects -------------------------------------------------------------------------- */
 
 void
 fac_foreign_retain(FacForeign *f)
@@ -40,7 +40,7 @@ fac_foreign_release(FacForeign *f)
     if (f && fac_refs_down(&f->refs)) f->destroy(f);
 }
 
-/* --- making -------------------------------------------------------------------------------------------- */
+/* --- making ----------------------------------------------------------------------------------- */
 
 FacStatus
 fac_node_new_with(const FacNodeKind *kind, const FacOp *op, int nedges, int nresults, int nsaved,
@@ -117,7 +117,7 @@ fac_node_set_meta(FacNode *node, int result, const FacTensor *like)
     return FAC_OK;
 }
 
-/* --- runs ---------------------------------------------------------------------------------------------- */
+/* --- runs ------------------------------------------------------------------------------------- */
 
 bool
 fac_node_released(const FacNode *node)
@@ -154,12 +154,13 @@ leave_released(FacNode *node)
 static FacStatus
 second_time(void)
 {
-    return fac_error(FAC_RUNTIME_ERROR,
-                     "Trying to backward through the graph a second time (or directly access saved "
-                     "tensors after they have already been freed). Saved intermediate values of the graph "
-                     "are freed when you call .backward() or autograd.grad(). Specify retain_graph=True "
-                     "if you need to backward through the graph a second time or if you need to access "
-                     "saved tensors after calling backward.");
+    return fac_error(
+        FAC_RUNTIME_ERROR,
+        "Trying to backward through the graph a second time (or directly access saved "
+        "tensors after they have already been freed). Saved intermediate values of the graph "
+        "are freed when you call .backward() or autograd.grad(). Specify retain_graph=True "
+        "if you need to backward through the graph a second time or if you need to access "
+        "saved tensors after calling backward.");
 }
 
 FacStatus
@@ -183,7 +184,7 @@ fac_node_drop_saved(FacNode *node)
     leave_released(node);
 }
 
-/* --- release ------------------------------------------------------------------------------------------- */
+/* --- release ---------------------------------------------------------------------------------- */
 
 void
 fac_hooks_free(FacHook *hook)
@@ -249,7 +250,7 @@ fac_node_release(FacNode *node)
         bury(node);
 }
 
-/* --- names --------------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 const char *
 fac_node_name(FacNode *node, char text[128])
@@ -272,7 +273,7 @@ fac_node_name(FacNode *node, char text[128])
     return text;
 }
 
-/* --- hooks --------------------------------------------------------------------------------------------- */
+/* --- hooks ------------------------------------------------------------------------------------ */
 
 static _Atomic int64_t next_hook = 1;
 
@@ -336,9 +337,10 @@ fac_hook_post_accumulate(FacTensor *t, FacForeign *f, FacHookCall call, int64_t 
 {
     FacAutograd *au;
     if (!fac_needs_grad(t) || !fac_is_leaf(t))
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "post accumulate grad hooks cannot be registered on non-leaf tensors or on "
-                         "tensors that do not require a gradient");
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "post accumulate grad hooks cannot be registered on non-leaf tensors or on "
+            "tensors that do not require a gradient");
     FAC_RETURN_IF_ERROR(fac_autograd_make(t, &au));
     return add_hook(&au->post_hooks, f, call, 0, id);
 }

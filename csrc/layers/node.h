@@ -84,24 +84,25 @@ struct FacNode {
     FacValue *saved;      /* nsaved */
 };
 
-FacStatus fac_node_new(const FacNodeKind *kind, const FacOp *op, int nedges, int nresults, int nsaved,
-                       FacNode **out) FAC_MUST_CHECK;
+FacStatus fac_node_new(const FacNodeKind *kind, const FacOp *op, int nedges, int nresults,
+                       int nsaved, FacNode **out) FAC_MUST_CHECK;
 /* The same with `bytes` of zeroed room behind the node, at node->foreign. */
 FacStatus fac_node_new_with(const FacNodeKind *kind, const FacOp *op, int nedges, int nresults,
                             int nsaved, size_t bytes, FacNode **out) FAC_MUST_CHECK;
 /* For rows that return a list: the number of results is known after the call only. */
 FacStatus fac_node_set_results(FacNode *node, int nresults) FAC_MUST_CHECK;
-/* Runs the kind's apply. Saved values stay until every run that is inside has left; with `last` they
- * are released then, and later runs raise. */
+/* Runs the kind's apply. Saved values stay until every run that is inside has left; with `last`
+ * they are released then, and later runs raise. */
 FacStatus fac_node_apply(FacNode *node, FacTensor *const *grads, FacTensor **out,
                          bool last) FAC_MUST_CHECK;
-bool fac_node_released(const FacNode *node); /* the saved values are gone: a second backward raises */
+/* The saved values are gone: a second backward raises. */
+bool fac_node_released(const FacNode *node);
 void fac_node_retain(FacNode *node);
 void fac_node_release(FacNode *node);
 const char *fac_node_name(FacNode *node, char text[128]); /* "MulBackward0", "AccumulateGrad" */
 FacStatus fac_node_set_meta(FacNode *node, int result, const FacTensor *like) FAC_MUST_CHECK;
 
-/* --- the autograd part of a tensor ----------------------------------------------------------------- */
+/* --- the autograd part of a tensor ------------------------------------------------------------ */
 
 typedef struct FacAutograd {
     FacExtraPart part;
@@ -123,8 +124,8 @@ fac_autograd(const FacTensor *t) /* NULL when it has none */
 }
 FacStatus fac_autograd_make(FacTensor *t, FacAutograd **out) FAC_MUST_CHECK;
 
-/* A view needs a gradient when its base does: the base may have been given a history, in place, after
- * the view was taken. */
+/* A view needs a gradient when its base does: the base may have been given a history, in place,
+ * after the view was taken. */
 static inline bool
 fac_needs_grad(const FacTensor *t)
 {
@@ -139,7 +140,8 @@ bool fac_is_leaf(const FacTensor *t);
 /* requires_grad_(): RUNTIME_ERROR for non-leaves turned off and for dtypes without gradients. */
 FacStatus fac_set_requires_grad(FacTensor *t, bool on) FAC_MUST_CHECK;
 FacTensor *fac_grad_of(const FacTensor *t); /* borrowed, may be NULL */
-FacStatus fac_set_grad(FacTensor *t, FacTensor *grad) FAC_MUST_CHECK; /* checks shape, dtype, device */
+/* Checks shape, dtype and device. */
+FacStatus fac_set_grad(FacTensor *t, FacTensor *grad) FAC_MUST_CHECK;
 /* Makes t the result `index` of node (bindings: autograd.Function; record.c). */
 FacStatus fac_set_history(FacTensor *t, FacNode *node, uint32_t index) FAC_MUST_CHECK;
 /* t was changed in place by what `node` stands for: t (and its base, if it is a view) get it. Among
@@ -150,13 +152,16 @@ FacStatus fac_check_inplace(FacTensor *t) FAC_MUST_CHECK;
 FacStatus fac_detach_(FacTensor *t) FAC_MUST_CHECK;
 FacStatus fac_retain_grad(FacTensor *t) FAC_MUST_CHECK;
 /* Hooks; *id is for fac_hook_remove. The foreign object is retained. */
-FacStatus fac_hook_tensor(FacTensor *t, FacForeign *f, FacHookCall call, int64_t *id) FAC_MUST_CHECK;
-FacStatus fac_hook_post_accumulate(FacTensor *t, FacForeign *f, FacHookCall call, int64_t *id) FAC_MUST_CHECK;
-FacStatus fac_hook_node(FacNode *node, bool before, FacForeign *f, FacHookCall call, int64_t *id) FAC_MUST_CHECK;
+FacStatus fac_hook_tensor(FacTensor *t, FacForeign *f, FacHookCall call,
+                          int64_t *id) FAC_MUST_CHECK;
+FacStatus fac_hook_post_accumulate(FacTensor *t, FacForeign *f, FacHookCall call,
+                                   int64_t *id) FAC_MUST_CHECK;
+FacStatus fac_hook_node(FacNode *node, bool before, FacForeign *f, FacHookCall call,
+                        int64_t *id) FAC_MUST_CHECK;
 void fac_hook_remove_tensor(FacTensor *t, int64_t id);
 void fac_hook_remove_node(FacNode *node, int64_t id);
 
-/* --- internal to layers/ --------------------------------------------------------------------------- */
+/* --- internal to layers/ ---------------------------------------------------------------------- */
 
 /* Releases what backward needs of a node that another one runs, once nobody is inside. */
 void fac_node_drop_saved(FacNode *node);

@@ -4,8 +4,8 @@
  * wanted formulas read, run the call below with recording off, save results, and give the results
  * the node as their history. A call that writes gives the new history to what it wrote.
  *
- * Backward unpacks what was saved, fills in zeros for results whose gradient is undefined, and calls
- * the generated function of the row, which calls rows.
+ * Backward unpacks what was saved, fills in zeros for results whose gradient is undefined, and
+ * calls the generated function of the row, which calls rows.
  */
 #include "layers/record.h"
 
@@ -14,7 +14,7 @@
 #include <pthread.h>
 #include <string.h>
 
-/* --- backward ------------------------------------------------------------------------------------------ */
+/* --- backward --------------------------------------------------------------------------------- */
 
 /* Which edges belong to which input: one each, or as many as the list had. Kept behind the saved
  * tensors, one count an input. */
@@ -50,7 +50,8 @@ spread_gradients(FacNode *node, int ninputs, FacValue *values, FacTensor **out)
             *v = FAC_VALUE_NONE;
         } else if (v->tag == FAC_V_TENSORS) {
             if (v->len != counts[i])
-                return fac_error(FAC_RUNTIME_ERROR, "the gradient of '%s' has %u tensors for a list of %u",
+                return fac_error(FAC_RUNTIME_ERROR,
+                                 "the gradient of '%s' has %u tensors for a list of %u",
                                  node->op->name, v->len, counts[i]);
             for (uint32_t k = 0; k < v->len; k++)
                 if (v->v.tensors[k]) out[edge + k] = fac_tensor_retain(v->v.tensors[k]);
@@ -91,7 +92,8 @@ apply_recorded(FacNode *node, FacTensor *const *grads, FacTensor **out)
     for (uint32_t i = 0; i < node->nresults; i++) any |= grads[i] != NULL;
     if (!any) return FAC_OK;
     FAC_RETURN_IF_ERROR(fac_grad_row(node->op, &row));
-    if (node->nresults > FAC_MAX_RESULTS && !(full = fac_mem_alloc(bytes))) return fac_mem_error(bytes);
+    if (node->nresults > FAC_MAX_RESULTS && !(full = fac_mem_alloc(bytes)))
+        return fac_mem_error(bytes);
     memset(full, 0, bytes);
     FacStatus st = fill_gradients(node, grads, full);
     if (st == FAC_OK) st = run_formulas(node, row, full, out);
@@ -106,13 +108,15 @@ apply_missing(FacNode *node, FacTensor *const *grads, FacTensor **out)
 {
     (void)grads;
     (void)out;
-    return fac_error(FAC_NOT_IMPLEMENTED, "the derivative for '%s' is not implemented", node->op->name);
+    return fac_error(FAC_NOT_IMPLEMENTED, "the derivative for '%s' is not implemented",
+                     node->op->name);
 }
 
-static const FacNodeKind recorded_kind = {.apply = apply_recorded, .release_saved = fac_release_saved};
+static const FacNodeKind recorded_kind = {.apply = apply_recorded,
+                                          .release_saved = fac_release_saved};
 static const FacNodeKind missing_kind = {.name = "NotImplemented", .apply = apply_missing};
 
-/* --- rows ---------------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 /* Of an operator registered with a gradient kernel: saved are its arguments, then its results. */
 static FacStatus
@@ -148,7 +152,8 @@ static FacStatus
 make_registered_row(const FacOp *op, const FacGradRow **out)
 {
     if (op->nparams + op->nresults > FAC_MAX_SAVED || op->nparams > FAC_MAX_INPUTS)
-        return fac_error(FAC_NOT_IMPLEMENTED, "too many parameters for an operator with a gradient");
+        return fac_error(FAC_NOT_IMPLEMENTED,
+                         "too many parameters for an operator with a gradient");
     RegisteredRow *made = fac_mem_zalloc(sizeof *made);
     if (!made) return fac_mem_error(sizeof *made);
     FacGradRow *row = &made->row;
@@ -183,7 +188,7 @@ fac_grad_row(const FacOp *op, const FacGradRow **out)
     return st;
 }
 
-/* --- forward ------------------------------------------------------------------------------------------- */
+/* --- forward ---------------------------------------------------------------------------------- */
 
 static bool
 wants_gradient(const FacTensor *t)
@@ -215,7 +220,8 @@ is_written(const FacCall *call, const FacTensor *t)
     if ((call->flags & FAC_CALL_INPLACE) && call->targets[0] == t) return true;
     if (!(call->op->flags & FAC_OP_WRITES)) return false;
     for (int i = 0; i < call->op->nparams; i++)
-        if ((call->op->params[i].flags & FAC_P_WRITE) && fac_v_as_tensor(call->args[i]) == t) return true;
+        if ((call->op->params[i].flags & FAC_P_WRITE) && fac_v_as_tensor(call->args[i]) == t)
+            return true;
     return false;
 }
 
@@ -225,7 +231,8 @@ check_written(const FacCall *call)
     if (call->flags & FAC_CALL_INPLACE) return fac_check_inplace(call->targets[0]);
     for (int i = 0; (call->op->flags & FAC_OP_WRITES) && i < call->op->nparams; i++) {
         FacTensor *t = fac_v_as_tensor(call->args[i]);
-        if (t && (call->op->params[i].flags & FAC_P_WRITE)) FAC_RETURN_IF_ERROR(fac_check_inplace(t));
+        if (t && (call->op->params[i].flags & FAC_P_WRITE))
+            FAC_RETURN_IF_ERROR(fac_check_inplace(t));
     }
     return FAC_OK;
 }
@@ -374,9 +381,10 @@ fac_layer_record(FacCall *call)
     call->keys &= ~FAC_KEY(GRAD);
     FAC_RETURN_IF_ERROR(fac_grad_row(op, &row));
     if ((call->flags & FAC_CALL_OUT) && any_arg_wants_gradient(call))
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "functions with out=... arguments don't support automatic differentiation, but "
-                         "one of the arguments requires grad.");
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "functions with out=... arguments don't support automatic differentiation, but "
+            "one of the arguments requires grad.");
     if (!row && op->composite) return fac_dispatch_composite(call);
     if (!row && !any_arg_wants_gradient(call)) return call_below(call);
     for (int i = 0; row && i < row->ninputs; i++)

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* --- start and end ------------------------------------------------------------------------------------- */
+/* --- start and end ---------------------------------------------------------------------------- */
 
 FacStatus
 fac_run_start(FacRun *run, const FacBackward *what, uint64_t id)
@@ -58,7 +58,7 @@ fac_run_end(FacRun *run)
     fac_mem_free(run->map);
 }
 
-/* --- nodes to tasks ------------------------------------------------------------------------------------ */
+/* --- nodes to tasks --------------------------------------------------------------------------- */
 
 static uint32_t
 home_of(const FacRun *run, const FacNode *node)
@@ -193,7 +193,7 @@ fac_run_restrict(FacRun *run)
     return FAC_OK;
 }
 
-/* --- the heap ------------------------------------------------------------------------------------------ */
+/* --- the heap --------------------------------------------------------------------------------- */
 
 static uint64_t
 sequence_of(const FacRun *run, uint32_t at)
@@ -231,7 +231,8 @@ fac_run_pop(FacRun *run, uint32_t *index)
     *index = run->heap[0];
     run->heap[0] = run->heap[--run->nheap];
     for (uint32_t at = 0, child; (child = 2 * at + 1) < run->nheap; at = child) {
-        if (child + 1 < run->nheap && sequence_of(run, child + 1) > sequence_of(run, child)) child++;
+        if (child + 1 < run->nheap && sequence_of(run, child + 1) > sequence_of(run, child))
+            child++;
         if (sequence_of(run, at) >= sequence_of(run, child)) break;
         swap(run, at, child);
     }

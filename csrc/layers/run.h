@@ -1,5 +1,5 @@
-/* run.h - the memory of one backward run: its tasks, the way to them, and the heap of those that are
- * ready. Internal to the engine, which says what happens to them.
+/* run.h - the memory of one backward run: its tasks, the way to them, and the heap of those that
+ * are ready. Internal to the engine, which says what happens to them.
  */
 #ifndef FAC_LAYERS_RUN_H
 #define FAC_LAYERS_RUN_H
@@ -9,12 +9,12 @@
 enum { FAC_RUN_FEW = 24, FAC_NO_TASK = 0xffffffffu };
 
 typedef struct FacTask {
-    FacNode *node;      /* borrowed: the roots lead to it */
-    uint32_t pending;   /* edges that have not delivered yet */
-    bool reached;       /* something that is wanted lies here or below */
-    bool runs;          /* something that is wanted lies below, or nothing is named */
-    FacTensor *first;   /* the gradient of a single result */
-    FacTensor **more;   /* of several */
+    FacNode *node;    /* borrowed: the roots lead to it */
+    uint32_t pending; /* edges that have not delivered yet */
+    bool reached;     /* something that is wanted lies here or below */
+    bool runs;        /* something that is wanted lies below, or nothing is named */
+    FacTensor *first; /* the gradient of a single result */
+    FacTensor **more; /* of several */
 } FacTask;
 
 typedef struct FacCapture {

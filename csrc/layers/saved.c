@@ -2,9 +2,9 @@
  *
  * A leaf that requires a gradient is kept itself: it cannot lead back to the node. Everything else
  * is kept as an alias, a tensor over the same memory without history, so that no node ever holds a
- * tensor that holds the node. The history that an input had is kept beside it as an edge; that of a
- * result is the node itself. Unpacking restores it when gradients are being recorded (create_graph),
- * and checks that nobody has changed the memory since.
+ * tensor that holds the node. The history that an input had is kept beside it as an edge; that of
+ * a result is the node itself. Unpacking restores it when gradients are being recorded
+ * (create_graph), and checks that nobody has changed the memory since.
  */
 #include "layers/record.h"
 
@@ -45,7 +45,7 @@ fac_saved_count(const FacGradRow *row, const FacCall *call, uint32_t needed)
     return n;
 }
 
-/* --- saving -------------------------------------------------------------------------------------------- */
+/* --- saving ----------------------------------------------------------------------------------- */
 
 static FacStatus
 copy_of(FacTensor *t, FacTensor **out)
@@ -65,11 +65,12 @@ static FacStatus
 save_input(FacTensor *t, bool copied, FacTensor **out, FacSavedTensor *info)
 {
     if (t->flags & FAC_T_INFERENCE)
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "Inference tensors cannot be saved for backward. Please do not use Tensors "
-                         "created in inference mode in computation tracked by autograd. To work around "
-                         "this, you can make a clone to get a normal tensor and use it in autograd, or "
-                         "use `no_grad()` instead of `inference_mode()`.");
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "Inference tensors cannot be saved for backward. Please do not use Tensors "
+            "created in inference mode in computation tracked by autograd. To work around "
+            "this, you can make a clone to get a normal tensor and use it in autograd, or "
+            "use `no_grad()` instead of `inference_mode()`.");
     info->version = copied ? 0 : fac_tensor_version(t);
     if (fac_needs_grad(t)) {
         if (!copied && fac_is_leaf(t)) {
@@ -103,8 +104,8 @@ static FacStatus
 save_meta(const FacTensor *t, FacValue *out)
 {
     FacTensor *meta;
-    FAC_RETURN_IF_ERROR(fac_tensor_new((FacDType)t->dtype, fac_device(FAC_DEV_META, -1), t->ndim,
-                                       t->sizes, &meta));
+    FAC_RETURN_IF_ERROR(
+        fac_tensor_new((FacDType)t->dtype, fac_device(FAC_DEV_META, -1), t->ndim, t->sizes, &meta));
     meta->device = t->device;
     *out = owned_tensor(meta);
     return FAC_OK;
@@ -165,8 +166,9 @@ fac_save_results(FacNode *node, const FacGradRow *row, const FacCall *call)
         const FacSave *save = &row->saved[i];
         if (!(save->needed & node->needed)) continue;
         if (!of_result(save)) {
-            info += tensors_in(save, call->op, save->kind == FAC_SAVE_ARG ? call->args[save->index]
-                                                                          : FAC_VALUE_NONE);
+            info +=
+                tensors_in(save, call->op,
+                           save->kind == FAC_SAVE_ARG ? call->args[save->index] : FAC_VALUE_NONE);
             continue;
         }
         FacValue result = call->results[save->index], *slot = &node->saved[i];
@@ -188,7 +190,7 @@ fac_save_results(FacNode *node, const FacGradRow *row, const FacCall *call)
     return FAC_OK;
 }
 
-/* --- unpacking ----------------------------------------------------------------------------------------- */
+/* --- unpacking -------------------------------------------------------------------------------- */
 
 static FacStatus
 changed_error(FacNode *node, const FacSave *save, const FacTensor *t, int64_t version)
@@ -196,12 +198,14 @@ changed_error(FacNode *node, const FacSave *save, const FacTensor *t, int64_t ve
     char name[128];
     FacText text = {.len = 0};
     fac_text_tensor(&text, t);
-    return fac_error(FAC_RUNTIME_ERROR,
-                     "one of the variables needed for gradient computation has been modified by an "
-                     "inplace operation: %s, which %s saved as '%s', is at version %lld; expected "
-                     "version %lld instead. Change a clone() of it, or use the operation that is not "
-                     "in place.", text.at, fac_node_name(node, name), save->name,
-                     (long long)fac_tensor_version(t), (long long)version);
+    return fac_error(
+        FAC_RUNTIME_ERROR,
+        "one of the variables needed for gradient computation has been modified by an "
+        "inplace operation: %s, which %s saved as '%s', is at version %lld; expected "
+        "version %lld instead. Change a clone() of it, or use the operation that is not "
+        "in place.",
+        text.at, fac_node_name(node, name), save->name, (long long)fac_tensor_version(t),
+        (long long)version);
 }
 
 /* The saved tensor as the formula is to see it; *made: a new reference, else borrowed. */
@@ -212,15 +216,17 @@ unpack_tensor(FacNode *node, const FacSave *save, FacTensor *t, const FacSavedTe
     FacNode *history = info->result ? node : info->edge.node;
     *made = false;
     *out = t;
-    bool geometry_only = node->op->flags & FAC_OP_VIEW; /* the gradient of a view reads no elements */
+    bool geometry_only =
+        node->op->flags & FAC_OP_VIEW; /* the gradient of a view reads no elements */
     if (FAC_UNLIKELY(fac_tensor_version(t) != info->version && !geometry_only))
         return changed_error(node, save, t, info->version);
     if (!history || !fac_grad_enabled()) return FAC_OK;
     FAC_RETURN_IF_ERROR(fac_tensor_alias(t, out));
     *made = true;
-    FacStatus st = FAC_IS_INT(t->dtype)
-                       ? FAC_OK
-                       : fac_set_history(*out, history, info->result ? info->index : info->edge.index);
+    FacStatus st =
+        FAC_IS_INT(t->dtype)
+            ? FAC_OK
+            : fac_set_history(*out, history, info->result ? info->index : info->edge.index);
     if (st != FAC_OK) fac_tensor_release(*out);
     return st;
 }

@@ -52,8 +52,8 @@ strides_of(const Layout *l)
     return fac_v_ints(l->dims + l->ndim, l->ndim);
 }
 
-/* The view of `base` with this geometry, taken by rows, so that it is recorded. `shift`: elements of
- * the base by which its memory starts later than that of the geometry. */
+/* The view of `base` with this geometry, taken by rows, so that it is recorded. `shift`:
+ * elements of the base by which its memory starts later than that of the geometry. */
 static FacStatus
 take_view(FacTensor *base, const Layout *view, FacDType dtype, uint8_t flags, int64_t shift,
           FacTensor **out)
@@ -87,7 +87,7 @@ done:
     return st;
 }
 
-/* --- checks -------------------------------------------------------------------------------------------- */
+/* --- checks ----------------------------------------------------------------------------------- */
 
 static FacStatus
 multi_view_error(FacTensor *t, bool indirect)
@@ -95,12 +95,14 @@ multi_view_error(FacTensor *t, bool indirect)
     FacAutograd *au = fac_autograd(t);
     char text[128];
     const char *name = au && au->grad_fn ? fac_node_name(au->grad_fn, text) : "a call";
-    return fac_error(FAC_RUNTIME_ERROR,
-                     "Output %u of %s is a view and %s modified inplace. This view is the output of a "
-                     "function that returns multiple views. Such functions do not allow the output "
-                     "views to be modified inplace. You should replace the inplace operation by an "
-                     "out-of-place one.", au ? au->index : 0, name,
-                     indirect ? "its base or another view of its base has been" : "is being");
+    return fac_error(
+        FAC_RUNTIME_ERROR,
+        "Output %u of %s is a view and %s modified inplace. This view is the output of a "
+        "function that returns multiple views. Such functions do not allow the output "
+        "views to be modified inplace. You should replace the inplace operation by an "
+        "out-of-place one.",
+        au ? au->index : 0, name,
+        indirect ? "its base or another view of its base has been" : "is being");
 }
 
 FacStatus
@@ -108,25 +110,28 @@ fac_check_inplace(FacTensor *t)
 {
     if (t->base) {
         if (t->flags & FAC_T_NO_GRAD_VIEW)
-            return fac_error(FAC_RUNTIME_ERROR,
-                             "A view was created in no_grad mode and is being modified inplace with grad "
-                             "mode enabled. Given that this use case is ambiguous and error-prone, it is "
-                             "forbidden. You can clarify your code by moving both the view and the "
-                             "inplace either both inside the no_grad block (if you don't want the "
-                             "inplace to be tracked) or both outside (if you want the inplace to be "
-                             "tracked).");
+            return fac_error(
+                FAC_RUNTIME_ERROR,
+                "A view was created in no_grad mode and is being modified inplace with grad "
+                "mode enabled. Given that this use case is ambiguous and error-prone, it is "
+                "forbidden. You can clarify your code by moving both the view and the "
+                "inplace either both inside the no_grad block (if you don't want the "
+                "inplace to be tracked) or both outside (if you want the inplace to be "
+                "tracked).");
         if (t->flags & FAC_T_MULTI_VIEW) return multi_view_error(t, false);
         if (fac_needs_grad(t) && fac_is_leaf(t->base) && fac_needs_grad(t->base))
-            return fac_error(FAC_RUNTIME_ERROR, "a view of a leaf Variable that requires grad is being "
-                                                "used in an in-place operation.");
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "a view of a leaf Variable that requires grad is being "
+                             "used in an in-place operation.");
     }
     if (fac_needs_grad(t) && fac_is_leaf(t))
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "a leaf Variable that requires grad is being used in an in-place operation.");
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "a leaf Variable that requires grad is being used in an in-place operation.");
     return FAC_OK;
 }
 
-/* --- views of a base that was changed -------------------------------------------------------------------- */
+/* --- views of a base that was changed --------------------------------------------------------- */
 
 FacStatus
 fac_refresh_view(FacTensor *t)
@@ -154,7 +159,7 @@ fac_refresh_view(FacTensor *t)
     return st;
 }
 
-/* --- a change through a view ------------------------------------------------------------------------------ */
+/* --- a change through a view ------------------------------------------------------------------ */
 
 /* result: the gradient of the base, in memory of its own laid out like the base. */
 static FacStatus
@@ -162,7 +167,8 @@ spread_like_base(const Slice *s, FacTensor *grad, FacTensor **out)
 {
     FacTensor *result;
     FAC_RETURN_IF_ERROR(fac_op_new_empty_strided(grad, sizes_of(&s->base), strides_of(&s->base),
-                                                 FAC_DT_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE, &result));
+                                                 FAC_DT_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE,
+                                                 &result));
     FacStatus st = fac_op_copy_(result, grad, false);
     if (st != FAC_OK) {
         fac_tensor_release(result);
@@ -276,8 +282,9 @@ fac_rebase_history(FacTensor *t, FacNode *node, uint32_t index)
     FacNode *slice;
     if (!t->base) return fac_set_history(t, node, index);
     if (index != 0 || node->nresults != 1)
-        return fac_error(FAC_NOT_IMPLEMENTED,
-                         "a call with several results cannot change a view in place and be recorded");
+        return fac_error(
+            FAC_NOT_IMPLEMENTED,
+            "a call with several results cannot change a view in place and be recorded");
     FAC_RETURN_IF_ERROR(make_slice(t, node, &slice));
     FacStatus st = fac_set_history(t->base, slice, 0);
     fac_node_release(slice);

@@ -1,8 +1,9 @@
-/* custom_op.c - a shared object that brings an operator of its own: what somebody else's library does.
+/* custom_op.c - a shared object that brings an operator of its own: what somebody else's library
+ * does.
  *
  * mylib::smooth_step(x) = x / (1 + |x|), with a gradient, from facula.h alone. The program or the
- * interpreter that loads this calls register_operators once; from then on the operator is a row like
- * the built-in ones: by name, on meta tensors, and in graphs.
+ * interpreter that loads this calls register_operators once; from then on the operator is a row
+ * like the built-in ones: by name, on meta tensors, and in graphs.
  */
 #include "facula.h"
 

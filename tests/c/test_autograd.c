@@ -1,8 +1,8 @@
 /* test_autograd.c - dispatch and layers: calls by name, in-place and out= forms, gradients.
  *
- * Rows are called as a C program calls them, by name. Gradients are compared with numbers worked out
- * by hand; what is delicate (views changed in place, double backward, long chains, threads, failing
- * allocations) has a test of its own.
+ * Rows are called as a C program calls them, by name. Gradients are compared with numbers worked
+ * out by hand; what is delicate (views changed in place, double backward, long chains, threads,
+ * failing allocations) has a test of its own.
  */
 #include "check.h"
 
@@ -14,7 +14,7 @@
 #include <math.h>
 #include <pthread.h>
 
-/* --- helpers ------------------------------------------------------------------------------------------ */
+/* --- helpers ---------------------------------------------------------------------------------- */
 
 static FacTensor *
 vector(int n, const float *data)
@@ -52,7 +52,11 @@ holds(const FacTensor *t, int n, const float *data)
 /* Numbers and tensors as arguments. */
 #define T(t) fac_v_tensor(t)
 #define F(f) fac_v_float(f)
-#define ARGS(...) (int)(sizeof((FacValue[]){__VA_ARGS__}) / sizeof(FacValue)), (FacValue[]){__VA_ARGS__}
+#define ARGS(...)                                                                                  \
+    (int)(sizeof((FacValue[]){__VA_ARGS__}) / sizeof(FacValue)), (FacValue[])                      \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 
 static FacStatus
 try_call(const char *name, int n, const FacValue *args, FacTensor **out)
@@ -83,19 +87,23 @@ then(FacTensor *t, const char *name)
 static FacStatus
 grad_of(FacTensor *root, FacTensor *input, bool create_graph, FacTensor **out)
 {
-    const FacBackward what = {.nroots = 1, .roots = &root, .ninputs = 1, .inputs = &input,
-                              .create_graph = create_graph, .retain_graph = create_graph,
+    const FacBackward what = {.nroots = 1,
+                              .roots = &root,
+                              .ninputs = 1,
+                              .inputs = &input,
+                              .create_graph = create_graph,
+                              .retain_graph = create_graph,
                               .grads = out};
     *out = NULL;
     return fac_backward_run(&what);
 }
 
 #define RELEASE(...)                                                                               \
-    for (FacTensor *list_[] = {__VA_ARGS__}, **t_ = list_;                                         \
+    for (FacTensor * list_[] = {__VA_ARGS__}, **t_ = list_;                                        \
          t_ < list_ + sizeof list_ / sizeof *list_; t_++)                                          \
     fac_release(*t_)
 
-/* --- calls -------------------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 TEST(calls)
 {
@@ -121,7 +129,8 @@ TEST(out_form)
     FAILS(FAC_RUNTIME_ERROR, "result type Float can't be cast to the desired output type Long",
           fac_call_out(add, ARGS(T(a), T(a)), &ints));
     OK(fac_requires_grad(a, true));
-    FAILS(FAC_RUNTIME_ERROR, "add(): functions with out=", fac_call_out(add, ARGS(T(a), T(a)), &out));
+    FAILS(FAC_RUNTIME_ERROR,
+          "add(): functions with out=", fac_call_out(add, ARGS(T(a), T(a)), &out));
     RELEASE(a, out, ints);
 }
 
@@ -132,7 +141,8 @@ TEST(call_errors)
     FAILS(FAC_TYPE_ERROR, "'other'", try_call("add", ARGS(T(a)), &out));
     FAILS(FAC_TYPE_ERROR, "argument 'self'", try_call("exp", ARGS(F(1)), &out));
     FAILS(FAC_RUNTIME_ERROR, "add(): ", try_call("add", ARGS(T(a), T(b)), &out));
-    FAILS(FAC_RUNTIME_ERROR, "doesn't match the broadcast shape", try_call("add_", ARGS(T(one), T(b)), &out));
+    FAILS(FAC_RUNTIME_ERROR, "doesn't match the broadcast shape",
+          try_call("add_", ARGS(T(one), T(b)), &out));
     FacTensor *row = call("expand", ARGS(T(a), fac_v_ints((int64_t[]){3, 2}, 2)));
     FAILS(FAC_RUNTIME_ERROR, "more than one element", try_call("add_", ARGS(T(row), F(1)), &out));
     RELEASE(a, b, one, row);
@@ -143,7 +153,8 @@ TEST(partial_overlap)
     FacTensor *x = vector(4, (float[]){1, 2, 3, 4}), *out;
     FacTensor *head = call("slice", ARGS(T(x), fac_v_int(0), fac_v_int(0), fac_v_int(3)));
     FacTensor *tail = call("slice", ARGS(T(x), fac_v_int(0), fac_v_int(1), fac_v_int(4)));
-    FAILS(FAC_RUNTIME_ERROR, "single memory location", try_call("add_", ARGS(T(head), T(tail)), &out));
+    FAILS(FAC_RUNTIME_ERROR, "single memory location",
+          try_call("add_", ARGS(T(head), T(tail)), &out));
     RELEASE(x, head, tail);
 }
 
@@ -157,7 +168,7 @@ TEST(meta)
     RELEASE(a, x, sum);
 }
 
-/* --- gradients ---------------------------------------------------------------------------------------- */
+/* --- gradients -------------------------------------------------------------------------------- */
 
 TEST(products)
 {
@@ -187,7 +198,8 @@ TEST(broadcast)
 
 TEST(roots)
 {
-    FacTensor *a = leaf(2, (float[]){1, 2}), *x = vector(2, NULL), *seed = vector(2, (float[]){3, 4});
+    FacTensor *a = leaf(2, (float[]){1, 2}), *x = vector(2, NULL),
+              *seed = vector(2, (float[]){3, 4});
     FacTensor *y = call("mul", ARGS(T(a), T(a)));
     FAILS(FAC_RUNTIME_ERROR, "only for scalar outputs", fac_backward(y, NULL));
     FAILS(FAC_RUNTIME_ERROR, "does not require grad", fac_backward(x, NULL));
@@ -249,12 +261,13 @@ TEST(grad_mode)
     RELEASE(x, y);
 }
 
-/* --- in place ----------------------------------------------------------------------------------------- */
+/* --- in place --------------------------------------------------------------------------------- */
 
 TEST(inplace)
 {
     FacTensor *x = leaf(2, (float[]){2, 3}), *out;
-    FAILS(FAC_RUNTIME_ERROR, "a leaf Variable that requires grad", try_call("add_", ARGS(T(x), F(1)), &out));
+    FAILS(FAC_RUNTIME_ERROR, "a leaf Variable that requires grad",
+          try_call("add_", ARGS(T(x), F(1)), &out));
     FacTensor *y = call("mul", ARGS(T(x), F(1))), *z = call("mul_", ARGS(T(y), T(x)));
     CHECK(z == y);
     FacTensor *loss = call("sum", ARGS(T(y)));
@@ -265,8 +278,10 @@ TEST(inplace)
 
 TEST(modified_after_saving)
 {
-    FacTensor *x = leaf(1, (float[]){1}), *y = call("exp", ARGS(T(x))), *z = call("add_", ARGS(T(y), F(1)));
-    FAILS(FAC_RUNTIME_ERROR, "modified by an inplace operation: float32[1], which ExpBackward0 saved",
+    FacTensor *x = leaf(1, (float[]){1}), *y = call("exp", ARGS(T(x))),
+              *z = call("add_", ARGS(T(y), F(1)));
+    FAILS(FAC_RUNTIME_ERROR,
+          "modified by an inplace operation: float32[1], which ExpBackward0 saved",
           fac_backward(y, NULL));
     RELEASE(x, y, z);
 }
@@ -310,7 +325,8 @@ TEST(buffer_filled_in_parts)
     FacTensor *w = leaf(1, (float[]){3}), *buffer = vector(2, NULL);
     for (int i = 0; i < 2; i++) {
         FacTensor *value = call("mul", ARGS(T(w), F(i + 1)));
-        FacTensor *slot = call("slice", ARGS(T(buffer), fac_v_int(0), fac_v_int(i), fac_v_int(i + 1)));
+        FacTensor *slot =
+            call("slice", ARGS(T(buffer), fac_v_int(0), fac_v_int(i), fac_v_int(i + 1)));
         FacTensor *same = call("copy_", ARGS(T(slot), T(value)));
         RELEASE(value, slot, same);
     }
@@ -325,11 +341,13 @@ TEST(views_that_refuse)
 {
     FacTensor *x = leaf(2, (float[]){1, 2}), *w = leaf(1, (float[]){1}), *out;
     FacTensor *view = select_first(x);
-    FAILS(FAC_RUNTIME_ERROR, "a view of a leaf Variable", try_call("mul_", ARGS(T(view), F(2)), &out));
+    FAILS(FAC_RUNTIME_ERROR, "a view of a leaf Variable",
+          try_call("mul_", ARGS(T(view), F(2)), &out));
     bool was = fac_set_grad_enabled(false);
     FacTensor *blind = call("view", ARGS(T(x), fac_v_ints((int64_t[]){2}, 1)));
     fac_set_grad_enabled(was);
-    FAILS(FAC_RUNTIME_ERROR, "created in no_grad mode", try_call("mul_", ARGS(T(blind), T(w)), &out));
+    FAILS(FAC_RUNTIME_ERROR, "created in no_grad mode",
+          try_call("mul_", ARGS(T(blind), T(w)), &out));
     FacTensor *y = call("mul", ARGS(T(x), F(1)));
     FacValue parts = {0};
     OK(fac_call_name("unbind", ARGS(T(y)), 1, &parts));
@@ -339,7 +357,7 @@ TEST(views_that_refuse)
     RELEASE(x, w, view, blind, y);
 }
 
-/* --- leaves, hooks -------------------------------------------------------------------------------------- */
+/* --- leaves, hooks ---------------------------------------------------------------------------- */
 
 TEST(leaves)
 {
@@ -397,7 +415,7 @@ TEST(hooks)
     RELEASE(x, y, loss);
 }
 
-/* --- operators registered at run time ----------------------------------------------------------------- */
+/* --- operators registered at run time --------------------------------------------------------- */
 
 TEST(custom_operators)
 {
@@ -421,8 +439,9 @@ TEST(custom_operators)
 TEST(schemas)
 {
     FacOp op = {0};
-    const char *text = "ns::f.two(Tensor(a!) self, int[2] size=1, *, float? eps=None, str how=\"mean\", "
-                       "ScalarType t=float32, Tensor?[] rest=[]) -> (Tensor(a!) out, Tensor[] more)";
+    const char *text =
+        "ns::f.two(Tensor(a!) self, int[2] size=1, *, float? eps=None, str how=\"mean\", "
+        "ScalarType t=float32, Tensor?[] rest=[]) -> (Tensor(a!) out, Tensor[] more)";
     OK(fac_schema_parse(text, &op));
     CHECK(op.nparams == 6 && op.npositional == 2 && op.nresults == 2);
     CHECK(strcmp(op.ns, "ns") == 0 && strcmp(op.name, "f") == 0 && strcmp(op.overload, "two") == 0);
@@ -436,14 +455,21 @@ TEST(schemas)
     CHECK(strcmp(op.result_names, "out more") == 0);
     CHECK(op.flags == (FAC_OP_WRITES | FAC_OP_LIST_RESULT));
     fac_schema_free(&op);
-    static const char *const wrong[] = {"", "f", "f(", "f(Tensor)", "f(Tensr x) -> Tensor",
-                                        "f(Tensor x)", "f(int x=) -> int", "f(int x, *, *) -> int",
-                                        "f(str s='a) -> int", "f(Tensor x) -> Tensor y z"};
+    static const char *const wrong[] = {"",
+                                        "f",
+                                        "f(",
+                                        "f(Tensor)",
+                                        "f(Tensr x) -> Tensor",
+                                        "f(Tensor x)",
+                                        "f(int x=) -> int",
+                                        "f(int x, *, *) -> int",
+                                        "f(str s='a) -> int",
+                                        "f(Tensor x) -> Tensor y z"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         FAILS(FAC_VALUE_ERROR, "the schema is not valid", fac_schema_parse(wrong[i], &op));
 }
 
-/* --- size, threads, memory -------------------------------------------------------------------------------- */
+/* --- size, threads, memory -------------------------------------------------------------------- */
 
 TEST(a_million_nodes)
 {
@@ -470,7 +496,8 @@ run_backwards(void *context)
 {
     const Shared *s = context;
     for (int i = 0; i < ROUNDS; i++) {
-        FacBackward what = {.nroots = 1, .roots = (FacTensor *const *)&s->loss, .retain_graph = true};
+        FacBackward what = {
+            .nroots = 1, .roots = (FacTensor *const *)&s->loss, .retain_graph = true};
         OK(fac_backward_run(&what));
     }
     return NULL;
@@ -495,8 +522,8 @@ scenario(void *context)
 {
     static const float data[] = {1, 2, 3, 4};
     FacStatus st = FAC_OK;
-    FacTensor *x = NULL, *y = NULL, *view = NULL, *same = NULL, *z = NULL, *loss = NULL, *first = NULL,
-              *sum = NULL;
+    FacTensor *x = NULL, *y = NULL, *view = NULL, *same = NULL, *z = NULL, *loss = NULL,
+              *first = NULL, *sum = NULL;
     (void)context;
     FAC_TRY(fac_tensor_from_data(data, FAC_DT_F32, 1, (FacDim[]){4}, &x));
     FAC_TRY(fac_requires_grad(x, true));
@@ -530,5 +557,6 @@ RUN_TESTS(CASE(calls), CASE(out_form), CASE(call_errors), CASE(partial_overlap),
           CASE(products), CASE(broadcast), CASE(roots), CASE(inputs), CASE(higher_orders),
           CASE(saved_results), CASE(grad_mode), CASE(inplace), CASE(modified_after_saving),
           CASE(inplace_through_a_view), CASE(view_follows_its_base), CASE(buffer_filled_in_parts),
-          CASE(views_that_refuse), CASE(leaves), CASE(hooks), CASE(custom_operators), CASE(schemas), CASE(a_million_nodes),
-          CASE(threads_share_a_graph), CASE(failing_allocations), CASE(nothing_is_left))
+          CASE(views_that_refuse), CASE(leaves), CASE(hooks), CASE(custom_operators), CASE(schemas),
+          CASE(a_million_nodes), CASE(threads_share_a_graph), CASE(failing_allocations),
+          CASE(nothing_is_left))
