@@ -74,6 +74,15 @@ fac_rule_pointwise_lerp(FacCall *call)
     return fac_rule_pointwise(call);
 }
 
+FacStatus
+fac_rule_polygamma(FacCall *call)
+{
+    if (call->args[1].v.i < 0)
+        return fac_error(FAC_RUNTIME_ERROR, "polygamma(n, x) does not support negative n, got %lld",
+                         (long long)call->args[1].v.i);
+    return fac_rule_pointwise(call);
+}
+
 /* The result takes its dtype from the two choices; the condition only broadcasts. */
 FacStatus
 fac_rule_where(FacCall *call)

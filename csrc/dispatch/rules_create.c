@@ -433,6 +433,8 @@ fac_rule_set_storage(FacCall *call)
     if (size.len > FAC_MAX_NDIM || (stride.len && stride.len != size.len))
         return fac_error(FAC_RUNTIME_ERROR, "mismatch in length of strides and shape: %u and %u", stride.len,
                          size.len);
+    if (!fac_device_equal(t->device, storage->device))
+        return fac_error(FAC_RUNTIME_ERROR, "the storage is on another device than the tensor");
     if (stride.len) memcpy(strides, stride.v.ints, stride.len * sizeof *strides);
     else fac_strides_contiguous((int)size.len, size.v.ints, strides);
     FAC_RETURN_IF_ERROR(
@@ -447,6 +449,8 @@ fac_rule_set_tensor(FacCall *call)
     if (t->dtype != source->dtype)
         return fac_error(FAC_RUNTIME_ERROR, "cannot set a %s tensor to one of %s", fac_dtype_info[t->dtype].name,
                          fac_dtype_info[source->dtype].name);
+    if (!fac_device_equal(t->device, source->device))
+        return fac_error(FAC_RUNTIME_ERROR, "the source is on another device than the tensor");
     FAC_RETURN_IF_ERROR(fac_tensor_set_layout(t, source->storage, source->ndim, source->sizes,
                                               source->strides, source->offset));
     return fac_rule_inplace(call);

@@ -264,10 +264,12 @@ fac_composite_tile(FacCall *call)
 }
 
 /* Each element so many times: the indices are made from the counts, then selected. */
-static FacStatus
-interleave(FacCall *call, FacTensor *counts, FacValue dim)
+FacStatus
+fac_composite_repeat_interleave_tensor(FacCall *call)
 {
-    FacTensor *self = fac_arg_tensor(call, 0), *flat = NULL, *index = NULL, *wide = NULL, *resolved = NULL;
+    FacTensor *self = fac_arg_tensor(call, 0), *counts = fac_arg_tensor(call, 1);
+    FacTensor *flat = NULL, *index = NULL, *wide = NULL, *resolved = NULL;
+    FacValue dim = call->args[2];
     FacStatus st = FAC_OK;
     int64_t minus_one = -1, size;
     int d = 0;
@@ -297,22 +299,35 @@ done:
     return st;
 }
 
-FacStatus
-fac_composite_repeat_interleave_tensor(FacCall *call)
-{
-    return interleave(call, fac_arg_tensor(call, 1), call->args[2]);
-}
-
+/* Each element repeated along a new dimension, which then joins the one before it. */
 FacStatus
 fac_composite_repeat_interleave_int(FacCall *call)
 {
-    FacTensor *counts = NULL;
-    FacTensor *self = fac_arg_tensor(call, 0);
-    if (call->args[1].v.i < 0) return fac_error(FAC_RUNTIME_ERROR, "Repeats must be non-negative");
-    FAC_RETURN_IF_ERROR(fac_op_full(fac_v_ints(NULL, 0), call->args[1],
-                                    FAC_DT_I64, FAC_VALUE_NONE, fac_v_device(self->device), &counts));
-    FacStatus st = interleave(call, counts, call->args[2]);
-    fac_tensor_release(counts);
+    FacTensor *self = fac_arg_tensor(call, 0), *flat = NULL, *column = NULL, *wide = NULL;
+    FacStatus st = FAC_OK;
+    FacDim sizes[FAC_MAX_NDIM + 1], minus_one = -1;
+    int64_t repeats = call->args[1].v.i;
+    FacValue dim = call->args[2], wanted = call->args[3];
+    int d = 0;
+    if (dim.tag == FAC_V_NONE) FAC_TRY(fac_op_reshape(self, fac_v_ints(&minus_one, 1), &flat));
+    else flat = fac_tensor_retain(self);
+    if (dim.tag != FAC_V_NONE) FAC_TRY(fac_wrap_dim(dim.v.i, flat->ndim, &d));
+    if (repeats < 0) FAC_FAIL(FAC_RUNTIME_ERROR, "Repeats must be non-negative");
+    FAC_TRY(fac_op_unsqueeze(flat, d + 1, &column));
+    memcpy(sizes, column->sizes, (size_t)column->ndim * sizeof *sizes);
+    sizes[d + 1] = repeats;
+    FAC_TRY(fac_op_expand(column, fac_v_ints(sizes, column->ndim), false, &wide));
+    memcpy(sizes, flat->sizes, (size_t)flat->ndim * sizeof *sizes);
+    if (__builtin_mul_overflow(repeats, flat->sizes[d], &sizes[d]))
+        FAC_FAIL(FAC_RUNTIME_ERROR, "the repeated sizes are too large");
+    if (wanted.tag != FAC_V_NONE && wanted.v.i != sizes[d])
+        FAC_FAIL(FAC_RUNTIME_ERROR, "output_size must be %lld, got %lld", (long long)sizes[d], (long long)wanted.v.i);
+    FAC_TRY(fac_call(FAC_OP__reshape_copy, 2, (FacValue[]){fac_v_tensor(wide), fac_v_ints(sizes, flat->ndim)},
+                     call->results));
+done:
+    fac_tensor_release(flat);
+    fac_tensor_release(column);
+    fac_tensor_release(wide);
     return st;
 }
 

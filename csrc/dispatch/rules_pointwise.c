@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-/* --- promotion ------------------------------------------------------------------------------------- */
+/* --- promotion -------------------------------------------------------------------------------- */
 
 /* The dtype of two classes of operands, of which `high` outranks `low`. */
 static FacDType
@@ -74,13 +74,15 @@ choose_dtypes(FacCall *call, FacDType common, FacDType *result)
     /* angle: real numbers of a row that has no loop for integers */
     if (op->promote == FAC_PROMOTE_REAL && FAC_IS_INT(common) && !(op->dtypes & FAC_BIT(common)))
         common = fac_default_dtype();
+    if (op->promote == FAC_PROMOTE_REAL && FAC_IS_COMPLEX(common) && (call->flags & FAC_CALL_INPLACE))
+        return fac_error(FAC_RUNTIME_ERROR, "the real result does not go into a complex tensor in place");
     *result = result_dtype((FacPromote)op->promote, &common);
     call->compute = fac_dtype_info[common].compute;
     if (FAC_LIKELY(!op->dtypes || (op->dtypes & FAC_BIT(call->compute)))) return FAC_OK;
     return fac_not_implemented_for(call, common);
 }
 
-/* --- layout ----------------------------------------------------------------------------------------- */
+/* --- layout ----------------------------------------------------------------------------------- */
 
 /* The strides of an operand over the broadcast dimensions: 0 where it is repeated. */
 static void
@@ -136,7 +138,7 @@ result_strides(const FacCall *call, int ndim, const FacDim *sizes, FacDim *out)
     }
 }
 
-/* --- the rule --------------------------------------------------------------------------------------- */
+/* --- the rule --------------------------------------------------------------------------------- */
 
 /* All operands plain and like the first, which is a tensor; numbers that leave its dtype alone. */
 static bool

@@ -159,6 +159,41 @@ FX double fx_digamma_f64(double a)
 }
 FX float fx_digamma_f32(float a) { return (float)fx_digamma_f64((double)a); }
 
+/* The sum of (q + k) ** -s over k >= 0, for s > 1 and q > 0: ten terms, then the series of Euler and
+ * Maclaurin. */
+FX double fx_zeta_f64(double s, double q)
+{
+    /* (2 k)! / B_2k */
+    static const double factors[] = {12.0, -720.0, 30240.0, -1209600.0, 47900160.0,
+                                     -1.8924375803183791606e9, 7.47242496e10,
+                                     -2.950130727918164224e12, 1.1646782814350067249e14,
+                                     -4.5979787224074726105e15, 1.8152105401943546773e17,
+                                     -7.1661652561756670113e18};
+    double sum = 0, w = q;
+    for (int i = 0; i < 10; i++, w += 1) sum += pow(w, -s);
+    double power = pow(w, -s), rising = s;
+    sum += power * (w / (s - 1) + 0.5);
+    for (int i = 0; i < 12; i++) {
+        power /= w;
+        sum += rising * power / factors[i];
+        power /= w;
+        rising *= (s + 2 * i + 1) * (s + 2 * i + 2);
+    }
+    return sum;
+}
+
+/* The n-th derivative of digamma. The terms left of 0 are a finite part of a sum from its other end. */
+FX double fx_polygamma_f64(double a, double n)
+{
+    double s = n + 1, below = floor(a), sign = fmod(n, 2) == 0 ? -1 : 1;
+    if (n == 0) return fx_digamma_f64(a);
+    if (a <= 0 && a == below) return sign * (double)INFINITY;
+    double sum = fx_zeta_f64(s, a > 0 ? a : a - below);
+    if (a < 0) sum += sign * (fx_zeta_f64(s, 1 - (a - below)) - fx_zeta_f64(s, 1 - a));
+    return sign * exp(lgamma(s)) * sum;
+}
+FX float fx_polygamma_f32(float a, float n) { return (float)fx_polygamma_f64((double)a, (double)n); }
+
 /* --- written once for both -------------------------------------------------------------------------------- */
 
 #define FX_SPECIAL(S, T, U)                                                                        \

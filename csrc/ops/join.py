@@ -37,7 +37,7 @@ op("repeat_interleave(Tensor self, Tensor repeats, int? dim=None, *, int? output
    variants="function method", composite="c:repeat_interleave_tensor", grad=None,
    doc="Each element so many times in a row.")
 op("repeat_interleave.int(Tensor self, int repeats, int? dim=None, *, int? output_size=None) -> Tensor",
-   variants="function method", composite="c:repeat_interleave_int", grad=None,
+   variants="function method", composite="c:repeat_interleave_int",
    doc="Each element so many times in a row.")
 op("repeat_interleave.counts(Tensor repeats, *, int? output_size=None) -> Tensor",
    variants="function", flags="data_shape", rule="data", kernel="repeat_interleave_counts", grad=None,

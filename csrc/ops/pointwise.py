@@ -230,8 +230,8 @@ op("sigmoid(Tensor self) -> Tensor",
 op("sigmoid_backward(Tensor grad_output, Tensor output) -> Tensor",
    variants="function out", module="_C", family=BINARY,
    scalar={"float": "a * (1 - b) * b", "complex": "fx_sigmoid_backward(a, b)"},
-   grad={"grad_output": "sigmoid_backward(grad, output)",
-         "output": "grad * conj(grad_output) * conj(1 - 2 * output)"},
+   grad={"grad_output": "sigmoid_backward(grad, conj(output))",
+         "output": "conj(grad) * grad_output * conj(1 - 2 * output)"},
    doc="The gradient of sigmoid from its result.")
 
 op("logit(Tensor self, float? eps=None) -> Tensor",
@@ -317,8 +317,8 @@ op("tanh(Tensor self) -> Tensor",
 op("tanh_backward(Tensor grad_output, Tensor output) -> Tensor",
    variants="function out", module="_C", family=BINARY,
    scalar={"float": "a * (1 - b * b)", "complex": "fx_tanh_backward(a, b)"},
-   grad={"grad_output": "tanh_backward(grad, output)",
-         "output": "grad * conj(grad_output) * conj(-2 * output)"},
+   grad={"grad_output": "tanh_backward(grad, conj(output))",
+         "output": "conj(grad) * grad_output * conj(-2 * output)"},
    doc="The gradient of tanh from its result.")
 
 op("asinh(Tensor self) -> Tensor",
@@ -396,8 +396,18 @@ op("lgamma(Tensor self) -> Tensor",
 op("digamma(Tensor self) -> Tensor",
    variants="function method inplace out", family=UNARY, promote="FLOAT",
    scalar={"float": "fx_digamma(a)"},
-   grad=None, like="scipy.special.psi",
+   grad={"self": "grad * _polygamma(self, 1)"}, like="scipy.special.psi",
    doc="The derivative of lgamma.")
+
+op("polygamma(int n, Tensor self) -> Tensor",
+   variants="function method out", composite="_polygamma(self, n)", like="scipy.special.polygamma",
+   doc="The n-th derivative of digamma.")
+
+op("_polygamma(Tensor self, int n) -> Tensor",
+   variants="function", module="_C", family=UNARY, promote="FLOAT", rule="polygamma",
+   scalar={"float": "fx_polygamma(a, n)"},
+   grad={"self": "grad * _polygamma(self, n + 1)"},
+   doc="The n-th derivative of digamma.")
 
 # --- rounding -----------------------------------------------------------------------------------------
 

@@ -235,8 +235,8 @@ def targets():
                 found.append((f"facula.Tensor.{row['name']}{end}", row["params"]))
     kinds = (types.BuiltinFunctionType, type(facula.add), type(facula.Tensor.add))
     for path, owner in (("facula", facula), ("facula.Tensor", facula.Tensor)):
-        for name in dir(owner):
-            if isinstance(getattr(owner, name), kinds) and name not in skipped:
+        for name, item in vars(owner).items():
+            if isinstance(item, kinds) and name not in skipped:
                 found.append((f"{path}.{name}", None))
     found += [("facula.Tensor", None), ("facula.Size", None), ("facula.Generator", None)]
     return found

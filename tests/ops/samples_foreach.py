@@ -61,7 +61,7 @@ for name, function in BINARY.items():
     foreach(name, function, tensors, overload=".List")
     foreach(name, function, lambda make: [1.5, 2.0, 3.0, 0.5], overload=".ScalarList")
 for name, function in UNARY.items():
-    foreach(name, function, dtypes="float" if name == "sign" else KINDS)
+    foreach(name, function, dtypes="float" if name in ("sign", "abs") else KINDS)
 for name, function in TERNARY.items():
     foreach(name, function, tensors, tensors)
 

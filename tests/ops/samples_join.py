@@ -55,7 +55,7 @@ def _(make):
 def _(make):
     counts = facula.tensor([1, 0, 2])
     yield Sample((make(2, 3), counts, 1), meta=False)
-    yield Sample((make(2, 3), counts, 1), {"output_size": 3})
+    yield Sample((make(2, 3), counts, 1), {"output_size": 3}, meta=False)
     yield Sample((make(2, 3), facula.tensor(2)), meta=False)
 
 

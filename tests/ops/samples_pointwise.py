@@ -302,9 +302,24 @@ def _(make):
     yield from special_values(make)
     if make.dtype.is_floating_point:
         yield Sample((make(3, 4),))
-        yield Sample(
-            (facula.tensor([float("nan"), float("-inf")], dtype=make.dtype), 1.0), grad=False
-        )
+        values = facula.tensor([float("nan"), float("-inf")], dtype=make.dtype)
+        yield Sample((values,), {"nan": 1.0, "neginf": -2.0}, grad=False)
+
+
+@samples("polygamma")
+def _(make):
+    for n in (0, 1, 2, 5):
+        yield Sample((n, make(3, 4, low=0.5, high=5)))
+
+
+def reflected(a, n):
+    """polygamma(1, a) left of 0."""
+    return (np.pi / np.sin(np.pi * a)) ** 2 - special.polygamma(n, 1 - a)
+
+
+@samples("_polygamma", reference=reflected, dtypes="float32 float64")
+def _(make):
+    yield Sample((facula.tensor([-0.3, -2.75, -7.5], dtype=make.dtype), 1))
 
 
 # --- activations with parameters

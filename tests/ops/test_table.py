@@ -226,9 +226,9 @@ def test_inplace(case):
             if not isinstance(target, facula.Tensor):
                 continue
             target = target.clone()
-            fits = facula.can_cast(result.dtype, dtype) and (
-                result.shape == target.shape or "view" in case.flags
-            )
+            real = dtype.is_complex and result.is_floating_point()
+            fits = facula.can_cast(result.dtype, dtype) and not real
+            fits &= result.shape == target.shape or "view" in case.flags
             call = replace(sample, args=(target, *sample.args[1:]))
             if not fits:
                 with pytest.raises(RuntimeError):
@@ -265,7 +265,7 @@ def test_out(case):
 
 def to_meta(tensor):
     meta = facula.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    meta = facula._neg_view(meta) if tensor.is_neg() else meta
+    meta = facula._C._neg_view(meta) if tensor.is_neg() else meta
     return meta.conj() if tensor.is_conj() else meta
 
 
