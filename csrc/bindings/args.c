@@ -1,12 +1,12 @@
 /* args.c - Python arguments to the frame of a call.
  *
  * Converting one argument is a switch over the type of its parameter. It answers "does not fit"
- * without an exception, so that overloads are tried in order, and only when none fits is the message
- * made. Numbers convert as the peer's: an int parameter takes no float and no bool, a float takes
- * ints, 0-d tensors stand for numbers, NumPy scalars for those they hold.
+ * without an exception, so that overloads are tried in order, and only when none fits is the
+ * message made. Numbers convert as the peer's: an int parameter takes no float and no bool, a
+ * float takes ints, 0-d tensors stand for numbers, NumPy scalars for those they hold.
  *
- * Values borrow: tensors from their wrappers, which the caller holds, strings from their str; lists
- * are held as tuples, so that code that runs during later conversions cannot change what was
+ * Values borrow: tensors from their wrappers, which the caller holds, strings from their str;
+ * lists are held as tuples, so that code that runs during later conversions cannot change what was
  * converted. What had to be made (lists of ints, tensors over arrays) lies in the scratch.
  *
  * Keywords are compared by pointer first; the names of a row are interned, as those that the
@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-/* --- scratch ---------------------------------------------------------------------------------------- */
+/* --- scratch ---------------------------------------------------------------------------------- */
 
 void
 fac_scratch_release(FacScratch *s)
@@ -57,8 +57,8 @@ scratch_ints(FacScratch *s, Py_ssize_t n)
     return scratch_block(s, (size_t)n * sizeof(int64_t));
 }
 
-/* The items of a list or tuple, as a tuple that stays as it is for the length of the call (borrowed);
- * NULL and no exception when o is neither. */
+/* The items of a list or tuple, as a tuple that stays as it is for the length of the call
+ * (borrowed); NULL and no exception when o is neither. */
 static PyObject *
 fixed_tuple(PyObject *o, FacScratch *s)
 {
@@ -73,11 +73,18 @@ fixed_tuple(PyObject *o, FacScratch *s)
     return tuple;
 }
 
-/* --- numbers ------------------------------------------------------------------------------------------ */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
-typedef enum ScalarKind { NO_SCALAR, BOOL_SCALAR, INT_SCALAR, FLOAT_SCALAR, COMPLEX_SCALAR } ScalarKind;
+typedef enum ScalarKind {
+    NO_SCALAR,
+    BOOL_SCALAR,
+    INT_SCALAR,
+    FLOAT_SCALAR,
+    COMPLEX_SCALAR
+} ScalarKind;
 
-/* What a NumPy scalar holds, told by the names of its base classes, so that NumPy need not be loaded. */
+/* What a NumPy scalar holds, told by the names of its base classes, so that NumPy need not be
+ * loaded. */
 static ScalarKind
 numpy_scalar_kind(PyTypeObject *type)
 {
@@ -115,8 +122,8 @@ complex_value(PyObject *o, FacValue *out, FacScratch *s)
 {
     Py_complex c = PyComplex_AsCComplex(o);
     if (c.real == -1.0 && PyErr_Occurred()) return -1;
-    double *at = s->ncomplex < 4 ? s->complexes[s->ncomplex++]
-                                 : scratch_block(s, 2 * sizeof(double));
+    double *at =
+        s->ncomplex < 4 ? s->complexes[s->ncomplex++] : scratch_block(s, 2 * sizeof(double));
     if (!at) return -1;
     at[0] = c.real;
     at[1] = c.imag;
@@ -178,8 +185,8 @@ tensor_number(FacTensor *t, FacValue *out, FacScratch *s)
         return -1;
     }
     if (out->tag != FAC_V_COMPLEX) return 1;
-    double *at = s->ncomplex < 4 ? s->complexes[s->ncomplex++]
-                                 : scratch_block(s, 2 * sizeof(double));
+    double *at =
+        s->ncomplex < 4 ? s->complexes[s->ncomplex++] : scratch_block(s, 2 * sizeof(double));
     if (!at) return -1;
     memcpy(at, c, sizeof c);
     out->v.c = at;
@@ -205,8 +212,8 @@ convert_int(PyObject *o, FacValue *out, FacScratch *s)
 static int
 convert_float(PyObject *o, FacValue *out, FacScratch *s)
 {
-    int fits = fac_is_tensor(o) ? tensor_number(fac_unwrap(o), out, s)
-                                : fac_number_convert(o, out, s);
+    int fits =
+        fac_is_tensor(o) ? tensor_number(fac_unwrap(o), out, s) : fac_number_convert(o, out, s);
     if (fits != 1) return fits;
     if (out->tag == FAC_V_COMPLEX) return 0;
     if (out->tag != FAC_V_FLOAT) *out = fac_v_float(fac_v_as_float(*out));
@@ -226,7 +233,7 @@ convert_bool(PyObject *o, FacValue *out)
     return truth < 0 ? -1 : 1;
 }
 
-/* --- tensors ------------------------------------------------------------------------------------------ */
+/* --- tensors ---------------------------------------------------------------------------------- */
 
 static int
 convert_tensor(PyObject *o, FacValue *out, FacScratch *s)
@@ -258,7 +265,7 @@ convert_operand(PyObject *o, FacValue *out, FacScratch *s)
     return fits ? fits : convert_tensor(o, out, s);
 }
 
-/* --- lists -------------------------------------------------------------------------------------------- */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 static int
 convert_ints(Py_ssize_t n, PyObject *const *at, FacValue *out, FacScratch *s)
@@ -380,7 +387,7 @@ convert_list(const FacParam *param, PyObject *o, FacValue *out, FacScratch *s)
     }
 }
 
-/* --- one argument --------------------------------------------------------------------------------------- */
+/* --- one argument ----------------------------------------------------------------------------- */
 
 static int
 convert_str(PyObject *o, FacValue *out)
@@ -474,7 +481,7 @@ fac_sizes_convert(PyObject *o, FacDim *sizes, int *ndim)
     return fits;
 }
 
-/* --- all arguments ---------------------------------------------------------------------------------------- */
+/* --- all arguments ---------------------------------------------------------------------------- */
 
 static int
 misfit(FacFrame *f, FacMisfit why, int param, PyObject *o)
@@ -491,7 +498,8 @@ same_name(PyObject *a, PyObject *b)
     return a == b || PyUnicode_Compare(a, b) == 0;
 }
 
-/* Words that stand for a parameter besides its own name: NumPy's, and `input` for self in functions. */
+/* Words that stand for a parameter besides its own name: NumPy's, and `input` for self in
+ * functions. */
 static const struct {
     const char *param, *word;
 } aliases[] = {{"dim", "axis"}, {"keepdim", "keepdims"}, {"input", "input"}, {"input", "x"},
@@ -595,7 +603,7 @@ bind_keywords(const FacOpEntry *e, PyObject *const *values, PyObject *kwnames, u
     return 1;
 }
 
-/* The parameter of the i-th positional argument: self comes first for methods, wherever it stands. */
+/* Of the i-th positional argument: self comes first for methods, wherever it stands. */
 static inline int
 positional_param(const FacOpEntry *e, Py_ssize_t i)
 {
@@ -625,8 +633,8 @@ fac_args_bind(const FacOpEntry *e, PyObject *const *args, Py_ssize_t nargs, PyOb
     }
     if (given_singly(e, args, nargs)) {
         npositional = e->method;
-        int fits = convert_ints(nargs - e->method, args + e->method, &f->args[e->method],
-                                &f->scratch);
+        int fits =
+            convert_ints(nargs - e->method, args + e->method, &f->args[e->method], &f->scratch);
         if (fits == 0) return misfit(f, FAC_MISFIT_TYPE, e->method, args[e->method]);
         if (fits < 0) return -1;
         given = UINT32_C(1) << e->method;
@@ -651,7 +659,7 @@ fac_args_bind(const FacOpEntry *e, PyObject *const *args, Py_ssize_t nargs, PyOb
     return 1;
 }
 
-/* --- messages ----------------------------------------------------------------------------------------------- */
+/* --- messages --------------------------------------------------------------------------------- */
 
 /* The type as the peer's users read it. */
 static const char *
@@ -703,7 +711,8 @@ param_text(const FacOpEntry *e, int i)
         return PyUnicode_FromFormat("%s%s%s %s", prefix, dot, type_text(p), name);
     PyObject *fallback = fallback_text(p->fallback);
     if (!fallback) return NULL;
-    PyObject *text = PyUnicode_FromFormat("%s%s%s %s = %U", prefix, dot, type_text(p), name, fallback);
+    PyObject *text =
+        PyUnicode_FromFormat("%s%s%s %s = %U", prefix, dot, type_text(p), name, fallback);
     Py_DECREF(fallback);
     return text;
 }
@@ -764,9 +773,9 @@ given_text(const FacOpEntry *e, PyObject *const *args, Py_ssize_t nargs, PyObjec
         const char *type = Py_TYPE(args[i])->tp_name;
         const char *dot = strrchr(type, '.');
         if (dot && fac_is_tensor(args[i])) type = dot + 1;
-        PyObject *part = i < nargs ? PyUnicode_FromString(type)
-                                   : PyUnicode_FromFormat(
-                                         "%U=%s", PyTuple_GET_ITEM(kwnames, i - nargs), type);
+        PyObject *part =
+            i < nargs ? PyUnicode_FromString(type)
+                      : PyUnicode_FromFormat("%U=%s", PyTuple_GET_ITEM(kwnames, i - nargs), type);
         if (append_take(parts, part) < 0) Py_CLEAR(parts);
     }
     return join_take(", ", parts);
@@ -790,11 +799,11 @@ misfit_text(PyObject *name, const FacOpEntry *e, const FacFrame *f, PyObject *co
         return PyUnicode_FromFormat("%U() got multiple values for argument '%s'", name, param);
     for (Py_ssize_t i = 0; i < nargs && !position; i++)
         if (args[i] == f->misfit_object) position = (int)i + 1 - e->method;
-    PyObject *where = position > 0 ? PyUnicode_FromFormat(" (position %d)", position)
-                                   : PyUnicode_FromString("");
+    PyObject *where =
+        position > 0 ? PyUnicode_FromFormat(" (position %d)", position) : PyUnicode_FromString("");
     if (!where) return NULL;
-    PyObject *text = PyUnicode_FromFormat("%U(): argument '%s'%U must be %s%s%s, not %s", name, param,
-                                          where, prefix, *prefix ? "." : "", type_text(p),
+    PyObject *text = PyUnicode_FromFormat("%U(): argument '%s'%U must be %s%s%s, not %s", name,
+                                          param, where, prefix, *prefix ? "." : "", type_text(p),
                                           Py_TYPE(f->misfit_object)->tp_name);
     Py_DECREF(where);
     return text;
@@ -829,7 +838,8 @@ fac_args_error(PyObject *name, const FacOpEntry *entries, int nentries, FacFrame
         PyObject *expected = given ? signatures_text(entries, nentries) : NULL;
         if (expected)
             text = PyUnicode_FromFormat("%U() received an invalid combination of arguments - got "
-                                        "(%U), but expected %U", name, given, expected);
+                                        "(%U), but expected %U",
+                                        name, given, expected);
         Py_XDECREF(given);
         Py_XDECREF(expected);
     }

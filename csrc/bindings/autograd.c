@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-/* --- lists of tensors ----------------------------------------------------------------------------------- */
+/* --- lists of tensors ------------------------------------------------------------------------- */
 
 enum { FEW = 16 };
 
@@ -56,16 +56,14 @@ list_make(TensorList *list, PyObject *o, const char *what, bool optional)
     return 0;
 }
 
-/* --- running ---------------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 static PyObject *
 run(const FacBackward *what)
 {
     FacStatus st;
-    Py_BEGIN_ALLOW_THREADS
-    st = fac_backward_run(what);
-    Py_END_ALLOW_THREADS
-    if (st) return fac_py_raise(st);
+    Py_BEGIN_ALLOW_THREADS st = fac_backward_run(what);
+    Py_END_ALLOW_THREADS if (st) return fac_py_raise(st);
     Py_RETURN_NONE;
 }
 
@@ -107,16 +105,17 @@ run_to_inputs(FacBackward *what)
 static PyObject *
 run_backward(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"roots", "gradients", "retain_graph", "create_graph", "inputs",
-                            "allow_unused", "accumulate", NULL};
+    static char *names[] = {"roots",  "gradients",    "retain_graph", "create_graph",
+                            "inputs", "allow_unused", "accumulate",   NULL};
     PyObject *roots, *gradients, *inputs = Py_None, *result = NULL;
     TensorList root = {.n = 0}, gradient = {.n = 0}, input = {.n = 0};
     int retain, create, unused = 0, accumulate = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOpp|Opp:_run_backward", names, &roots, &gradients,
-                                     &retain, &create, &inputs, &unused, &accumulate))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOpp|Opp:_run_backward", names, &roots,
+                                     &gradients, &retain, &create, &inputs, &unused, &accumulate))
         return NULL;
     if (list_make(&root, roots, "tensors", false) < 0) goto done;
-    if (gradients != Py_None && list_make(&gradient, gradients, "grad_tensors", true) < 0) goto done;
+    if (gradients != Py_None && list_make(&gradient, gradients, "grad_tensors", true) < 0)
+        goto done;
     if (inputs != Py_None && list_make(&input, inputs, "inputs", false) < 0) goto done;
     if (gradient.n && gradient.n != root.n) {
         PyErr_Format(PyExc_RuntimeError, "got %d tensors and %d gradients", root.n, gradient.n);
@@ -149,8 +148,8 @@ tensor_backward(PyObject *self, PyObject *args, PyObject *kwargs)
     PyObject *gradient = Py_None, *retain = Py_None, *inputs = Py_None, *result = NULL;
     TensorList input = {.n = 0};
     int create = 0, keep = -1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOpO:backward", names, &gradient, &retain, &create,
-                                     &inputs))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOpO:backward", names, &gradient, &retain,
+                                     &create, &inputs))
         return NULL;
     if (gradient != Py_None && !fac_is_tensor(gradient))
         return PyErr_Format(PyExc_TypeError, "gradients can be either Tensors or None, but got %s",
@@ -180,7 +179,7 @@ done:
     return result;
 }
 
-/* --- attributes --------------------------------------------------------------------------------------------- */
+/* --- attributes ------------------------------------------------------------------------------- */
 
 static PyObject *
 get_requires_grad(PyObject *self, void *Py_UNUSED(closure))
@@ -207,11 +206,13 @@ get_grad(PyObject *self, void *Py_UNUSED(closure))
     if (grad) return fac_wrap(grad);
     const FacAutograd *au = fac_autograd(t);
     if (au && !au->retains_grad && !fac_is_leaf(t) &&
-        PyErr_WarnEx(PyExc_UserWarning,
-                     "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its "
-                     ".grad attribute won't be populated during autograd.backward(). If you indeed want "
-                     "the .grad field to be populated for a non-leaf Tensor, use .retain_grad() on the "
-                     "non-leaf Tensor.", 1) < 0)
+        PyErr_WarnEx(
+            PyExc_UserWarning,
+            "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its "
+            ".grad attribute won't be populated during autograd.backward(). If you indeed want "
+            "the .grad field to be populated for a non-leaf Tensor, use .retain_grad() on the "
+            "non-leaf Tensor.",
+            1) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -277,7 +278,7 @@ PyGetSetDef fac_autograd_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-/* --- methods -------------------------------------------------------------------------------------------------- */
+/* --- methods ---------------------------------------------------------------------------------- */
 
 static PyObject *
 tensor_requires_grad_(PyObject *self, PyObject *args, PyObject *kwargs)
@@ -336,7 +337,7 @@ PyMethodDef fac_autograd_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* --- modes and functions ----------------------------------------------------------------------------------------- */
+/* --- modes and functions ---------------------------------------------------------------------- */
 
 static PyObject *
 is_grad_enabled(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))

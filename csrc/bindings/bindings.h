@@ -1,17 +1,28 @@
 /* bindings.h - what the files of bindings/ share. The only room that knows Python.
  *
- *   module.c     module definition, state, start          opobj.c     the one callable type of all ops
- *   args.c       Python arguments -> FacValue frame        wrap.c      FacTensor <-> Python object
- *   tensor.c     the Tensor type: lifetime, attributes     number.c    its operators, + - * / @ == ...
- *   index.c      t[...] and t[...] = x                     build.c     tensor(...) from nested data
- *   numpy.c      NumPy, buffer protocol, DLPack            dtype.c     dtype, layout, memory_format, Size
- *   device.c     device, with device: default device       storage.c   UntypedStorage
- *   generator.c  Generator, seeds                          autograd.c  grad mode, backward, nodes, hooks
- *   function.c   autograd.Function                         override.c  __torch_function__, modes,
- *   library.c    rows as Python objects, registration                  __torch_dispatch__
- *   nn.c         calls and attributes of nn.Module           config.c   the build, for reports
- *   values.c     values and results as Python objects        copy.c      deepcopy, pickling
- *   graph.c      nodes and hooks as Python objects           new.c       Tensor(...), new_tensor
+ *   module.c     module definition, state, start, errors
+ *   args.c       Python arguments to the frame of a call
+ *   opobj.c      the callables of all operators
+ *   values.c     values and results as Python objects, running
+ *   wrap.c       the life of Tensor objects, subclasses
+ *   tensor.c     attributes and conversions of Tensor
+ *   new.c        Tensor(...), new_tensor
+ *   number.c     + - * / @ == ..., numbers
+ *   index.c      t[...] and t[...] = x
+ *   copy.c       deepcopy, pickling
+ *   build.c      tensor(...) from nested data
+ *   numpy.c      NumPy, buffer protocol, DLPack
+ *   dtype.c      dtype, layout, memory_format, Size
+ *   device.c     device, with device
+ *   storage.c    UntypedStorage
+ *   generator.c  Generator, seeds
+ *   autograd.c   grad mode, backward
+ *   graph.c      nodes and hooks as Python objects
+ *   function.c   autograd.Function
+ *   override.c   __torch_function__, __torch_dispatch__, modes
+ *   library.c    rows as Python objects, registration
+ *   nn.c         calls and attributes of nn.Module
+ *   config.c     what this build is and what it found on this machine, for re
  *
  * Functions return a new reference or NULL with an exception set, or an int: 0, or -1 with an
  * exception set, unless the comment says otherwise. The interpreter lock is dropped around calls
@@ -28,7 +39,7 @@
 #include "tensor/layout.h"
 #include "tensor/random.h"
 
-/* --- state: one struct, filled at import, read-only afterwards but for what is marked -------------- */
+/* --- state: one struct, filled at import, read-only afterwards but for what is marked --------- */
 
 typedef struct FacPyState {
     PyObject *module;
@@ -50,14 +61,14 @@ typedef struct FacPyState {
 } FacPyState;
 extern FacPyState fac_py;
 
-/* --- errors ------------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 /* Raises what a status and this thread's message say; returns NULL. FAC_FOREIGN: already set. */
 PyObject *fac_py_raise(FacStatus status);
 /* As a status: FAC_FOREIGN; for callbacks from the core into Python. */
 static inline FacStatus fac_py_foreign(void) { return FAC_FOREIGN; }
 
-/* --- tensors -------------------------------------------------------------------------------------- */
+/* --- tensors ---------------------------------------------------------------------------------- */
 
 typedef struct FacPyTensor {
     PyObject_HEAD
@@ -74,17 +85,20 @@ static inline bool fac_is_tensor(PyObject *o)
 {
     return fac_is_exact_tensor(o) || PyObject_TypeCheck(o, fac_py.tensor_type);
 }
-static inline FacTensor *fac_unwrap(PyObject *o) { return ((FacPyTensor *)o)->tensor; } /* borrowed */
+static inline FacTensor *fac_unwrap(PyObject *o) /* borrowed */
+{
+    return ((FacPyTensor *)o)->tensor;
+}
 /* The Python object of a tensor: the one it has, or a new one. Takes the reference to t, also on
  * failure. */
 PyObject *fac_wrap_take(FacTensor *t);
 static inline PyObject *fac_wrap(FacTensor *t) { return fac_wrap_take(fac_tensor_retain(t)); }
-/* The device that a tensor says it lies on: of a wrapper subclass without memory, what it was told. */
+/* The device that a tensor says it lies on: of a wrapper subclass, what it was told. */
 FacDevice fac_visible_device(const FacTensor *t);
 /* A new object of a subclass (Tensor._make_subclass). Takes t. */
 PyObject *fac_wrap_as_take(PyTypeObject *type, FacTensor *t);
 
-/* --- arguments and results ------------------------------------------------------------------------ */
+/* --- arguments and results -------------------------------------------------------------------- */
 
 enum { FAC_ARGS_MAX = 24, FAC_ARGS_INTS = 64, FAC_RESULTS_MAX = 8 };
 
@@ -103,8 +117,8 @@ static inline void fac_scratch_init(FacScratch *s)
 }
 void fac_scratch_release(FacScratch *s);
 
-/* One Python argument as the value of one parameter. 1: done; 0: does not fit (no exception: another
- * overload may); -1: exception. */
+/* One Python argument as the value of one parameter. 1: done; 0: does not fit (no exception:
+ * another overload may); -1: exception. */
 int fac_arg_convert(const FacParam *param, PyObject *o, FacValue *out, FacScratch *scratch);
 /* What Python keeps with a row, in op->foreign: made at first use. */
 typedef struct FacPyRow {
@@ -167,9 +181,9 @@ int fac_number_convert(PyObject *o, FacValue *out, FacScratch *scratch);
 PyObject *fac_number_to_python(FacValue v);
 /* Any value as Python: tensors wrapped, lists to lists, dtypes, devices ... Borrows v. */
 PyObject *fac_value_to_python(FacValue v);
-/* The results of a call as Python returns them (one, a tuple, a named tuple, a list); takes them. */
+/* The results of a call as Python returns them (one, a tuple, a named tuple); takes them. */
 PyObject *fac_results_to_python(const FacOp *op, FacValue *results);
-/* Sizes from a tuple, list, Size or an int (also 0-d integer tensors in it); at most FAC_MAX_NDIM. */
+/* Sizes from a tuple, list, Size or an int, 0-d integer tensors too; at most FAC_MAX_NDIM. */
 int fac_sizes_convert(PyObject *o, FacDim *sizes, int *ndim);
 
 /* Calls a row from C within bindings; a new reference. */
@@ -189,7 +203,7 @@ int fac_ops_add_methods(PyObject *dict, PyMethodDef *methods);
 int fac_ops_add_functions(PyMethodDef *methods, const char *const *names);
 PyObject *fac_op_methods(void); /* {name: method} of all rows; borrowed */
 
-/* --- small objects -------------------------------------------------------------------------------- */
+/* --- small objects ---------------------------------------------------------------------------- */
 
 static inline PyObject *fac_py_dtype(FacDType dt) { return fac_py.dtypes[dt]; } /* borrowed */
 FacDType fac_dtype_from_python(PyObject *o);      /* FAC_DT_NONE when it is no dtype */
@@ -222,7 +236,7 @@ PyTypeObject *fac_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases)
 /* Imports `module` below the package and returns its attribute: "_tensor_str", "_str". */
 PyObject *fac_py_import(const char *module, const char *attribute);
 
-/* --- protocols ------------------------------------------------------------------------------------ */
+/* --- protocols -------------------------------------------------------------------------------- */
 
 /* override.c: whether any of the arguments, or a mode, wants this call; 1, 0, -1. */
 int fac_override_wanted(PyObject *const *args, Py_ssize_t n);
@@ -250,7 +264,7 @@ int fac_tensor_from_array(PyObject *o, FacTensor **out);
  * failure. Strides in elements; `first` is the element at index 0. */
 FacTensor *fac_tensor_over_buffer(Py_buffer *view, FacDType dt, void *first, int ndim,
                                   const FacDim *sizes, const FacDim *strides);
-/* build.c: nested data, numbers, arrays, tensors to a new tensor (facula.tensor); dt NONE: inferred. */
+/* build.c: nested data, numbers, arrays, tensors to a new tensor; dt NONE: inferred. */
 FacTensor *fac_tensor_from_python(PyObject *data, FacDType dt, FacDevice device, bool copy);
 
 /* Methods and slots that other files contribute to the Tensor type. */
@@ -266,7 +280,7 @@ extern PyMethodDef fac_new_methods[];           /* new.c: new, new_tensor */
 /* Tensor.__new__: what Tensor(...) means. */
 PyObject *fac_tensor_new_py(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 extern PyBufferProcs fac_tensor_buffer;         /* numpy.c */
-extern PyMethodDef fac_numpy_methods[];         /* numpy, __array__, __dlpack__ ...; Tensor methods */
+extern PyMethodDef fac_numpy_methods[];         /* numpy, __array__, __dlpack__ ... */
 extern PyMethodDef fac_autograd_methods[];      /* backward, register_hook ...; Tensor methods */
 extern PyGetSetDef fac_autograd_getset[];       /* grad, grad_fn, requires_grad, is_leaf ... */
 /* Module functions, added to _C at start. */

@@ -35,7 +35,7 @@ deepcopy(PyObject *o, PyObject *memo)
     return function ? PyObject_CallFunctionObjArgs(function, o, memo, NULL) : NULL;
 }
 
-/* --- deepcopy ------------------------------------------------------------------------------------------- */
+/* --- deepcopy --------------------------------------------------------------------------------- */
 
 static PyObject *
 copy_tensor(PyObject *self, PyObject *memo)
@@ -74,7 +74,8 @@ copy_slots(PyObject *self, PyObject *copy, PyObject *memo)
 {
     int st = -1;
     PyObject *copyreg = PyImport_ImportModule("copyreg");
-    PyObject *names = copyreg ? PyObject_CallMethod(copyreg, "_slotnames", "O", Py_TYPE(self)) : NULL;
+    PyObject *names =
+        copyreg ? PyObject_CallMethod(copyreg, "_slotnames", "O", Py_TYPE(self)) : NULL;
     PyObject *fixed = names ? PySequence_Fast(names, "slot names") : NULL;
     if (!fixed) goto done;
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fixed); i++) {
@@ -114,9 +115,10 @@ static PyObject *
 tensor_deepcopy(PyObject *self, PyObject *memo)
 {
     if (!fac_is_leaf(fac_unwrap(self)))
-        return PyErr_Format(PyExc_RuntimeError,
-                            "Only Tensors created explicitly by the user (graph leaves) support the "
-                            "deepcopy protocol at the moment");
+        return PyErr_Format(
+            PyExc_RuntimeError,
+            "Only Tensors created explicitly by the user (graph leaves) support the "
+            "deepcopy protocol at the moment");
     if (!PyDict_Check(memo))
         return PyErr_Format(PyExc_TypeError, "__deepcopy__() takes a dict, not %s",
                             Py_TYPE(memo)->tp_name);
@@ -133,7 +135,7 @@ tensor_deepcopy(PyObject *self, PyObject *memo)
     return copy;
 }
 
-/* --- pickling --------------------------------------------------------------------------------------------- */
+/* --- pickling --------------------------------------------------------------------------------- */
 
 /* The arguments of _rebuild_tensor. */
 static PyObject *
@@ -168,8 +170,9 @@ tensor_reduce_ex(PyObject *self, PyObject *Py_UNUSED(protocol))
                                                                            : "_rebuild_from_type")
                              : NULL;
     if (build)
-        result = exact ? Py_BuildValue("OO", build, layout)
-                       : Py_BuildValue("O(OOO)", build, Py_TYPE(self), layout, dict ? dict : Py_None);
+        result = exact
+                     ? Py_BuildValue("OO", build, layout)
+                     : Py_BuildValue("O(OOO)", build, Py_TYPE(self), layout, dict ? dict : Py_None);
     Py_XDECREF(layout);
     Py_XDECREF(build);
     return result;
@@ -184,8 +187,8 @@ rebuild(PyObject *args, int *requires_grad)
     FacTensor *t;
     long long offset;
     int ndim, nsteps, flags = 0;
-    if (!PyArg_ParseTuple(args, "OOLOOp|i:_rebuild_tensor", &source, &dtype, &offset, &size, &strides,
-                          requires_grad, &flags))
+    if (!PyArg_ParseTuple(args, "OOLOOp|i:_rebuild_tensor", &source, &dtype, &offset, &size,
+                          &strides, requires_grad, &flags))
         return NULL;
     FacStorage *storage = fac_storage_from_python(source);
     int fits = storage ? fac_dtype_convert(dtype, &dt) : 0;
@@ -222,11 +225,12 @@ static PyObject *
 rebuild_from_type(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *class, *layout, *dict;
-    if (!PyArg_ParseTuple(args, "O!O!O:_rebuild_from_type", &PyType_Type, &class, &PyTuple_Type, &layout,
-                          &dict))
+    if (!PyArg_ParseTuple(args, "O!O!O:_rebuild_from_type", &PyType_Type, &class, &PyTuple_Type,
+                          &layout, &dict))
         return NULL;
     if (!PyType_IsSubtype((PyTypeObject *)class, fac_py.tensor_type))
-        return PyErr_Format(PyExc_TypeError, "_rebuild_from_type(): %R is no subclass of Tensor", class);
+        return PyErr_Format(PyExc_TypeError, "_rebuild_from_type(): %R is no subclass of Tensor",
+                            class);
     PyObject *o = rebuild_as((PyTypeObject *)class, layout);
     if (o && dict != Py_None && PyObject_SetAttrString(o, "__dict__", dict) < 0) Py_CLEAR(o);
     return o;
@@ -243,6 +247,7 @@ PyMethodDef fac_copy_functions[] = {
      "_rebuild_tensor(storage, dtype, offset, size, stride, requires_grad, flags=0, /)\n--\n\n"
      "A tensor from its pickled form."},
     {"_rebuild_from_type", rebuild_from_type, METH_VARARGS,
-     "_rebuild_from_type(type, layout, dict, /)\n--\n\nA tensor of a subclass, or with attributes."},
+     "_rebuild_from_type(type, layout, dict, /)\n--\n\nA tensor of a subclass, or with "
+     "attributes."},
     {NULL, NULL, 0, NULL},
 };

@@ -9,8 +9,7 @@
 #include <string.h>
 
 typedef struct DeviceObject {
-    PyObject_HEAD
-    FacDevice device;
+    PyObject_HEAD FacDevice device;
 } DeviceObject;
 
 static FacDevice
@@ -75,13 +74,17 @@ device_new(PyTypeObject *Py_UNUSED(type), PyObject *args, PyObject *kwargs)
     if (!fits)
         return PyErr_Format(PyExc_TypeError,
                             "device(): expected a device, a str such as 'cuda:1', or an int, "
-                            "not %s", Py_TYPE(what)->tp_name);
+                            "not %s",
+                            Py_TYPE(what)->tp_name);
     if (index != Py_None) {
         if (!PyUnicode_Check(what) || !PyLong_Check(index))
-            return PyErr_Format(PyExc_TypeError, "device(): an index goes with a str and is an int");
+            return PyErr_Format(PyExc_TypeError,
+                                "device(): an index goes with a str and is an int");
         if (device.index >= 0)
-            return PyErr_Format(PyExc_RuntimeError, "type (string) must not include an index "
-                                "because index was passed explicitly: %U", what);
+            return PyErr_Format(PyExc_RuntimeError,
+                                "type (string) must not include an index "
+                                "because index was passed explicitly: %U",
+                                what);
         if (device_from_index(index, &indexed) < 0) return NULL;
         device.index = indexed.index;
     }
@@ -98,9 +101,9 @@ static PyObject *
 device_repr(PyObject *self)
 {
     FacDevice d = device_of(self);
-    return d.index < 0 ? PyUnicode_FromFormat("device(type='%s')", type_names[d.type])
-                       : PyUnicode_FromFormat("device(type='%s', index=%d)", type_names[d.type],
-                                              d.index);
+    return d.index < 0
+               ? PyUnicode_FromFormat("device(type='%s')", type_names[d.type])
+               : PyUnicode_FromFormat("device(type='%s', index=%d)", type_names[d.type], d.index);
 }
 
 static PyObject *
@@ -146,7 +149,7 @@ device_reduce(PyObject *self, PyObject *Py_UNUSED(ignored))
                        : Py_BuildValue("O(si)", Py_TYPE(self), type_names[d.type], (int)d.index);
 }
 
-/* --- with device ------------------------------------------------------------------------------------- */
+/* --- with device ------------------------------------------------------------------------------ */
 
 enum { NESTED_MAX = 64 };
 static _Thread_local struct {
@@ -217,7 +220,7 @@ static PyType_Spec device_spec = {
     .slots = device_slots,
 };
 
-/* --- functions --------------------------------------------------------------------------------------- */
+/* --- functions -------------------------------------------------------------------------------- */
 
 static PyObject *
 get_default_device(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
@@ -260,8 +263,7 @@ device_synchronize(PyObject *Py_UNUSED(module), PyObject *o)
     if (!fits) return PyErr_Format(PyExc_TypeError, "_synchronize(): expected a device");
     const FacDeviceOps *ops = fac_devices[device.type];
     if (ops && ops->synchronize) {
-        Py_BEGIN_ALLOW_THREADS
-        st = ops->synchronize(device.index);
+        Py_BEGIN_ALLOW_THREADS st = ops->synchronize(device.index);
         Py_END_ALLOW_THREADS
     }
     if (st) return fac_py_raise(st);

@@ -12,11 +12,10 @@
 
 #include <string.h>
 
-/* --- singletons with a name ------------------------------------------------------------------------ */
+/* --- singletons with a name ------------------------------------------------------------------- */
 
 typedef struct NamedObject {
-    PyObject_HEAD
-    int value;
+    PyObject_HEAD int value;
     const char *name;
 } NamedObject;
 
@@ -90,7 +89,7 @@ fac_format_convert(PyObject *o, FacMemoryFormat *out)
     return 1;
 }
 
-/* --- dtype ----------------------------------------------------------------------------------------- */
+/* --- dtype ------------------------------------------------------------------------------------ */
 
 FacDType
 fac_dtype_from_python(PyObject *o)
@@ -103,11 +102,16 @@ fac_dtype_convert(PyObject *o, FacDType *out)
 {
     FacDType dt = fac_dtype_from_python(o);
     if (dt == FAC_DT_NONE) {
-        if (o == (PyObject *)&PyFloat_Type) dt = FAC_DT_F64;
-        else if (o == (PyObject *)&PyLong_Type) dt = FAC_DT_I64;
-        else if (o == (PyObject *)&PyBool_Type) dt = FAC_DT_BOOL;
-        else if (o == (PyObject *)&PyComplex_Type) dt = FAC_DT_C128;
-        else return 0;
+        if (o == (PyObject *)&PyFloat_Type)
+            dt = FAC_DT_F64;
+        else if (o == (PyObject *)&PyLong_Type)
+            dt = FAC_DT_I64;
+        else if (o == (PyObject *)&PyBool_Type)
+            dt = FAC_DT_BOOL;
+        else if (o == (PyObject *)&PyComplex_Type)
+            dt = FAC_DT_C128;
+        else
+            return 0;
     }
     *out = dt;
     return 1;
@@ -188,7 +192,7 @@ static PyType_Spec dtype_spec = {
     .slots = dtype_slots,
 };
 
-/* --- Size ------------------------------------------------------------------------------------------ */
+/* --- Size ------------------------------------------------------------------------------------- */
 
 PyObject *
 fac_py_size(int ndim, const FacDim *sizes)
@@ -319,7 +323,7 @@ static PyType_Spec size_spec = {
     .slots = size_slots,
 };
 
-/* --- functions ------------------------------------------------------------------------------------- */
+/* --- functions -------------------------------------------------------------------------------- */
 
 static int
 two_dtypes(const char *name, PyObject *const *args, Py_ssize_t nargs, FacDType out[2])
@@ -395,8 +399,10 @@ set_default_dtype(PyObject *Py_UNUSED(module), PyObject *o)
 {
     FacDType dt = fac_dtype_from_python(o);
     if (dt == FAC_DT_NONE)
-        return PyErr_Format(PyExc_TypeError, "set_default_dtype(): argument 'd' must be %s.dtype, "
-                            "not %s", fac_py.module_name, Py_TYPE(o)->tp_name);
+        return PyErr_Format(PyExc_TypeError,
+                            "set_default_dtype(): argument 'd' must be %s.dtype, "
+                            "not %s",
+                            fac_py.module_name, Py_TYPE(o)->tp_name);
     FacStatus st = fac_set_default_dtype(dt);
     if (st) return fac_py_raise(st);
     Py_RETURN_NONE;
@@ -416,7 +422,7 @@ PyMethodDef fac_dtype_functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* --- start ----------------------------------------------------------------------------------------- */
+/* --- start ------------------------------------------------------------------------------------ */
 
 static int
 add_dtypes(PyObject *names)

@@ -6,8 +6,7 @@
 #include "bindings/bindings.h"
 
 typedef struct FacPyGenerator {
-    PyObject_HEAD
-    FacGenerator *generator;
+    PyObject_HEAD FacGenerator *generator;
 } FacPyGenerator;
 
 static FacGenerator *
@@ -71,7 +70,7 @@ generator_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return st ? fac_py_raise(st) : wrap_generator_take(type, g);
 }
 
-/* --- seeds and states ---------------------------------------------------------------------------------- */
+/* --- seeds and states ------------------------------------------------------------------------- */
 
 /* Any int of 64 bits; a negative one counts from the top. */
 static bool
@@ -223,7 +222,7 @@ static PyType_Spec generator_spec = {
     .slots = generator_slots,
 };
 
-/* --- the default generator ---------------------------------------------------------------------------------- */
+/* --- the default generator -------------------------------------------------------------------- */
 
 static PyObject *
 manual_seed(PyObject *Py_UNUSED(module), PyObject *seed)

@@ -1,12 +1,12 @@
 /* graph.c - nodes of the recorded graph as Python objects, and hooks.
  *
- * A node's object has a class named after it (MulBackward0), made when first needed. It holds the node;
- * the node knows its object weakly. Attributes _saved_self and the like are what the node keeps for
- * backward; those of autograd.Function are looked up in its ctx as well.
+ * A node's object has a class named after it (MulBackward0), made when first needed. It holds the
+ * node; the node knows its object weakly. Attributes _saved_self and the like are what the node
+ * keeps for backward; those of autograd.Function are looked up in its ctx as well.
  *
- * A hook is a Python callable that the graph holds as a foreign object; the three forms of call (of a
- * tensor, of a leaf after accumulation, of a node) take the interpreter lock by themselves, since
- * backward runs without it. register_hook returns a handle, which knows its tensor weakly.
+ * A hook is a Python callable that the graph holds as a foreign object; the three forms of call
+ * (of a tensor, of a leaf after accumulation, of a node) take the interpreter lock by themselves,
+ * since backward runs without it. register_hook returns a handle, which knows its tensor weakly.
  */
 #include "bindings/bindings.h"
 
@@ -16,8 +16,7 @@
 #include <structmember.h>
 
 typedef struct FacPyNode {
-    PyObject_HEAD
-    FacNode *node;
+    PyObject_HEAD FacNode *node;
     PyObject *dict, *weakrefs;
 } FacPyNode;
 
@@ -29,7 +28,7 @@ node_of(PyObject *o)
     return ((FacPyNode *)o)->node;
 }
 
-/* --- hooks ------------------------------------------------------------------------------------------------ */
+/* --- hooks ------------------------------------------------------------------------------------ */
 
 /* A tuple of the gradients, None for those that are undefined. */
 static PyObject *
@@ -38,8 +37,10 @@ gradients_tuple(int n, FacTensor *const *grads)
     PyObject *tuple = PyTuple_New(n);
     for (int i = 0; tuple && i < n; i++) {
         PyObject *item = grads[i] ? fac_wrap(grads[i]) : Py_NewRef(Py_None);
-        if (!item) Py_CLEAR(tuple);
-        else PyTuple_SET_ITEM(tuple, i, item);
+        if (!item)
+            Py_CLEAR(tuple);
+        else
+            PyTuple_SET_ITEM(tuple, i, item);
     }
     return tuple;
 }
@@ -138,12 +139,11 @@ call_node_posthook(FacForeign *hook, FacNode *Py_UNUSED(node), int n, FacTensor 
     return call_node_hook(hook, n, grads, true);
 }
 
-/* --- handles ------------------------------------------------------------------------------------------------ */
+/* --- handles ---------------------------------------------------------------------------------- */
 
 typedef struct HookHandle {
-    PyObject_HEAD
-    PyObject *tensor; /* weak reference, or NULL */
-    FacNode *node;    /* or NULL */
+    PyObject_HEAD PyObject *tensor; /* weak reference, or NULL */
+    FacNode *node;                  /* or NULL */
     int64_t id;
 } HookHandle;
 
@@ -258,19 +258,20 @@ hook_node(PyObject *o, PyObject *function, bool before)
     FacForeign *f = foreign_callable(function);
     int64_t id;
     if (!f) return NULL;
-    FacStatus st = fac_hook_node(node_of(o), before, f,
-                                 before ? call_node_prehook : call_node_posthook, &id);
+    FacStatus st =
+        fac_hook_node(node_of(o), before, f, before ? call_node_prehook : call_node_posthook, &id);
     fac_foreign_release(f);
     return st ? fac_py_raise(st) : make_handle(NULL, node_of(o), id);
 }
 
-/* --- hooks and the collector ---------------------------------------------------------------------------------- */
+/* --- hooks and the collector ------------------------------------------------------------------ */
 
 static int
 visit_hooks(const FacHook *hook, visitproc visit, void *arg)
 {
     for (; hook; hook = hook->next)
-        if (hook->foreign && atomic_load(&hook->foreign->refs) == 1) Py_VISIT(hook->foreign->object);
+        if (hook->foreign && atomic_load(&hook->foreign->refs) == 1)
+            Py_VISIT(hook->foreign->object);
     return 0;
 }
 
@@ -333,7 +334,7 @@ fac_py_tensor_hooks(FacTensor *t, bool after_accumulation)
     return dict ? dict : Py_NewRef(Py_None);
 }
 
-/* --- nodes ---------------------------------------------------------------------------------------------------- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 static PyObject *
 node_name_text(FacNode *node)
@@ -357,8 +358,9 @@ class_of_name(PyObject *name)
 {
     PyObject *found = PyDict_GetItemWithError(node_classes, name);
     if (found || PyErr_Occurred()) return (PyTypeObject *)found;
-    PyObject *class = PyObject_CallFunction((PyObject *)&PyType_Type, "O(O){s:(),s:s}", name,
-                                            fac_py.node_type, "__slots__", "__module__", "facula._C");
+    PyObject *class =
+        PyObject_CallFunction((PyObject *)&PyType_Type, "O(O){s:(),s:s}", name, fac_py.node_type,
+                              "__slots__", "__module__", "facula._C");
     int st = class ? PyDict_SetItem(node_classes, name, class) : -1;
     Py_XDECREF(class);
     return st < 0 ? NULL : (PyTypeObject *)class;
@@ -439,8 +441,10 @@ node_next_functions(PyObject *o, void *Py_UNUSED(closure))
     for (uint32_t i = 0; tuple && i < node->nedges; i++) {
         PyObject *next = fac_py_node(node->edges[i].node);
         PyObject *pair = next ? Py_BuildValue("NI", next, node->edges[i].index) : NULL;
-        if (!pair) Py_CLEAR(tuple);
-        else PyTuple_SET_ITEM(tuple, i, pair);
+        if (!pair)
+            Py_CLEAR(tuple);
+        else
+            PyTuple_SET_ITEM(tuple, i, pair);
     }
     return tuple;
 }
@@ -542,9 +546,14 @@ static PyMemberDef node_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 static PyType_Slot node_slots[] = {
-    {Py_tp_dealloc, node_dealloc},   {Py_tp_traverse, node_traverse}, {Py_tp_clear, node_clear},
-    {Py_tp_repr, node_repr},         {Py_tp_getattro, node_getattro}, {Py_tp_methods, node_methods},
-    {Py_tp_getset, node_getset},     {Py_tp_members, node_members},
+    {Py_tp_dealloc, node_dealloc},
+    {Py_tp_traverse, node_traverse},
+    {Py_tp_clear, node_clear},
+    {Py_tp_repr, node_repr},
+    {Py_tp_getattro, node_getattro},
+    {Py_tp_methods, node_methods},
+    {Py_tp_getset, node_getset},
+    {Py_tp_members, node_members},
     {Py_tp_doc, "A recorded call, which knows how to take gradients back."},
     {0, NULL},
 };

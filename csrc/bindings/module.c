@@ -16,7 +16,7 @@
 
 FacPyState fac_py = {.module_name = "facula"};
 
-/* --- errors -------------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 static PyObject *
 exception_class(FacStatus status)
@@ -62,7 +62,7 @@ warn(FacWarning kind, const char *message)
     return st;
 }
 
-/* --- foreign objects in the core ------------------------------------------------------------------- */
+/* --- foreign objects in the core -------------------------------------------------------------- */
 
 static void
 retain_object(void *o)
@@ -99,7 +99,7 @@ fac_py_foreign_new(PyObject *o)
     return f;
 }
 
-/* --- helpers for the start of the other files -------------------------------------------------------- */
+/* --- helpers for the start of the other files ------------------------------------------------- */
 
 PyTypeObject *
 fac_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases)
@@ -121,7 +121,7 @@ fac_py_import(const char *module, const char *attribute)
     return result;
 }
 
-/* --- functions of the module itself ----------------------------------------------------------------- */
+/* --- functions of the module itself ----------------------------------------------------------- */
 
 static PyObject *
 set_module_name(PyObject *Py_UNUSED(module), PyObject *name)
@@ -172,7 +172,7 @@ static PyMethodDef module_functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* --- start ----------------------------------------------------------------------------------------- */
+/* --- start ------------------------------------------------------------------------------------ */
 
 static int
 make_names(void)
@@ -217,14 +217,15 @@ make_names(void)
 static int
 make_errors(PyObject *module)
 {
-    fac_py.out_of_memory_error = PyErr_NewExceptionWithDoc(
-        "facula.OutOfMemoryError", "A device has not enough free memory.", PyExc_RuntimeError,
-        NULL);
-    fac_py.linalg_error = PyErr_NewExceptionWithDoc(
-        "facula.linalg.LinAlgError", "A matrix does not allow what was asked of it.",
-        PyExc_RuntimeError, NULL);
+    fac_py.out_of_memory_error =
+        PyErr_NewExceptionWithDoc("facula.OutOfMemoryError", "A device has not enough free memory.",
+                                  PyExc_RuntimeError, NULL);
+    fac_py.linalg_error = PyErr_NewExceptionWithDoc("facula.linalg.LinAlgError",
+                                                    "A matrix does not allow what was asked of it.",
+                                                    PyExc_RuntimeError, NULL);
     if (!fac_py.out_of_memory_error || !fac_py.linalg_error) return -1;
-    if (PyModule_AddObjectRef(module, "OutOfMemoryError", fac_py.out_of_memory_error) < 0) return -1;
+    if (PyModule_AddObjectRef(module, "OutOfMemoryError", fac_py.out_of_memory_error) < 0)
+        return -1;
     return PyModule_AddObjectRef(module, "_LinAlgError", fac_py.linalg_error);
 }
 
@@ -232,11 +233,11 @@ static int
 add_functions(PyObject *module)
 {
     PyMethodDef *const tables[] = {
-        module_functions,     fac_dtype_functions,    fac_device_functions, fac_generator_functions,
-        fac_tensor_functions, fac_wrap_functions,     fac_op_functions,     fac_build_functions,
-        fac_numpy_functions,  fac_autograd_functions, fac_override_functions, fac_library_functions,
-        fac_config_functions,
-        fac_copy_functions,   fac_storage_functions,
+        module_functions,        fac_dtype_functions,    fac_device_functions,
+        fac_generator_functions, fac_tensor_functions,   fac_wrap_functions,
+        fac_op_functions,        fac_build_functions,    fac_numpy_functions,
+        fac_autograd_functions,  fac_override_functions, fac_library_functions,
+        fac_config_functions,    fac_copy_functions,     fac_storage_functions,
     };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         if (PyModule_AddFunctions(module, tables[i]) < 0) return -1;
@@ -247,10 +248,10 @@ static int
 start(PyObject *module)
 {
     static int (*const starts[])(PyObject *) = {
-        make_errors,       fac_start_dtype,    fac_start_device,  fac_start_storage,
+        make_errors,         fac_start_dtype,  fac_start_device,   fac_start_storage,
         fac_start_generator, fac_start_values, fac_start_override, fac_start_ops,
-        fac_start_wrap,    fac_start_graph, fac_start_function, fac_start_library,
-        fac_start_build,   fac_start_numpy,    fac_start_nn,      add_functions,
+        fac_start_wrap,      fac_start_graph,  fac_start_function, fac_start_library,
+        fac_start_build,     fac_start_numpy,  fac_start_nn,       add_functions,
     };
     if (fac_py.module) {
         PyErr_SetString(PyExc_ImportError, "facula._C can be loaded once a process");

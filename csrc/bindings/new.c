@@ -1,8 +1,9 @@
 /* new.c - Tensor(...), t.new(...) and t.new_tensor(...).
  *
- * The old constructor has several meanings by what it is given: nothing is an empty tensor, ints or a
- * Size are the sizes of an uninitialised one, a tensor is aliased, anything else is data. new() is
- * the same with the dtype and the device of another tensor, new_tensor() always takes data.
+ * The old constructor has several meanings by what it is given: nothing is an empty tensor, ints
+ * or a Size are the sizes of an uninitialised one, a tensor is aliased, anything else is data.
+ * new() is the same with the dtype and the device of another tensor, new_tensor() always takes
+ * data.
  */
 #include "bindings/bindings.h"
 
@@ -36,7 +37,8 @@ from_one_argument(PyObject *o, FacDType dtype, FacDevice device)
         return fits == 1 ? uninitialised(ndim, sizes, dtype, device) : NULL;
     }
     if (!PySequence_Check(o) && !PyObject_CheckBuffer(o)) {
-        PyErr_Format(PyExc_TypeError, "new(): data must be a sequence (got %s)", Py_TYPE(o)->tp_name);
+        PyErr_Format(PyExc_TypeError, "new(): data must be a sequence (got %s)",
+                     Py_TYPE(o)->tp_name);
         return NULL;
     }
     return fac_tensor_from_python(o, dtype, device, true);
@@ -54,7 +56,8 @@ from_arguments(PyObject *args, FacDType dtype, FacDevice device)
     }
     fits = fac_sizes_convert(args, sizes, &ndim);
     if (fits == 0)
-        PyErr_SetString(PyExc_TypeError, "new(): expected sizes as ints, or one sequence or Tensor");
+        PyErr_SetString(PyExc_TypeError,
+                        "new(): expected sizes as ints, or one sequence or Tensor");
     return fits == 1 ? uninitialised(ndim, sizes, dtype, device) : NULL;
 }
 
@@ -82,8 +85,8 @@ fac_tensor_new_py(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     FacTensor *t = from_arguments(args, fac_default_dtype(), device);
     if (!t) return NULL;
     if (type == fac_py.tensor_type && (FacDType)t->dtype != fac_default_dtype()) {
-        PyErr_Format(PyExc_TypeError, "expected %s (got %s)", fac_dtype_info[fac_default_dtype()].legacy,
-                     fac_dtype_info[t->dtype].legacy);
+        PyErr_Format(PyExc_TypeError, "expected %s (got %s)",
+                     fac_dtype_info[fac_default_dtype()].legacy, fac_dtype_info[t->dtype].legacy);
         fac_tensor_release(t);
         return NULL;
     }
@@ -102,13 +105,14 @@ tensor_new(PyObject *self, PyObject *args, PyObject *kwargs)
 static PyObject *
 tensor_new_tensor(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"data", "dtype", "device", "requires_grad", "layout", "pin_memory", NULL};
+    static char *names[] = {"data",   "dtype",      "device", "requires_grad",
+                            "layout", "pin_memory", NULL};
     PyObject *data, *dtype = Py_None, *where = Py_None, *layout = Py_None;
     FacDType dt = (FacDType)fac_unwrap(self)->dtype;
     FacDevice device = fac_unwrap(self)->device;
     int grad = 0, pin = 0, fits = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOpOp:new_tensor", names, &data, &dtype, &where,
-                                     &grad, &layout, &pin))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOpOp:new_tensor", names, &data, &dtype,
+                                     &where, &grad, &layout, &pin))
         return NULL;
     if (dtype != Py_None) fits = fac_dtype_convert(dtype, &dt);
     if (fits == 1 && where != Py_None) fits = fac_device_convert(where, &device);

@@ -14,14 +14,14 @@
 #include <string.h>
 
 typedef struct Operator {
-    const char *name;      /* of the rows, and of the method */
-    const char *reflected; /* what an override is told for `number - tensor`; NULL: the method */
-    const FacOp *op;       /* the row for a tensor first */
+    const char *name;       /* of the rows, and of the method */
+    const char *reflected;  /* what an override is told for `number - tensor`; NULL: the method */
+    const FacOp *op;        /* the row for a tensor first */
     const FacOp *number_op; /* the row for a number first; NULL: there is none */
     bool resolved;
 } Operator;
 
-/* --- rows of operators -------------------------------------------------------------------------------------- */
+/* --- rows of operators ------------------------------------------------------------------------ */
 
 static bool
 takes(const FacOp *op, int i, bool number)
@@ -41,7 +41,7 @@ is_binary(const FacOp *op)
     return true;
 }
 
-/* Rows of the name in order; of those for a tensor first, one that takes numbers second is better. */
+/* Rows of the name in order; a row that takes numbers second is better than one for tensors. */
 static void
 resolve(Operator *o)
 {
@@ -55,7 +55,7 @@ resolve(Operator *o)
     o->resolved = true;
 }
 
-/* --- overrides ------------------------------------------------------------------------------------------------ */
+/* --- overrides -------------------------------------------------------------------------------- */
 
 static bool
 plain(PyObject *o)
@@ -88,7 +88,7 @@ binary_overridden(const Operator *o, PyObject *x, PyObject *y, PyObject **result
     return overridden(o->reflected ? o->reflected : o->name, backward, 2, result);
 }
 
-/* --- binary and unary ------------------------------------------------------------------------------------------ */
+/* --- binary and unary ------------------------------------------------------------------------- */
 
 static PyObject *
 run(const FacOp *op, FacValue *args, FacTensor *target, PyObject *self)
@@ -229,7 +229,7 @@ fac_tensor_compare(PyObject *a, PyObject *b, int how)
     return binary(&operators[how], a, b);
 }
 
-/* --- numbers --------------------------------------------------------------------------------------------------- */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 /* The one element; false with an exception when there is not one, or no memory to read. */
 static bool
@@ -294,7 +294,8 @@ as_python(PyObject *self, const char *name, PyTypeObject *type)
     if (st) return st < 0 ? NULL : result;
     if (!read_element(self, c, &v)) return NULL;
     if (v.tag == FAC_V_COMPLEX && type != &PyComplex_Type && v.v.c[1] != 0)
-        return PyErr_Format(PyExc_RuntimeError, "value cannot be converted to type %s without overflow",
+        return PyErr_Format(PyExc_RuntimeError,
+                            "value cannot be converted to type %s without overflow",
                             type == &PyLong_Type ? "int64_t" : "double");
     if (type == &PyFloat_Type) return PyFloat_FromDouble(fac_v_as_float(v));
     if (type == &PyComplex_Type) {
@@ -325,8 +326,9 @@ slot_index(PyObject *self)
     int st = overridden("__index__", &self, 1, &result);
     if (st) return st < 0 ? NULL : result;
     if (!FAC_IS_INT(t->dtype) || t->numel != 1)
-        return PyErr_Format(PyExc_TypeError,
-                            "only integer tensors of a single element can be converted to an index");
+        return PyErr_Format(
+            PyExc_TypeError,
+            "only integer tensors of a single element can be converted to an index");
     return as_python(self, "__index__", &PyLong_Type);
 }
 
@@ -364,7 +366,7 @@ PyMethodDef fac_number_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* --- len and in -------------------------------------------------------------------------------------------------- */
+/* --- len and in ------------------------------------------------------------------------------- */
 
 static Py_ssize_t
 slot_length(PyObject *self)
@@ -392,8 +394,10 @@ slot_contains(PyObject *self, PyObject *element)
         PyObject *equal = fac_tensor_compare(self, element, Py_EQ);
         if (equal == Py_NotImplemented) {
             Py_DECREF(equal);
-            PyErr_Format(PyExc_RuntimeError, "Tensor.__contains__ only supports Tensor or scalar, but "
-                         "you passed in a %R.", (PyObject *)Py_TYPE(element));
+            PyErr_Format(PyExc_RuntimeError,
+                         "Tensor.__contains__ only supports Tensor or scalar, but "
+                         "you passed in a %R.",
+                         (PyObject *)Py_TYPE(element));
             return -1;
         }
         result = equal ? PyObject_CallMethod(equal, "any", NULL) : NULL;

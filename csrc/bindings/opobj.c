@@ -1,10 +1,11 @@
 /* opobj.c - the callables of all operators.
  *
- * One object stands for all rows of a name as one view of them: the function facula.add, the method
- * Tensor.add, the in-place method Tensor.add_. Two types share the structure and the code: functions
- * do not bind to instances, methods do, without making a bound method when they are called at once
- * (the method-descriptor flag). Methods of Tensor that are written by hand are objects of the same
- * type, so that the override protocol and pickling by name are handled here for everything.
+ * One object stands for all rows of a name as one view of them: the function facula.add, the
+ * method Tensor.add, the in-place method Tensor.add_. Two types share the structure and the code:
+ * functions do not bind to instances, methods do, without making a bound method when they are
+ * called at once (the method-descriptor flag). Methods of Tensor that are written by hand are
+ * objects of the same type, so that the override protocol and pickling by name are handled here
+ * for everything.
  *
  * A call tries the rows in the order of declaration: the arguments are bound to a frame on the C
  * stack, and the first row that they fit is run.
@@ -15,9 +16,8 @@
 #include <structmember.h>
 
 typedef struct FacOpObject {
-    PyObject_HEAD
-    vectorcallfunc vectorcall;
-    PyObject *name;   /* as it is called, interned */
+    PyObject_HEAD vectorcallfunc vectorcall;
+    PyObject *name;     /* as it is called, interned */
     const char *module; /* below the package: "", "linalg"; methods: NULL */
     FacOpEntry *entries;
     int nentries, room;
@@ -27,7 +27,7 @@ typedef struct FacOpObject {
 /* {module: {name: function}}, {row name: function}, {name: method} */
 static PyObject *published, *functions, *methods;
 
-/* --- rows -------------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 FacPyRow *
 fac_py_row(const FacOp *op)
@@ -48,7 +48,7 @@ fac_py_row(const FacOp *op)
     return row;
 }
 
-/* --- calling ------------------------------------------------------------------------------------------ */
+/* --- calling ---------------------------------------------------------------------------------- */
 
 PyObject *
 fac_py_run_frame(const FacOp *op, FacFrame *f, bool inplace)
@@ -60,8 +60,8 @@ fac_py_run_frame(const FacOp *op, FacFrame *f, bool inplace)
     if (inplace) {
         target = fac_v_as_tensor(f->args[0]);
         if (!target)
-            return PyErr_Format(PyExc_TypeError, "%s_(): argument 'self' must be Tensor, not a number",
-                                op->name);
+            return PyErr_Format(PyExc_TypeError,
+                                "%s_(): argument 'self' must be Tensor, not a number", op->name);
         call.targets = &target;
         call.flags = FAC_CALL_INPLACE;
     } else if (f->ntargets) {
@@ -69,8 +69,7 @@ fac_py_run_frame(const FacOp *op, FacFrame *f, bool inplace)
         call.flags = FAC_CALL_OUT;
     }
     FacStatus st = fac_py_run(&call);
-    if (st == FAC_OK && f->requires_grad > 0)
-        st = fac_set_requires_grad(results[0].v.t, true);
+    if (st == FAC_OK && f->requires_grad > 0) st = fac_set_requires_grad(results[0].v.t, true);
     if (FAC_UNLIKELY(st != FAC_OK)) {
         fac_values_release(results, op->nresults);
         return fac_py_raise(st);
@@ -113,8 +112,7 @@ call_with_tuple(FacOpObject *self, PyObject *const *args, Py_ssize_t nargs, PyOb
     if (kwnames && !(kwargs = PyDict_New())) goto done;
     for (Py_ssize_t i = 0; kwargs && i < PyTuple_GET_SIZE(kwnames); i++)
         if (PyDict_SetItem(kwargs, PyTuple_GET_ITEM(kwnames, i), args[nargs + i]) < 0) goto done;
-    PyCFunctionWithKeywords function =
-        (PyCFunctionWithKeywords)(void (*)(void))self->hand->ml_meth;
+    PyCFunctionWithKeywords function = (PyCFunctionWithKeywords)(void (*)(void))self->hand->ml_meth;
     result = function(args[0], tuple, kwargs);
 done:
     Py_XDECREF(kwargs);
@@ -174,7 +172,7 @@ op_vectorcall(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject
     return call_rows(self, args, nargs, kwnames);
 }
 
-/* --- the object ----------------------------------------------------------------------------------------- */
+/* --- the object ------------------------------------------------------------------------------- */
 
 static bool
 is_method(const FacOpObject *self)
@@ -249,8 +247,9 @@ op_text_signature(PyObject *o, void *Py_UNUSED(closure))
         const FacParam *p = &e->op->params[i];
         bool keyword = (p->flags & FAC_P_KEYWORD) && !star;
         star |= keyword;
-        Py_SETREF(text, PyUnicode_FromFormat("%U%s%s%s%s", text, i ? ", " : "", keyword ? "*, " : "",
-                                             p->name, p->flags & FAC_P_DEFAULT ? "=None" : ""));
+        Py_SETREF(text,
+                  PyUnicode_FromFormat("%U%s%s%s%s", text, i ? ", " : "", keyword ? "*, " : "",
+                                       p->name, p->flags & FAC_P_DEFAULT ? "=None" : ""));
     }
     if (text) Py_SETREF(text, PyUnicode_FromFormat("%U)", text));
     return text;
@@ -291,8 +290,12 @@ static PyMethodDef op_methods[] = {
 };
 
 static PyType_Slot function_slots[] = {
-    {Py_tp_dealloc, op_dealloc}, {Py_tp_repr, op_repr},       {Py_tp_call, PyVectorcall_Call},
-    {Py_tp_members, op_members}, {Py_tp_getset, op_getset},   {Py_tp_methods, op_methods},
+    {Py_tp_dealloc, op_dealloc},
+    {Py_tp_repr, op_repr},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_members, op_members},
+    {Py_tp_getset, op_getset},
+    {Py_tp_methods, op_methods},
     {0, NULL},
 };
 static PyType_Spec function_spec = {
@@ -303,10 +306,10 @@ static PyType_Spec function_spec = {
 };
 
 static PyType_Slot method_slots[] = {
-    {Py_tp_dealloc, op_dealloc}, {Py_tp_repr, op_repr},       {Py_tp_call, PyVectorcall_Call},
-    {Py_tp_members, op_members}, {Py_tp_getset, op_getset},   {Py_tp_methods, op_methods},
-    {Py_tp_descr_get, method_get},
-    {0, NULL},
+    {Py_tp_dealloc, op_dealloc},     {Py_tp_repr, op_repr},
+    {Py_tp_call, PyVectorcall_Call}, {Py_tp_members, op_members},
+    {Py_tp_getset, op_getset},       {Py_tp_methods, op_methods},
+    {Py_tp_descr_get, method_get},   {0, NULL},
 };
 static PyType_Spec method_spec = {
     .name = "facula._C.method",
@@ -316,7 +319,7 @@ static PyType_Spec method_spec = {
     .slots = method_slots,
 };
 
-/* --- making all of them ----------------------------------------------------------------------------------- */
+/* --- making all of them ----------------------------------------------------------------------- */
 
 /* The object of that name in a dict, made if it is not there yet (borrowed). */
 static FacOpObject *
@@ -453,7 +456,7 @@ fac_op_methods(void)
     return methods;
 }
 
-/* --- module functions --------------------------------------------------------------------------------------- */
+/* --- module functions ------------------------------------------------------------------------- */
 
 static PyObject *
 published_in(PyObject *Py_UNUSED(module), PyObject *name)

@@ -11,11 +11,10 @@
 #include <structmember.h>
 
 typedef struct FacPyStorage {
-    PyObject_HEAD
-    FacStorage *storage;
+    PyObject_HEAD FacStorage *storage;
     PyObject *weakrefs;
-    Py_ssize_t exports;    /* buffers that point into it */
-    bool resizable;        /* what storage->resizable was before the first of them */
+    Py_ssize_t exports; /* buffers that point into it */
+    bool resizable;     /* what storage->resizable was before the first of them */
 } FacPyStorage;
 
 static FacStorage *
@@ -66,7 +65,7 @@ storage_dealloc(PyObject *o)
     Py_DECREF(type);
 }
 
-/* --- making ----------------------------------------------------------------------------------------- */
+/* --- making ----------------------------------------------------------------------------------- */
 
 static FacStatus
 copy_bytes(void *to, FacDevice to_device, const void *from, FacDevice from_device, size_t bytes)
@@ -129,7 +128,7 @@ storage_new(PyTypeObject *Py_UNUSED(type), PyObject *args, PyObject *kwargs)
     return of_size(size ? PyLong_AsSsize_t(size) : 0, device);
 }
 
-/* --- bytes --------------------------------------------------------------------------------------------- */
+/* --- bytes ------------------------------------------------------------------------------------ */
 
 static bool
 on_host(const FacStorage *s)
@@ -216,7 +215,7 @@ storage_fill(PyObject *o, PyObject *value)
     return Py_NewRef(o);
 }
 
-/* --- size, copies ----------------------------------------------------------------------------------------- */
+/* --- size, copies ----------------------------------------------------------------------------- */
 
 static PyObject *
 storage_nbytes(PyObject *o, PyObject *Py_UNUSED(ignored))
@@ -294,7 +293,8 @@ storage_copy(PyObject *o, PyObject *args)
     if (!PyArg_ParseTuple(args, "O|O:copy_", &source, &non_blocking)) return NULL;
     FacStorage *to = storage_of(o);
     const FacStorage *from = fac_storage_from_python(source);
-    if (!from) return PyErr_Format(PyExc_TypeError, "copy_(): the source must be an UntypedStorage");
+    if (!from)
+        return PyErr_Format(PyExc_TypeError, "copy_(): the source must be an UntypedStorage");
     if (from->bytes != to->bytes)
         return PyErr_Format(PyExc_RuntimeError, "copy_(): %zu bytes do not fit into %zu",
                             from->bytes, to->bytes);
@@ -391,16 +391,19 @@ static PyMethodDef storage_methods[] = {
     {"size", storage_nbytes, METH_NOARGS, "size($self)\n--\n\nIts size in bytes."},
     {"element_size", storage_element_size, METH_NOARGS, "element_size($self)\n--\n\n1."},
     {"data_ptr", storage_data_ptr, METH_NOARGS, "data_ptr($self)\n--\n\nIts address."},
-    {"resize_", storage_resize, METH_O, "resize_($self, size, /)\n--\n\nMakes it larger or smaller."},
+    {"resize_", storage_resize, METH_O,
+     "resize_($self, size, /)\n--\n\nMakes it larger or smaller."},
     {"resizable", storage_resizable, METH_NOARGS, "resizable($self)\n--\n\nWhether resize_ works."},
     {"clone", storage_clone, METH_NOARGS, "clone($self)\n--\n\nA copy."},
     {"cpu", storage_cpu, METH_NOARGS, "cpu($self)\n--\n\nIn main memory."},
     {"to", (PyCFunction)(void (*)(void))storage_to, METH_VARARGS | METH_KEYWORDS,
      "to($self, device, non_blocking=False)\n--\n\nOn a device."},
-    {"copy_", storage_copy, METH_VARARGS, "copy_($self, source, /)\n--\n\nCopies the bytes of another."},
+    {"copy_", storage_copy, METH_VARARGS,
+     "copy_($self, source, /)\n--\n\nCopies the bytes of another."},
     {"fill_", storage_fill, METH_O, "fill_($self, value, /)\n--\n\nSets every byte."},
     {"tolist", storage_tolist, METH_NOARGS, "tolist($self)\n--\n\nThe bytes as ints."},
-    {"is_shared", storage_false, METH_NOARGS, "is_shared($self)\n--\n\nWhether processes share it."},
+    {"is_shared", storage_false, METH_NOARGS,
+     "is_shared($self)\n--\n\nWhether processes share it."},
     {"is_pinned", storage_false, METH_VARARGS, "is_pinned($self)\n--\n\nWhether it is pinned."},
     {"__deepcopy__", storage_deepcopy, METH_O, NULL},
     {"__reduce__", storage_reduce, METH_NOARGS, NULL},

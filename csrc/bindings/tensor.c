@@ -1,9 +1,9 @@
 /* tensor.c - what a Tensor tells about itself, and conversions.
  *
- * Attributes and methods that are no operators: shape, strides, device, single numbers, nested lists,
- * dtype and device conversion (which gives the tensor itself where nothing changes, and the row
- * _to_copy otherwise). They are written as plain C functions over exact tensors; wrap.c and opobj.c
- * put the override protocol in front of them.
+ * Attributes and methods that are no operators: shape, strides, device, single numbers, nested
+ * lists, dtype and device conversion (which gives the tensor itself where nothing changes, and the
+ * row _to_copy otherwise). They are written as plain C functions over exact tensors; wrap.c and
+ * opobj.c put the override protocol in front of them.
  */
 #include "bindings/bindings.h"
 
@@ -22,7 +22,7 @@ row(const FacOp **op, const char *name)
     return *op != NULL;
 }
 
-/* --- attributes: layout --------------------------------------------------------------------------------- */
+/* --- attributes: layout ----------------------------------------------------------------------- */
 
 static PyObject *
 get_shape(PyObject *self, void *Py_UNUSED(closure))
@@ -118,7 +118,7 @@ get_false(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
     Py_RETURN_FALSE;
 }
 
-/* --- attributes: data and views ---------------------------------------------------------------------------- */
+/* --- attributes: data and views --------------------------------------------------------------- */
 
 /* The result of the row that the closure names. */
 static PyObject *
@@ -212,8 +212,10 @@ get_matrix_transpose(PyObject *self, void *closure)
     const FacTensor *t = fac_unwrap(self);
     FacValue args[3] = {fac_v_tensor(fac_unwrap(self)), fac_v_int(-2), fac_v_int(-1)};
     if (t->ndim < 2)
-        return PyErr_Format(PyExc_RuntimeError, "tensor.%s is only supported on matrices or batches "
-                            "of matrices. Got %d-D tensor.", (const char *)closure, t->ndim);
+        return PyErr_Format(PyExc_RuntimeError,
+                            "tensor.%s is only supported on matrices or batches "
+                            "of matrices. Got %d-D tensor.",
+                            (const char *)closure, t->ndim);
     if (strcmp(closure, "mH") == 0) return get_row(self, "adjoint");
     return row(&transpose, "transpose") ? fac_py_call(transpose, 3, args) : NULL;
 }
@@ -224,8 +226,10 @@ get_hermitian(PyObject *self, void *Py_UNUSED(closure))
     int ndim = fac_unwrap(self)->ndim;
     if (ndim == 2) return get_row(self, "adjoint");
     if (ndim == 0) return get_row(self, "conj");
-    return PyErr_Format(PyExc_RuntimeError, "tensor.H is only supported on matrices (2-D tensors). "
-                                            "Got %d-D tensor.", ndim);
+    return PyErr_Format(PyExc_RuntimeError,
+                        "tensor.H is only supported on matrices (2-D tensors). "
+                        "Got %d-D tensor.",
+                        ndim);
 }
 
 PyGetSetDef fac_tensor_getset[] = {
@@ -249,7 +253,8 @@ PyGetSetDef fac_tensor_getset[] = {
     {"_base", get_base, NULL, "The tensor that this one is a view of, or None.", NULL},
     {"is_cpu", get_is_on, NULL, "Whether it lies in main memory.", (void *)FAC_DEV_CPU},
     {"is_cuda", get_is_cuda, NULL, "Whether it lies on a GPU.", NULL},
-    {"is_meta", get_is_on, NULL, "Whether it has no elements but their shape.", (void *)FAC_DEV_META},
+    {"is_meta", get_is_on, NULL, "Whether it has no elements but their shape.",
+     (void *)FAC_DEV_META},
     {"is_mps", get_is_on, NULL, "Whether it lies on an MPS device.", (void *)FAC_DEV_MPS},
     {"is_xpu", get_is_on, NULL, "Whether it lies on an XPU.", (void *)FAC_DEV_XPU},
     {"is_xla", get_is_on, NULL, "Whether it lies on an XLA device.", (void *)FAC_DEV_XLA},
@@ -265,7 +270,7 @@ PyGetSetDef fac_tensor_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-/* --- methods: layout ------------------------------------------------------------------------------------------- */
+/* --- methods: layout -------------------------------------------------------------------------- */
 
 /* The one argument `dim` of size() and stride(), or NULL; false with an exception for others. */
 static bool
@@ -294,8 +299,8 @@ one_dim(const FacTensor *t, PyObject *dim, const FacDim *from)
     Py_ssize_t given = PyNumber_AsSsize_t(dim, PyExc_IndexError);
     if (given == -1 && PyErr_Occurred()) return NULL;
     if (t->ndim == 0)
-        return PyErr_Format(PyExc_IndexError, "Dimension specified as %zd but tensor has no dimensions",
-                            given);
+        return PyErr_Format(PyExc_IndexError,
+                            "Dimension specified as %zd but tensor has no dimensions", given);
     FacStatus st = fac_wrap_dim(given, t->ndim, &wrapped);
     return st ? fac_py_raise(st) : PyLong_FromLongLong(from[wrapped]);
 }
@@ -319,8 +324,10 @@ tensor_stride(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject 
     PyObject *strides = PyTuple_New(t->ndim);
     for (int i = 0; strides && i < t->ndim; i++) {
         PyObject *item = PyLong_FromLongLong(t->strides[i]);
-        if (!item) Py_CLEAR(strides);
-        else PyTuple_SET_ITEM(strides, i, item);
+        if (!item)
+            Py_CLEAR(strides);
+        else
+            PyTuple_SET_ITEM(strides, i, item);
     }
     return strides;
 }
@@ -358,8 +365,10 @@ tensor_is_contiguous(PyObject *self, PyObject *args, PyObject *kwargs)
     const FacTensor *t = fac_unwrap(self);
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:is_contiguous", names, &o)) return NULL;
     if (o && !fac_format_convert(o, &format))
-        return PyErr_Format(PyExc_TypeError, "is_contiguous(): argument 'memory_format' must be "
-                            "%s.memory_format, not %s", fac_py.module_name, Py_TYPE(o)->tp_name);
+        return PyErr_Format(PyExc_TypeError,
+                            "is_contiguous(): argument 'memory_format' must be "
+                            "%s.memory_format, not %s",
+                            fac_py.module_name, Py_TYPE(o)->tp_name);
     if (format == FAC_CONTIGUOUS) return PyBool_FromLong(t->contiguous);
     return PyBool_FromLong(fac_is_format(format, t->ndim, t->sizes, t->strides));
 }
@@ -384,16 +393,16 @@ tensor_get_device(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     FacDevice d = fac_visible_device(fac_unwrap(self));
     return PyLong_FromLong(d.type == FAC_DEV_CPU || d.type == FAC_DEV_META ? -1
-                           : d.index < 0                                  ? 0
-                                                                          : d.index);
+                           : d.index < 0                                   ? 0
+                                                                           : d.index);
 }
 
 static bool
 two_tensors(const char *name, PyObject *o)
 {
     if (fac_is_tensor(o)) return true;
-    PyErr_Format(PyExc_TypeError, "%s(): argument 'other' (position 1) must be Tensor, not %s", name,
-                 Py_TYPE(o)->tp_name);
+    PyErr_Format(PyExc_TypeError, "%s(): argument 'other' (position 1) must be Tensor, not %s",
+                 name, Py_TYPE(o)->tp_name);
     return false;
 }
 
@@ -419,7 +428,7 @@ tensor_is_set_to(PyObject *self, PyObject *other)
                            memcmp(a->strides, b->strides, a->ndim * sizeof(FacDim)) == 0);
 }
 
-/* --- methods: questions ------------------------------------------------------------------------------------------ */
+/* --- methods: questions ----------------------------------------------------------------------- */
 
 static PyObject *
 tensor_is_floating_point(PyObject *self, PyObject *Py_UNUSED(ignored))
@@ -485,7 +494,7 @@ tensor_is_pinned(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
     Py_RETURN_FALSE;
 }
 
-/* --- methods: elements as Python objects ---------------------------------------------------------------------------- */
+/* --- methods: elements as Python objects ------------------------------------------------------ */
 
 static bool
 readable(const FacTensor *t, const char *what)
@@ -505,8 +514,10 @@ tensor_item(PyObject *self, PyObject *Py_UNUSED(ignored))
     FacValue v;
     if (!readable(t, "item")) return NULL;
     if (t->numel != 1)
-        return PyErr_Format(PyExc_RuntimeError, "a Tensor with %lld elements cannot be converted to "
-                            "Scalar", (long long)t->numel);
+        return PyErr_Format(PyExc_RuntimeError,
+                            "a Tensor with %lld elements cannot be converted to "
+                            "Scalar",
+                            (long long)t->numel);
     FacStatus st = fac_tensor_item(t, c, &v);
     return st ? fac_py_raise(st) : fac_number_to_python(v);
 }
@@ -524,8 +535,10 @@ nested_list(const FacTensor *t, int dim, const char **at)
     PyObject *list = PyList_New(t->sizes[dim]);
     for (FacDim i = 0; list && i < t->sizes[dim]; i++) {
         PyObject *item = nested_list(t, dim + 1, at);
-        if (!item) Py_CLEAR(list);
-        else PyList_SET_ITEM(list, i, item);
+        if (!item)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, item);
     }
     return list;
 }
@@ -550,7 +563,8 @@ tensor_format(PyObject *self, PyObject *spec)
     const FacTensor *t = fac_unwrap(self);
     if (t->ndim || fac_is_meta(t) || Py_TYPE(self) != fac_py.tensor_type) {
         if (PyUnicode_Check(spec) && PyUnicode_GET_LENGTH(spec) == 0) return PyObject_Str(self);
-        return PyErr_Format(PyExc_TypeError, "unsupported format string passed to Tensor.__format__");
+        return PyErr_Format(PyExc_TypeError,
+                            "unsupported format string passed to Tensor.__format__");
     }
     if (!PyUnicode_Check(spec))
         return PyErr_Format(PyExc_TypeError, "__format__() argument must be str, not %s",
@@ -561,7 +575,7 @@ tensor_format(PyObject *self, PyObject *spec)
     return text;
 }
 
-/* --- methods: conversion ---------------------------------------------------------------------------------------------- */
+/* --- methods: conversion ---------------------------------------------------------------------- */
 
 typedef struct Conversion {
     FacDType dtype;   /* NONE: as it is */
@@ -576,9 +590,8 @@ already(const FacTensor *t, const Conversion *c)
     FacDevice at = fac_visible_device(t);
     if (c->copy) return false;
     if (c->dtype != FAC_DT_NONE && c->dtype != (FacDType)t->dtype) return false;
-    if (c->has_device &&
-        (c->device.type != at.type ||
-         (c->device.index >= 0 && at.index >= 0 && c->device.index != at.index)))
+    if (c->has_device && (c->device.type != at.type ||
+                          (c->device.index >= 0 && at.index >= 0 && c->device.index != at.index)))
         return false;
     return c->format == FAC_PRESERVE || fac_is_format(c->format, t->ndim, t->sizes, t->strides);
 }
@@ -630,8 +643,10 @@ conversion_keyword(PyObject *name, PyObject *o, Conversion *c)
     bool copy = PyUnicode_CompareWithASCIIString(name, "copy") == 0;
     if (!copy && PyUnicode_CompareWithASCIIString(name, "non_blocking") != 0) return 0;
     truth = PyObject_IsTrue(o);
-    if (copy) c->copy = truth > 0;
-    else c->non_blocking = truth > 0;
+    if (copy)
+        c->copy = truth > 0;
+    else
+        c->non_blocking = truth > 0;
     return truth < 0 ? -1 : 1;
 }
 
@@ -646,8 +661,10 @@ tensor_to(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
         fits = conversion_target(args[i], &c);
     for (int flag = 0; fits == 1 && i < nargs; i++, flag++) {
         fits = PyBool_Check(args[i]) && flag < 2;
-        if (flag == 0) c.non_blocking = args[i] == Py_True;
-        else c.copy = args[i] == Py_True;
+        if (flag == 0)
+            c.non_blocking = args[i] == Py_True;
+        else
+            c.copy = args[i] == Py_True;
     }
     for (Py_ssize_t k = 0; fits == 1 && k < nkw; k++)
         fits = conversion_keyword(PyTuple_GET_ITEM(kwnames, k), args[nargs + k], &c);
@@ -656,7 +673,8 @@ tensor_to(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
         return PyErr_Format(
             PyExc_TypeError,
             "to() received an invalid combination of arguments, but expected one of:\n"
-            " * (%s.device device = None, %s.dtype dtype = None, bool non_blocking = False, bool copy "
+            " * (%s.device device = None, %s.dtype dtype = None, bool non_blocking = False, bool "
+            "copy "
             "= False, *, %s.memory_format memory_format = None)\n"
             " * (%s.dtype dtype, bool non_blocking = False, bool copy = False, *, "
             "%s.memory_format memory_format = None)\n"
@@ -750,9 +768,8 @@ tensor_type_as(PyObject *self, PyObject *other)
 static PyObject *
 legacy_name(const FacTensor *t)
 {
-    static const char *const prefixes[FAC_DEVICE_TYPES] = {[FAC_DEV_CUDA] = "cuda.",
-                                                           [FAC_DEV_HIP] = "cuda.",
-                                                           [FAC_DEV_META] = "meta."};
+    static const char *const prefixes[FAC_DEVICE_TYPES] = {
+        [FAC_DEV_CUDA] = "cuda.", [FAC_DEV_HIP] = "cuda.", [FAC_DEV_META] = "meta."};
     const char *prefix = prefixes[fac_visible_device(t).type];
     return PyUnicode_FromFormat("%s.%s%sTensor", fac_py.module_name, prefix ? prefix : "",
                                 fac_dtype_info[t->dtype].legacy);
@@ -779,7 +796,8 @@ tensor_type(PyObject *self, PyObject *args, PyObject *kwargs)
     PyObject *o = Py_None;
     int non_blocking = 0;
     Conversion c = unchanged;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|Op:type", names, &o, &non_blocking)) return NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|Op:type", names, &o, &non_blocking))
+        return NULL;
     if (o == Py_None) return legacy_name(fac_unwrap(self));
     const char *text = PyUnicode_Check(o) ? PyUnicode_AsUTF8(o) : NULL;
     if (text) {
@@ -789,8 +807,7 @@ tensor_type(PyObject *self, PyObject *args, PyObject *kwargs)
     } else if (!fac_dtype_convert(o, &c.dtype)) {
         c.dtype = FAC_DT_NONE;
     }
-    if (c.dtype == FAC_DT_NONE)
-        return PyErr_Format(PyExc_ValueError, "invalid type: %R", o);
+    if (c.dtype == FAC_DT_NONE) return PyErr_Format(PyExc_ValueError, "invalid type: %R", o);
     c.non_blocking = non_blocking != 0;
     return convert(self, &c);
 }
@@ -863,7 +880,7 @@ PyMethodDef fac_tensor_hand_methods[] = {
     DTYPE_METHODS(DTYPE_ENTRY){NULL, NULL, 0, NULL},
 };
 
-/* --- functions of the module ------------------------------------------------------------------------------------------------ */
+/* --- functions of the module ------------------------------------------------------------------ */
 
 static PyObject *
 is_tensor(PyObject *Py_UNUSED(module), PyObject *o)

@@ -1,17 +1,17 @@
 /* values.c - values of the core as Python objects, the results of calls, and running a call.
  *
- * One result is itself, several are a tuple, or a named tuple where the schema names them; lists of
- * tensors come as tuples, as the peer's functions give them. The interpreter lock is dropped for
- * calls on many elements only: giving it up and taking it again costs more than a small kernel.
- * Whatever runs below and needs Python (hooks, warnings, operators written in Python) takes the lock
- * by itself.
+ * One result is itself, several are a tuple, or a named tuple where the schema names them; lists
+ * of tensors come as tuples, as the peer's functions give them. The interpreter lock is dropped
+ * for calls on many elements only: giving it up and taking it again costs more than a small
+ * kernel. Whatever runs below and needs Python (hooks, warnings, operators written in Python)
+ * takes the lock by itself.
  */
 #include "bindings/bindings.h"
 
 #include <string.h>
 #include <structmember.h>
 
-/* --- numbers and other values -------------------------------------------------------------------------- */
+/* --- numbers and other values ----------------------------------------------------------------- */
 
 PyObject *
 fac_number_to_python(FacValue v)
@@ -78,7 +78,7 @@ fac_value_to_python(FacValue v)
     }
 }
 
-/* --- results -------------------------------------------------------------------------------------------------- */
+/* --- results ---------------------------------------------------------------------------------- */
 
 /* facula.return_types.max(
  * values=...,
@@ -104,7 +104,8 @@ static PyTypeObject *
 make_result_type(const FacOp *op)
 {
     const char *public = op->public_name ? op->public_name : op->name;
-    size_t bytes = strlen(op->result_names) + 1, total = sizeof "facula.return_types." + strlen(public);
+    size_t bytes = strlen(op->result_names) + 1,
+           total = sizeof "facula.return_types." + strlen(public);
     char *names = fac_mem_alloc(bytes), *name = fac_mem_alloc(total), *rest = NULL;
     PyStructSequence_Field *fields = fac_mem_zalloc((op->nresults + 1u) * sizeof *fields);
     PyTypeObject *type = NULL;
@@ -148,8 +149,10 @@ tensors_to_tuple(FacValue *v)
     PyObject *tuple = PyTuple_New(v->len);
     for (uint32_t i = 0; tuple && i < v->len; i++) {
         PyObject *item = fac_value_to_python(list_item(*v, i));
-        if (!item) Py_CLEAR(tuple);
-        else PyTuple_SET_ITEM(tuple, i, item);
+        if (!item)
+            Py_CLEAR(tuple);
+        else
+            PyTuple_SET_ITEM(tuple, i, item);
     }
     fac_value_release(v);
     return tuple;
@@ -172,8 +175,10 @@ result_take(FacValue *v)
 static void
 set_result(PyObject *tuple, bool named, int i, PyObject *item)
 {
-    if (named) PyStructSequence_SetItem(tuple, i, item);
-    else PyTuple_SET_ITEM(tuple, i, item);
+    if (named)
+        PyStructSequence_SetItem(tuple, i, item);
+    else
+        PyTuple_SET_ITEM(tuple, i, item);
 }
 
 PyObject *
@@ -199,11 +204,12 @@ failed:
     return NULL;
 }
 
-/* --- running ------------------------------------------------------------------------------------------------------ */
+/* --- running ---------------------------------------------------------------------------------- */
 
 enum { WORTH_POINTWISE = 1 << 16, WORTH_OTHERS = 1 << 13 };
 
-/* How many elements the call reads or makes; what a data-independent factory makes is in its sizes. */
+/* How many elements the call reads or makes; what a data-independent factory makes is in its
+ * sizes. */
 static int64_t
 elements(const FacCall *call)
 {
@@ -232,10 +238,8 @@ fac_py_run(FacCall *call)
     if ((flags & FAC_OP_VIEW) ||
         elements(call) < (flags & FAC_OP_POINTWISE ? WORTH_POINTWISE : WORTH_OTHERS))
         return fac_dispatch(call);
-    Py_BEGIN_ALLOW_THREADS
-    st = fac_dispatch(call);
-    Py_END_ALLOW_THREADS
-    return st;
+    Py_BEGIN_ALLOW_THREADS st = fac_dispatch(call);
+    Py_END_ALLOW_THREADS return st;
 }
 
 PyObject *

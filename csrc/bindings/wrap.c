@@ -3,13 +3,13 @@
  * A Python object owns one count of its tensor; the tensor holds a weak way back, so that a tensor
  * has one object at a time and `p.grad is p.grad`. When the last Python reference goes while the
  * core still holds the tensor, an object with something of its own (attributes, a subclass, weak
- * references) must not die: ownership turns round (wrapper_owned), the tensor keeps the object, and
- * the next time the tensor comes to Python it turns round again. Objects without anything of their
- * own just die and are made anew.
+ * references) must not die: ownership turns round (wrapper_owned), the tensor keeps the object,
+ * and the next time the tensor comes to Python it turns round again. Objects without anything of
+ * their own just die and are made anew.
  *
  * TensorBase is the static type with the slots; Tensor is made from it as a class statement would,
- * so that the Python packages can add methods. The metatype gives every subclass the same tp_dealloc,
- * since the interpreter's own would destroy a subclass instance before the turn.
+ * so that the Python packages can add methods. The metatype gives every subclass the same
+ * tp_dealloc, since the interpreter's own would destroy a subclass instance before the turn.
  */
 #include "bindings/bindings.h"
 
@@ -20,7 +20,7 @@
 
 static PyTypeObject base_type, meta_type;
 
-/* --- free list of exact tensors -------------------------------------------------------------------------- */
+/* --- free list of exact tensors --------------------------------------------------------------- */
 
 #ifdef Py_GIL_DISABLED
 enum { SPARE_MAX = 0 };
@@ -51,7 +51,7 @@ exact_free(FacPyTensor *self)
     Py_DECREF(type);
 }
 
-/* --- making ------------------------------------------------------------------------------------------------ */
+/* --- making ----------------------------------------------------------------------------------- */
 
 static void
 attach(FacPyTensor *self, FacTensor *t)
@@ -66,7 +66,8 @@ static PyObject *
 existing_take(PyObject *o, FacTensor *t)
 {
     if (t->wrapper_owned) {
-        t->wrapper_owned = false; /* the caller's count becomes the object's, the tensor's the caller's */
+        t->wrapper_owned =
+            false; /* the caller's count becomes the object's, the tensor's the caller's */
         return o;
     }
     Py_INCREF(o);
@@ -109,7 +110,7 @@ fac_wrap_as_take(PyTypeObject *type, FacTensor *t)
     return (PyObject *)self;
 }
 
-/* --- dying --------------------------------------------------------------------------------------------------- */
+/* --- dying ------------------------------------------------------------------------------------ */
 
 /* The turn: true if the object lives on, kept by its tensor. */
 static bool
@@ -117,7 +118,8 @@ keep_alive(FacPyTensor *self)
 {
     FacTensor *t = self->tensor;
     if (!t || atomic_load_explicit(&t->refs, memory_order_acquire) == 1) return false;
-    if (atomic_load_explicit(&t->wrapper, memory_order_acquire) != self) return false; /* too late */
+    if (atomic_load_explicit(&t->wrapper, memory_order_acquire) != self)
+        return false; /* too late */
     if (Py_TYPE(self) == fac_py.tensor_type && !self->dict && !self->weakrefs) return false;
     Py_SET_REFCNT((PyObject *)self, 1);
     t->wrapper_owned = true;
@@ -178,13 +180,12 @@ tensor_dealloc(PyObject *o)
     if (Py_TYPE(o)->tp_finalize && PyObject_CallFinalizerFromDealloc(o) < 0) return;
     PyObject_GC_UnTrack(o);
     detach_from_tensor(self);
-    Py_TRASHCAN_BEGIN(o, tensor_dealloc)
-    dealloc_rest(o);
+    Py_TRASHCAN_BEGIN(o, tensor_dealloc) dealloc_rest(o);
     Py_TRASHCAN_END
 }
 
-/* The last count of a tensor that has an object went, perhaps in a thread of the core. The object that
- * it kept gets another tensor over the same memory, for code that runs while the object dies. */
+/* The last count of a tensor that has an object went, perhaps in a thread of the core. The object
+ * gets another tensor over the same memory, for code that runs while it dies. */
 static void
 last_count(FacTensor *t)
 {
@@ -222,7 +223,7 @@ tensor_clear(PyObject *o)
     return 0;
 }
 
-/* --- the types -------------------------------------------------------------------------------------------------- */
+/* --- the types -------------------------------------------------------------------------------- */
 
 static PyObject *
 meta_new(PyTypeObject *meta, PyObject *args, PyObject *kwargs)
@@ -233,8 +234,7 @@ meta_new(PyTypeObject *meta, PyObject *args, PyObject *kwargs)
 }
 
 static PyTypeObject meta_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "facula._C._TensorMeta",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "facula._C._TensorMeta",
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
     .tp_new = meta_new,
     .tp_doc = "The type of Tensor and of its subclasses.",
@@ -277,8 +277,7 @@ tensor_iter(PyObject *self)
 }
 
 static PyTypeObject base_type = {
-    PyVarObject_HEAD_INIT(&meta_type, 0)
-    .tp_name = "facula._C.TensorBase",
+    PyVarObject_HEAD_INIT(&meta_type, 0).tp_name = "facula._C.TensorBase",
     .tp_basicsize = sizeof(FacPyTensor),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .tp_doc = "An array of numbers of one dtype.",
@@ -298,7 +297,7 @@ static PyTypeObject base_type = {
     .tp_as_buffer = &fac_tensor_buffer,
 };
 
-/* --- attributes, guarded by the override protocol ---------------------------------------------------------------- */
+/* --- attributes, guarded by the override protocol --------------------------------------------- */
 
 /* Tensor.NAME.__get__ or __set__: what __torch_function__ is given as the function. */
 static PyObject *
@@ -336,7 +335,8 @@ guarded_set(PyObject *self, PyObject *value, void *closure)
     const PyGetSetDef *def = closure;
     PyObject *args[] = {self, value};
     if (!value) {
-        if (def->set && strcmp(def->name, "grad") == 0) return def->set(self, Py_None, def->closure);
+        if (def->set && strcmp(def->name, "grad") == 0)
+            return def->set(self, Py_None, def->closure);
         PyErr_Format(PyExc_AttributeError, "cannot delete attribute '%s' of a tensor", def->name);
         return -1;
     }
@@ -351,8 +351,8 @@ guarded_set(PyObject *self, PyObject *value, void *closure)
     return result ? 0 : -1;
 }
 
-static PyGetSetDef dict_getset = {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL,
-                                  NULL};
+static PyGetSetDef dict_getset = {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict,
+                                  NULL, NULL};
 
 /* All attributes in one table; the guards find the real ones through the closure. */
 static PyGetSetDef *
@@ -366,18 +366,19 @@ guarded_table(void)
     if (!table) return (PyGetSetDef *)PyErr_NoMemory();
     for (size_t i = 0; i < 2; i++)
         for (PyGetSetDef *def = sources[i]; def->name; def++)
-            table[at++] = (PyGetSetDef){def->name, guarded_get, def->set ? guarded_set : NULL,
-                                        def->doc, def};
+            table[at++] =
+                (PyGetSetDef){def->name, guarded_get, def->set ? guarded_set : NULL, def->doc, def};
     table[at] = dict_getset;
     return table; /* the static type keeps it */
 }
 
-/* --- subclasses ------------------------------------------------------------------------------------------------------ */
+/* --- subclasses ------------------------------------------------------------------------------- */
 
 static PyTypeObject *
 subclass_argument(PyObject *o)
 {
-    if (PyType_Check(o) && PyType_IsSubtype((PyTypeObject *)o, &base_type)) return (PyTypeObject *)o;
+    if (PyType_Check(o) && PyType_IsSubtype((PyTypeObject *)o, &base_type))
+        return (PyTypeObject *)o;
     PyErr_Format(PyExc_TypeError, "expected a subclass of Tensor, not %R", o);
     return NULL;
 }
@@ -396,7 +397,8 @@ make_subclass(PyObject *Py_UNUSED(ignored), PyObject *args, PyObject *kwargs)
     PyTypeObject *type = subclass_argument(class);
     if (!type) return NULL;
     if (!fac_is_tensor(data))
-        return PyErr_Format(PyExc_TypeError, "_make_subclass(): argument 'data' must be Tensor, not %s",
+        return PyErr_Format(PyExc_TypeError,
+                            "_make_subclass(): argument 'data' must be Tensor, not %s",
                             Py_TYPE(data)->tp_name);
     FacStatus st = fac_tensor_alias(fac_unwrap(data), &t);
     if (st) return fac_py_raise(st);
@@ -408,8 +410,8 @@ make_subclass(PyObject *Py_UNUSED(ignored), PyObject *args, PyObject *kwargs)
     return fac_py_raise(st);
 }
 
-/* What a wrapper subclass says of its device. For the core it lies on meta, so that whatever goes past
- * its class finds no memory rather than none where some should be. */
+/* What a wrapper subclass says of its device. For the core it lies on meta, so that whatever goes
+ * past its class finds no memory rather than none where some should be. */
 typedef struct Hollow {
     FacExtraPart part;
     FacDevice device;
@@ -455,12 +457,23 @@ done:
 static PyObject *
 make_wrapper_subclass(PyObject *Py_UNUSED(ignored), PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"cls", "size", "strides", "storage_offset", "memory_format", "dtype",
-                            "layout", "device", "pin_memory", "requires_grad",
-                            "dispatch_sizes_strides_policy", "dispatch_device", "dispatch_layout",
+    static char *names[] = {"cls",
+                            "size",
+                            "strides",
+                            "storage_offset",
+                            "memory_format",
+                            "dtype",
+                            "layout",
+                            "device",
+                            "pin_memory",
+                            "requires_grad",
+                            "dispatch_sizes_strides_policy",
+                            "dispatch_device",
+                            "dispatch_layout",
                             NULL};
     PyObject *class, *size, *strides = Py_None, *offset = Py_None, *format = Py_None,
-             *dtype = Py_None, *layout = Py_None, *device = Py_None, *policy = Py_None;
+                            *dtype = Py_None, *layout = Py_None, *device = Py_None,
+                            *policy = Py_None;
     int pin = 0, grad = 0, by_device = 0, by_layout = 0, ndim, nstrides;
     FacDim sizes[FAC_MAX_NDIM], steps[FAC_MAX_NDIM];
     FacDType dt = fac_default_dtype();
@@ -506,7 +519,7 @@ as_subclass(PyObject *self, PyObject *class)
     return fac_wrap_as_take(type, t);
 }
 
-/* --- the default __torch_function__ -------------------------------------------------------------------------------------- */
+/* --- the default __torch_function__ ----------------------------------------------------------- */
 
 static PyObject *as_class(PyObject *o, PyTypeObject *type);
 
@@ -520,12 +533,16 @@ items_as_class(PyObject *sequence, PyTypeObject *type)
     for (Py_ssize_t i = 0; items && i < n; i++) {
         PyObject *item = PySequence_Fast_GET_ITEM(sequence, i);
         PyObject *converted = as_class(Py_NewRef(item), type);
-        if (!converted) Py_CLEAR(items);
-        else PyTuple_SET_ITEM(items, i, converted);
+        if (!converted)
+            Py_CLEAR(items);
+        else
+            PyTuple_SET_ITEM(items, i, converted);
         changed |= converted != item;
     }
-    if (items && !changed) result = Py_NewRef(sequence);
-    else if (items) result = PyObject_CallOneArg((PyObject *)Py_TYPE(sequence), items);
+    if (items && !changed)
+        result = Py_NewRef(sequence);
+    else if (items)
+        result = PyObject_CallOneArg((PyObject *)Py_TYPE(sequence), items);
     Py_XDECREF(items);
     Py_DECREF(sequence);
     return result;
@@ -547,8 +564,8 @@ gives_plain(PyObject *function)
 {
     static PyObject *functions;
     if (!functions) {
-        functions = Py_BuildValue("(NNN)", accessor("grad", "__get__"), accessor("_grad", "__get__"),
-                                  accessor("_base", "__get__"));
+        functions = Py_BuildValue("(NNN)", accessor("grad", "__get__"),
+                                  accessor("_grad", "__get__"), accessor("_base", "__get__"));
         if (!functions) return -1;
     }
     return PySequence_Contains(functions, function);
@@ -559,8 +576,8 @@ static PyObject *
 torch_function(PyObject *class, PyObject *given)
 {
     PyObject *function, *types, *args = NULL, *kwargs = Py_None, *empty = NULL;
-    if (!PyArg_ParseTuple(given, "OO|O!O:__torch_function__", &function, &types, &PyTuple_Type, &args,
-                          &kwargs))
+    if (!PyArg_ParseTuple(given, "OO|O!O:__torch_function__", &function, &types, &PyTuple_Type,
+                          &args, &kwargs))
         return NULL;
     PyObject *classes = PySequence_Tuple(types);
     if (!classes) return NULL;
@@ -575,8 +592,10 @@ torch_function(PyObject *class, PyObject *given)
     fac_thread.function_off = true;
     PyObject *result = PyObject_Call(function, args, kwargs == Py_None ? NULL : kwargs);
     int keep = result ? gives_plain(function) : -1;
-    if (keep == 0) result = as_class(result, (PyTypeObject *)class);
-    else if (keep < 0) Py_CLEAR(result);
+    if (keep == 0)
+        result = as_class(result, (PyTypeObject *)class);
+    else if (keep < 0)
+        Py_CLEAR(result);
     fac_thread.function_off = was;
     Py_XDECREF(empty);
     return result;
@@ -618,25 +637,26 @@ PyMethodDef fac_wrap_functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* --- start -------------------------------------------------------------------------------------------------------------- */
+/* --- start ------------------------------------------------------------------------------------ */
 
 static PyObject *
 tensor_dict(void)
 {
-    PyMethodDef *const tables[] = {hand_methods,        fac_tensor_hand_methods, fac_number_methods,
-                                   fac_copy_methods,    fac_numpy_methods,       fac_autograd_methods,
+    PyMethodDef *const tables[] = {hand_methods,     fac_tensor_hand_methods, fac_number_methods,
+                                   fac_copy_methods, fac_numpy_methods,       fac_autograd_methods,
                                    fac_new_methods};
-    static const char *const functions[] = {"numel",   "is_floating_point", "is_complex",
-                                            "is_conj", "is_signed",         "is_neg",
-                                            "is_inference", "is_same_size", NULL};
+    static const char *const functions[] = {"numel",        "is_floating_point", "is_complex",
+                                            "is_conj",      "is_signed",         "is_neg",
+                                            "is_inference", "is_same_size",      NULL};
     PyObject *dict = PyDict_Copy(fac_op_methods());
     PyObject *priority = PyLong_FromLong(1000);
     PyObject *module = PyUnicode_FromString("facula");
     if (fac_ops_add_functions(fac_tensor_hand_methods, functions) < 0) Py_CLEAR(dict);
     for (size_t i = 0; dict && i < sizeof tables / sizeof *tables; i++)
         if (fac_ops_add_methods(dict, tables[i]) < 0) Py_CLEAR(dict);
-    if (dict && (!priority || !module || PyDict_SetItemString(dict, "__array_priority__", priority) ||
-                 PyDict_SetItemString(dict, "__module__", module)))
+    if (dict &&
+        (!priority || !module || PyDict_SetItemString(dict, "__array_priority__", priority) ||
+         PyDict_SetItemString(dict, "__module__", module)))
         Py_CLEAR(dict);
     Py_XDECREF(priority);
     Py_XDECREF(module);

@@ -59,7 +59,10 @@ def test_out():
 
 def test_factories():
     assert facula.zeros(2, requires_grad=True).requires_grad
-    assert facula.zeros(2, pin_memory=False, layout=facula.strided, dtype=float).dtype is facula.float64
+    assert (
+        facula.zeros(2, pin_memory=False, layout=facula.strided, dtype=float).dtype
+        is facula.float64
+    )
     with facula.device("meta"):
         assert facula.ones(2).is_meta
     assert not facula.ones(2).is_meta
@@ -68,10 +71,16 @@ def test_factories():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: facula.mm(A, 3), r"mm\(\): argument 'mat2' \(position 2\) must be Tensor, not int"),
+        (
+            lambda: facula.mm(A, 3),
+            r"mm\(\): argument 'mat2' \(position 2\) must be Tensor, not int",
+        ),
         (lambda: facula.add(A, "x"), r"argument 'other' \(position 2\) must be Tensor, not str"),
         (lambda: A.unsqueeze(1.0), r"argument 'dim' \(position 1\) must be int, not float"),
-        (lambda: facula.zeros(2, dtype="float32"), r"argument 'dtype' must be facula.dtype, not str"),
+        (
+            lambda: facula.zeros(2, dtype="float32"),
+            r"argument 'dtype' must be facula.dtype, not str",
+        ),
         (lambda: A.sum(True), r"got \(bool\), but expected one of"),
         (lambda: A.sum(what=1), r"got \(what=int\), but expected one of"),
         (lambda: facula.mm(A), r"got \(Tensor\), but expected \(Tensor input, Tensor mat2"),
@@ -105,7 +114,10 @@ def test_type_errors_say_what_does_not_fit(call, message):
         (lambda: A @ 2, TypeError),
         (lambda: "x" in A, RuntimeError),
         (lambda: A.to(1.5), TypeError),
-        (lambda: A.requires_grad_(True) and facula.ones(2, dtype=facula.int64).requires_grad_(), RuntimeError),
+        (
+            lambda: A.requires_grad_(True) and facula.ones(2, dtype=facula.int64).requires_grad_(),
+            RuntimeError,
+        ),
         (lambda: facula.device("nowhere"), RuntimeError),
         (lambda: facula.add(A, 2**70), OverflowError),
     ],

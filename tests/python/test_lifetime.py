@@ -1,4 +1,4 @@
-"""Tensor objects: identity, attributes that outlive the Python reference, subclasses, cycles, copies."""
+"""Tensor objects: identity, attributes that outlive their reference, subclasses, cycles, copies."""
 
 import copy
 import gc

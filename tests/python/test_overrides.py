@@ -20,7 +20,16 @@ class Logged(facula.Tensor):
 
 def test_results_are_of_the_subclass():
     t = facula.ones(2, 2).as_subclass(Plain)
-    for made in (t + 1, 1 - t, t.sum(), t[0], t.max(0).values, t.split(1)[0], facula.stack([t, t]), t.T):
+    for made in (
+        t + 1,
+        1 - t,
+        t.sum(),
+        t[0],
+        t.max(0).values,
+        t.split(1)[0],
+        facula.stack([t, t]),
+        t.T,
+    ):
         assert type(made) is Plain
     assert type(t.shape) is facula.Size
     t.requires_grad_()
@@ -104,7 +113,7 @@ def test_a_wrapper_has_no_memory(read):
         getattr(Wrapper(facula.ones(1)), read)()
 
 
-# --- hooks -------------------------------------------------------------------------------------------
+# --- hooks ------------------------------------------------------------------------------------
 
 
 def test_tensor_hooks_replace_gradients():
