@@ -22,7 +22,7 @@
  *   override.c   __torch_function__, __torch_dispatch__, modes
  *   library.c    rows as Python objects, registration
  *   nn.c         calls and attributes of nn.Module
- *   config.c     what this build is and what it found on this machine, for re
+ *   config.c     what this build is and found on this machine
  *
  * Functions return a new reference or NULL with an exception set, or an int: 0, or -1 with an
  * exception set, unless the comment says otherwise. The interpreter lock is dropped around calls
@@ -44,15 +44,15 @@
 typedef struct FacPyState {
     PyObject *module;
     /* types made at start */
-    PyTypeObject *tensor_type;     /* facula.Tensor, exact: the fast ways in test for it */
-    PyTypeObject *parameter_type;  /* set by facula.nn; behaves like an exact Tensor; may be NULL */
+    PyTypeObject *tensor_type;    /* facula.Tensor, exact: the fast ways in test for it */
+    PyTypeObject *parameter_type; /* set by facula.nn; behaves like an exact Tensor; may be NULL */
     PyTypeObject *op_type, *method_type; /* functions; methods of Tensor, which bind */
     PyTypeObject *dtype_type, *device_type, *layout_type, *format_type, *size_type;
     PyTypeObject *storage_type, *generator_type, *node_type;
     PyObject *out_of_memory_error, *linalg_error;
-    PyObject *dtypes[FAC_DTYPES];  /* the singletons */
+    PyObject *dtypes[FAC_DTYPES]; /* the singletons */
     PyObject *layouts[8], *formats[4];
-    const char *module_name;       /* "facula", or "torch" when facula stands in for torch */
+    const char *module_name; /* "facula", or "torch" when facula stands in for torch */
     /* interned names, compared by pointer first */
     PyObject *s_torch_function, *s_torch_dispatch, *s_out, *s_dim, *s_keepdim, *s_dtype, *s_device,
         *s_layout, *s_requires_grad, *s_pin_memory, *s_axis, *s_self, *s_input, *s_other, *s_array,
@@ -66,33 +66,43 @@ extern FacPyState fac_py;
 /* Raises what a status and this thread's message say; returns NULL. FAC_FOREIGN: already set. */
 PyObject *fac_py_raise(FacStatus status);
 /* As a status: FAC_FOREIGN; for callbacks from the core into Python. */
-static inline FacStatus fac_py_foreign(void) { return FAC_FOREIGN; }
+static inline FacStatus
+fac_py_foreign(void)
+{
+    return FAC_FOREIGN;
+}
 
 /* --- tensors ---------------------------------------------------------------------------------- */
 
 typedef struct FacPyTensor {
-    PyObject_HEAD
-    FacTensor *tensor;   /* owned (unless tensor->wrapper_owned) */
-    PyObject *dict;      /* attributes; NULL until used */
+    PyObject_HEAD FacTensor *tensor; /* owned (unless tensor->wrapper_owned) */
+    PyObject *dict;                  /* attributes; NULL until used */
     PyObject *weakrefs;
 } FacPyTensor;
 
-static inline bool fac_is_exact_tensor(PyObject *o)
+static inline bool
+fac_is_exact_tensor(PyObject *o)
 {
     return Py_TYPE(o) == fac_py.tensor_type || Py_TYPE(o) == fac_py.parameter_type;
 }
-static inline bool fac_is_tensor(PyObject *o)
+static inline bool
+fac_is_tensor(PyObject *o)
 {
     return fac_is_exact_tensor(o) || PyObject_TypeCheck(o, fac_py.tensor_type);
 }
-static inline FacTensor *fac_unwrap(PyObject *o) /* borrowed */
+static inline FacTensor *
+fac_unwrap(PyObject *o) /* borrowed */
 {
     return ((FacPyTensor *)o)->tensor;
 }
 /* The Python object of a tensor: the one it has, or a new one. Takes the reference to t, also on
  * failure. */
 PyObject *fac_wrap_take(FacTensor *t);
-static inline PyObject *fac_wrap(FacTensor *t) { return fac_wrap_take(fac_tensor_retain(t)); }
+static inline PyObject *
+fac_wrap(FacTensor *t)
+{
+    return fac_wrap_take(fac_tensor_retain(t));
+}
 /* The device that a tensor says it lies on: of a wrapper subclass, what it was told. */
 FacDevice fac_visible_device(const FacTensor *t);
 /* A new object of a subclass (Tensor._make_subclass). Takes t. */
@@ -111,7 +121,8 @@ typedef struct FacScratch {
     FacTensor *owned[8]; /* tensors made on the way (from ndarrays) */
     PyObject *held[8];   /* tuples made of lists, so that nobody changes them meanwhile */
 } FacScratch;
-static inline void fac_scratch_init(FacScratch *s)
+static inline void
+fac_scratch_init(FacScratch *s)
 {
     s->nints = s->ncomplex = s->nblocks = s->nowned = s->nheld = 0;
 }
@@ -133,10 +144,10 @@ FacPyRow *fac_py_row(const FacOp *op);
 typedef struct FacOpEntry {
     const FacOp *op;
     PyObject **names;
-    bool inplace;  /* the in-place form of the row */
-    bool method;   /* the first argument is self */
-    bool varargs;  /* view(2, 3): ints given singly stand for the last positional parameter */
-    uint8_t self;  /* index of the parameter self, 0 for functions */
+    bool inplace; /* the in-place form of the row */
+    bool method;  /* the first argument is self */
+    bool varargs; /* view(2, 3): ints given singly stand for the last positional parameter */
+    uint8_t self; /* index of the parameter self, 0 for functions */
 } FacOpEntry;
 
 /* The arguments of one call, bound to a row. */
@@ -147,8 +158,8 @@ typedef struct FacFrame {
     int requires_grad; /* of factories; -1: not given */
     FacScratch scratch;
     /* why the arguments do not fit, for the message */
-    int misfit;             /* FacMisfit */
-    int misfit_param;       /* index in op->params */
+    int misfit;              /* FacMisfit */
+    int misfit_param;        /* index in op->params */
     PyObject *misfit_object; /* borrowed */
 } FacFrame;
 typedef enum FacMisfit {
@@ -159,7 +170,8 @@ typedef enum FacMisfit {
     FAC_MISFIT_UNKNOWN, /* misfit_object is an unexpected keyword */
     FAC_MISFIT_TWICE,   /* misfit_param is given by position and by keyword */
 } FacMisfit;
-static inline void fac_frame_init(FacFrame *f)
+static inline void
+fac_frame_init(FacFrame *f)
 {
     f->ntargets = 0;
     f->requires_grad = -1;
@@ -205,23 +217,27 @@ PyObject *fac_op_methods(void); /* {name: method} of all rows; borrowed */
 
 /* --- small objects ---------------------------------------------------------------------------- */
 
-static inline PyObject *fac_py_dtype(FacDType dt) { return fac_py.dtypes[dt]; } /* borrowed */
-FacDType fac_dtype_from_python(PyObject *o);      /* FAC_DT_NONE when it is no dtype */
+static inline PyObject *
+fac_py_dtype(FacDType dt)
+{
+    return fac_py.dtypes[dt];
+}                                            /* borrowed */
+FacDType fac_dtype_from_python(PyObject *o); /* FAC_DT_NONE when it is no dtype */
 /* dtype objects, also Python's float, int, bool, complex types; 1, 0, -1. */
 int fac_dtype_convert(PyObject *o, FacDType *out);
-PyObject *fac_py_device(FacDevice device);        /* new reference */
-int fac_device_convert(PyObject *o, FacDevice *out); /* device, "cuda:1", 1; 1, 0, -1 */
+PyObject *fac_py_device(FacDevice device);            /* new reference */
+int fac_device_convert(PyObject *o, FacDevice *out);  /* device, "cuda:1", 1; 1, 0, -1 */
 PyObject *fac_py_size(int ndim, const FacDim *sizes); /* a Size */
 PyObject *fac_py_storage(FacStorage *storage);
 PyObject *fac_py_generator(FacGenerator *g);
-FacGenerator *fac_generator_from_python(PyObject *o); /* borrowed; NULL when it is none */
-PyObject *fac_py_node(FacNode *node);             /* new reference; None for NULL */
+FacGenerator *fac_generator_from_python(PyObject *o);      /* borrowed; NULL when it is none */
+PyObject *fac_py_node(FacNode *node);                      /* new reference; None for NULL */
 int fac_layout_convert(PyObject *o, FacLayoutKind *out);   /* 1, 0, -1 */
 int fac_format_convert(PyObject *o, FacMemoryFormat *out); /* 1, 0, -1 */
-FacStorage *fac_storage_from_python(PyObject *o); /* borrowed; NULL when it is none */
+FacStorage *fac_storage_from_python(PyObject *o);          /* borrowed; NULL when it is none */
 /* A Python object that the core holds; takes no reference of its own. NULL + exception. */
 FacForeign *fac_py_foreign_new(PyObject *o);
-FacNode *fac_node_from_python(PyObject *o);       /* borrowed; NULL when it is none */
+FacNode *fac_node_from_python(PyObject *o); /* borrowed; NULL when it is none */
 /* The ctx of a node of autograd.Function (borrowed), NULL for other nodes. */
 PyObject *fac_function_ctx(const FacNode *node);
 /* Registers a hook; a handle. Of a leaf after accumulation, or on the gradient of any tensor. */
@@ -244,7 +260,8 @@ PyObject *fac_override_call(PyObject *function, PyObject *const *args, Py_ssize_
                             PyObject *kwnames);
 /* Whether o itself (not its elements) asks for overrides. Cheap for exact tensors and numbers. */
 int fac_override_asks(PyObject *o);
-static inline bool fac_override_modes(void)
+static inline bool
+fac_override_modes(void)
 {
     return fac_thread.function_modes > 0;
 }
@@ -268,21 +285,21 @@ FacTensor *fac_tensor_over_buffer(Py_buffer *view, FacDType dt, void *first, int
 FacTensor *fac_tensor_from_python(PyObject *data, FacDType dt, FacDevice device, bool copy);
 
 /* Methods and slots that other files contribute to the Tensor type. */
-extern PyMappingMethods fac_tensor_mapping;     /* index.c */
-extern PyNumberMethods fac_tensor_number;       /* number.c */
-extern PySequenceMethods fac_tensor_sequence;   /* number.c: len and in */
+extern PyMappingMethods fac_tensor_mapping;                      /* index.c */
+extern PyNumberMethods fac_tensor_number;                        /* number.c */
+extern PySequenceMethods fac_tensor_sequence;                    /* number.c: len and in */
 PyObject *fac_tensor_compare(PyObject *a, PyObject *b, int how); /* number.c: tp_richcompare */
-extern PyMethodDef fac_number_methods[];        /* number.c: __complex__, __round__ ... */
-extern PyMethodDef fac_tensor_hand_methods[];   /* tensor.c: size, stride, to ... */
-extern PyMethodDef fac_copy_methods[];          /* copy.c: pickling, deepcopy */
-extern PyGetSetDef fac_tensor_getset[];         /* tensor.c: shape, dtype ... */
-extern PyMethodDef fac_new_methods[];           /* new.c: new, new_tensor */
+extern PyMethodDef fac_number_methods[];      /* number.c: __complex__, __round__ ... */
+extern PyMethodDef fac_tensor_hand_methods[]; /* tensor.c: size, stride, to ... */
+extern PyMethodDef fac_copy_methods[];        /* copy.c: pickling, deepcopy */
+extern PyGetSetDef fac_tensor_getset[];       /* tensor.c: shape, dtype ... */
+extern PyMethodDef fac_new_methods[];         /* new.c: new, new_tensor */
 /* Tensor.__new__: what Tensor(...) means. */
 PyObject *fac_tensor_new_py(PyTypeObject *type, PyObject *args, PyObject *kwargs);
-extern PyBufferProcs fac_tensor_buffer;         /* numpy.c */
-extern PyMethodDef fac_numpy_methods[];         /* numpy, __array__, __dlpack__ ... */
-extern PyMethodDef fac_autograd_methods[];      /* backward, register_hook ...; Tensor methods */
-extern PyGetSetDef fac_autograd_getset[];       /* grad, grad_fn, requires_grad, is_leaf ... */
+extern PyBufferProcs fac_tensor_buffer;    /* numpy.c */
+extern PyMethodDef fac_numpy_methods[];    /* numpy, __array__, __dlpack__ ... */
+extern PyMethodDef fac_autograd_methods[]; /* backward, register_hook ...; Tensor methods */
+extern PyGetSetDef fac_autograd_getset[];  /* grad, grad_fn, requires_grad, is_leaf ... */
 /* Module functions, added to _C at start. */
 extern PyMethodDef fac_build_functions[], fac_numpy_functions[], fac_autograd_functions[],
     fac_override_functions[], fac_generator_functions[], fac_device_functions[],
@@ -293,7 +310,7 @@ int fac_start_dtype(PyObject *module);
 int fac_start_device(PyObject *module);
 int fac_start_storage(PyObject *module);
 int fac_start_generator(PyObject *module);
-int fac_start_wrap(PyObject *module);   /* the Tensor type; after number, index, numpy */
+int fac_start_wrap(PyObject *module); /* the Tensor type; after number, index, numpy */
 int fac_start_values(PyObject *module);
 int fac_start_ops(PyObject *module);
 int fac_start_graph(PyObject *module);
