@@ -168,6 +168,11 @@ op("dropout(Tensor input, float p, bool train) -> Tensor",
    composite="input if p == 0 or not train or input.numel == 0 else (input * zeros_like(input) "
              "if p == 1 else input * div_(bernoulli_(empty_like(input), 1 - p), 1 - p))",
    doc="Zeroes elements with probability p and scales the others by 1 / (1 - p), in training.")
+op("dropout_(Tensor(a!) input, float p, bool train) -> Tensor(a!)",
+   variants="function",
+   composite="input if p == 0 or not train else mul_(input, zeros_like(input) if p == 1 "
+             "else div_(bernoulli_(empty_like(input), 1 - p), 1 - p))",
+   doc="dropout in place.")
 op("_float_mask(Tensor mask, Tensor query) -> Tensor",
    variants="function", module="_C",
    composite="masked_fill(zeros_like(mask, dtype=query.dtype), logical_not(mask), -inf) "

@@ -228,9 +228,11 @@ FAC_KERNEL(native_batch_norm)(FacCall *call)
     if (train) {
         fac_parallel(p.channels, fac_grain(4 * (p.n + 1)),
                      dt == FAC_DT_F32 ? channel_stats_f32 : channel_stats_f64, &p);
-        const double n = (double)p.n;
-        FAC_TRY(update_running(running_mean, h.t[MEAN], momentum, 1));
-        FAC_TRY(update_running(running_var, h.t[VAR], momentum, n > 1 ? n / (n - 1) : NAN));
+        const double n = (double)p.n, unbiased = n > 1 ? n / (n - 1) : NAN;
+        if (p.n) {
+            FAC_TRY(update_running(running_mean, h.t[MEAN], momentum, 1));
+            FAC_TRY(update_running(running_var, h.t[VAR], momentum, unbiased));
+        }
         FAC_TRY(plain_done(call, 1, h.t[MEAN]));
         FAC_TRY(plain_done(call, 2, h.t[RSTD]));
     }
