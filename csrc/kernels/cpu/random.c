@@ -80,7 +80,7 @@ uniform_floats(FacGenerator *g, float *to, int64_t n, float from, float range)
         int64_t k = n - at < FAC_BLOCK ? n - at : FAC_BLOCK;
         fac_random_fill_u32(g, bits, k);
         for (int64_t i = 0; i < k; i++)
-            to[at + i] = (float)(int32_t)(bits[i] & 0xffffffu) * 0x1p-24f * range + from;
+            to[at + i] = fmaf((float)(int32_t)(bits[i] & 0xffffffu) * 0x1p-24f, range, from);
     }
 }
 
@@ -91,7 +91,7 @@ uniform_run(FacGenerator *g, FacDType dtype, void *to, int64_t n, double from, d
     if (dtype == FAC_DT_F32) {
         uniform_floats(g, to, n, (float)from, (float)(upto - from));
     } else if (dtype == FAC_DT_F64) {
-        for (int64_t i = 0; i < n; i++) ((double *)to)[i] = fac_random_double(g) * (upto - from) + from;
+        for (int64_t i = 0; i < n; i++) ((double *)to)[i] = fma(fac_random_double(g), upto - from, from);
     } else {
         for (int64_t at = 0; at < n; at += FAC_BLOCK) {
             int64_t k = n - at < FAC_BLOCK ? n - at : FAC_BLOCK;
