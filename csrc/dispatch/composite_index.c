@@ -203,6 +203,13 @@ done:
     return st;
 }
 
+FacStatus
+fac_composite_nonzero_as_tuple(FacCall *call)
+{
+    bool as_tuple = fac_v_is_true(FAC_ARG(call, 1));
+    return fac_call(as_tuple ? FAC_OP_nonzero_numpy : FAC_OP_nonzero, 1, call->args, call->results);
+}
+
 /* --- a part replaced ------------------------------------------------------------------------- */
 
 /* spec: `before` whole dimensions, then one item. */

@@ -452,7 +452,9 @@ fac_rule_masked_select(FacCall *call)
 FacStatus
 fac_rule_masked_scatter_backward(FacCall *call)
 {
+    const FacTensor *grad = fac_arg_tensor(call, 0);
     FacValue sizes = FAC_ARG(call, 2);
     FAC_RETURN_IF_ERROR(check_mask(call, 1));
+    FAC_RETURN_IF_ERROR(check_expands(call, 1, "the gradient", grad->ndim, grad->sizes));
     return out_sizes(call, (int)sizes.len, sizes.v.ints);
 }

@@ -146,6 +146,9 @@ op("_masked_scatter_backward(Tensor grad_output, Tensor mask, int[] sizes) -> Te
 op("nonzero(Tensor self) -> Tensor",
    variants="function method out", rule="data", kernel="nonzero", flags="data_shape", grad=None,
    doc="The positions of the elements that are not zero, one a row.")
+op("nonzero.as_tuple(Tensor self, *, bool as_tuple) -> Any",
+   variants="function method", composite="c:nonzero_as_tuple", flags="data_shape", grad=None,
+   doc="With as_tuple the positions as a tensor a dimension, else one a row.")
 op("nonzero_numpy(Tensor self) -> Tensor[]",
    variants="function method", module="_C", composite="c:nonzero_numpy", flags="data_shape", grad=None,
    like="numpy.nonzero", doc="The positions of the elements that are not zero, a tensor a dimension.")

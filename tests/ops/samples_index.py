@@ -425,6 +425,16 @@ def _(make):
     yield Sample((make(),))
 
 
+def positions(a, *, as_tuple):
+    return np.nonzero(np.atleast_1d(a)) if as_tuple else np.argwhere(a)
+
+
+@samples("nonzero.as_tuple", reference=positions, grad=False)
+def _(make):
+    for as_tuple in (True, False):
+        yield Sample((make(3, 4, dtype=facula.bool).to(make.dtype),), {"as_tuple": as_tuple})
+
+
 def replace(a, src, key):
     out = np.array(a)
     out[key] = src

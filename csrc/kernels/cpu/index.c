@@ -947,6 +947,7 @@ FAC_KERNEL(gather)(FacCall *call)
     Job job;
     int dim;
     FAC_TRY(lane_index(call, self, &dim, &index));
+    if (index->numel == 0) goto done; /* and then it may have any shape */
     FacDim size = self->ndim ? self->sizes[dim] : 1;
     if (size == 0 && index->numel) FAC_TRY(range_error(index, dim, size));
     lane_job(self, dim, index, fac_result_tensor(call, 0), false, &job);
@@ -969,6 +970,7 @@ put_lanes(const FacCall *call, FacTensor *out, FacTensor *src, bool spread, Lane
     Job job;
     int dim;
     FAC_TRY(lane_index(call, out, &dim, &index));
+    if (index->numel == 0) goto done;
     FAC_TRY(check_range(out, dim, index));
     lane_job(out, dim, index, src, spread, &job);
     job.body = body;
