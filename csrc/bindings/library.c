@@ -181,7 +181,9 @@ get_namespace(PyObject *o, void *Py_UNUSED(closure))
 static PyObject *
 get_schema(PyObject *o, void *Py_UNUSED(closure))
 {
-    return PyUnicode_FromFormat("%s::%s", ((FacOverload *)o)->entry.op->ns, ((FacOverload *)o)->entry.op->schema);
+    const FacOp *op = ((FacOverload *)o)->entry.op;
+    if (op->flags & FAC_OP_RUNTIME) return PyUnicode_FromString(op->schema); /* names its namespace */
+    return PyUnicode_FromFormat("%s::%s", op->ns, op->schema);
 }
 
 static PyObject *
