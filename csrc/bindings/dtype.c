@@ -307,21 +307,32 @@ static PyMethodDef size_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyType_Slot size_slots[] = {
-    {Py_tp_new, size_new},
-    {Py_tp_repr, size_repr},
-    {Py_nb_add, size_add},
-    {Py_sq_repeat, size_repeat},
-    {Py_mp_subscript, size_subscript},
-    {Py_tp_methods, size_methods},
-    {Py_tp_doc, "The shape of a tensor: a tuple of ints."},
-    {0, NULL},
+static PyNumberMethods size_number = {.nb_add = size_add};
+static PySequenceMethods size_sequence = {.sq_repeat = size_repeat};
+static PyMappingMethods size_mapping = {.mp_subscript = size_subscript};
+
+/* A static type: instances of one made from a spec take the long way when they die, and x.shape
+ * makes one each time. */
+static PyTypeObject size_object = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "facula.Size",
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_doc = "The shape of a tensor: a tuple of ints.",
+    .tp_new = size_new,
+    .tp_repr = size_repr,
+    .tp_as_number = &size_number,
+    .tp_as_sequence = &size_sequence,
+    .tp_as_mapping = &size_mapping,
+    .tp_methods = size_methods,
 };
-static PyType_Spec size_spec = {
-    .name = "facula.Size",
-    .flags = Py_TPFLAGS_DEFAULT,
-    .slots = size_slots,
-};
+
+static int
+start_size(PyObject *module)
+{
+    size_object.tp_base = &PyTuple_Type;
+    if (PyType_Ready(&size_object) < 0) return -1;
+    fac_py.size_type = &size_object;
+    return PyModule_AddType(module, &size_object);
+}
 
 /* --- functions -------------------------------------------------------------------------------- */
 
@@ -469,9 +480,8 @@ fac_start_dtype(PyObject *module)
     fac_py.dtype_type = fac_add_type(module, &dtype_spec, NULL);
     fac_py.layout_type = fac_add_type(module, &layout_spec, NULL);
     fac_py.format_type = fac_add_type(module, &format_spec, NULL);
-    fac_py.size_type = fac_add_type(module, &size_spec, (PyObject *)&PyTuple_Type);
     if (names && fac_py.dtype_type && fac_py.layout_type && fac_py.format_type &&
-        fac_py.size_type && add_dtypes(names) == 0 &&
+        start_size(module) == 0 && add_dtypes(names) == 0 &&
         add_named(names, fac_py.layout_type, layouts, 8, fac_py.layouts) == 0 &&
         add_named(names, fac_py.format_type, formats, 4, fac_py.formats) == 0)
         st = PyModule_AddObjectRef(module, "_constants", names);
