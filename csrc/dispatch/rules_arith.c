@@ -51,6 +51,15 @@ fac_rule_pointwise_sub(FacCall *call)
 }
 
 FacStatus
+fac_rule_pointwise_neg(FacCall *call)
+{
+    if (is_bool(call->args[0]))
+        return fac_error(FAC_RUNTIME_ERROR, "Negation, the `-` operator, on a bool tensor is not supported. If you are "
+                                            "trying to invert a mask, use the `~` or `logical_not()` operator instead.");
+    return fac_rule_pointwise(call);
+}
+
+FacStatus
 fac_rule_pointwise_pow(FacCall *call)
 {
     FacValue exponent = call->args[1];

@@ -300,8 +300,9 @@ fac_rule_expand(FacCall *call)
         }
         v.sizes[i] = want;
         v.strides[i] = i < lead || (have == 1 && want != 1) ? 0 : t->strides[i - lead];
-        /* a dimension that stays 1 keeps a stride that a C-contiguous result would have */
     }
+    for (int i = lead - 1; i >= 0; i--) /* a new dimension of size 1 lies as one that was there */
+        if (v.sizes[i] == 1) v.strides[i] = i + 1 < v.ndim ? v.sizes[i + 1] * v.strides[i + 1] : 1;
     if (lead < 0) {
         FacText text = {.len = 0};
         fac_text_dims(&text, t->ndim, t->sizes);
@@ -596,7 +597,7 @@ fac_rule_unbind(FacCall *call)
     FacValue list = FAC_VALUE_NONE;
     View v;
     int dim;
-    if (!t->ndim) return fac_error(FAC_RUNTIME_ERROR, "a 0-dim tensor has no dimension to iterate over");
+    if (!t->ndim) return fac_error(FAC_INDEX_ERROR, "a 0-dim tensor has no dimension to unbind");
     FAC_RETURN_IF_ERROR(dim_arg(call, 1, t->ndim, &dim));
     view_of(t, &v);
     remove_dim(&v, dim);

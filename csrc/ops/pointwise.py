@@ -72,7 +72,7 @@ op("fmod(Operand self, Operand other) -> Tensor",
    doc="The remainder of division with the sign of the dividend.")
 
 op("neg(Tensor self) -> Tensor",
-   variants="function method inplace out", family=UNARY,
+   variants="function method inplace out", family=UNARY, rule="pointwise_neg",
    scalar={"int float complex": "-a"},
    grad={"self": "-grad"}, like="numpy.negative",
    doc="-self, elementwise.")
