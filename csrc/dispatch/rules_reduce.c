@@ -267,6 +267,7 @@ fac_rule_scan_sum(FacCall *call)
     FacTensor *self = fac_arg_tensor(call, 0);
     FacDType dtype = sum_dtype(call, self);
     if (call->flags & FAC_CALL_INPLACE) dtype = dtype_arg(call, (FacDType)self->dtype);
+    if (dtype == FAC_DT_BOOL) return fac_not_implemented_for(call, dtype);
     call->compute = (int8_t)(FAC_IS_INT(dtype) ? FAC_DT_I64 : compute_of(dtype));
     return make_scan(call, 0, dtype, self);
 }
