@@ -156,6 +156,7 @@ FacStatus
 fac_composite_matmul(FacCall *call)
 {
     FacTensor *a = fac_arg_tensor(call, 0), *b = fac_arg_tensor(call, 1), *out = NULL, *turned;
+    const bool real = !FAC_IS_COMPLEX(a->dtype); /* the bits of complex products depend on sides */
     if (a->ndim == 0 || b->ndim == 0)
         return fac_error(FAC_RUNTIME_ERROR,
                          "both arguments to matmul need to be at least 1D, but they are %dD and %dD",
@@ -166,14 +167,14 @@ fac_composite_matmul(FacCall *call)
         FAC_RETURN_IF_ERROR(fac_op_dot(a, b, &out));
     } else if (a->ndim == 2 && b->ndim == 1) {
         FAC_RETURN_IF_ERROR(fac_op_mv(a, b, &out));
-    } else if (a->ndim == 1 && b->ndim == 2) {
+    } else if (a->ndim == 1 && b->ndim == 2 && real) {
         FAC_RETURN_IF_ERROR(fac_op_t(b, &turned));
         const FacStatus st = fac_op_mv(turned, a, &out);
         fac_tensor_release(turned);
         FAC_RETURN_IF_ERROR(st);
-    } else if (b->ndim <= 2) {
+    } else if (b->ndim <= 2 && a->ndim > 2) {
         FAC_RETURN_IF_ERROR(matmul_folded(a, b, &out));
-    } else if (a->ndim <= 2 && (a->keys & FAC_KEY(GRAD))) {
+    } else if (a->ndim <= 2 && b->ndim > 2 && real && (a->keys & FAC_KEY(GRAD))) {
         FAC_RETURN_IF_ERROR(matmul_turned(a, b, &out));
     } else {
         FAC_RETURN_IF_ERROR(matmul_batched(a, b, &out));

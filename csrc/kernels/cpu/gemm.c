@@ -115,7 +115,8 @@ is_small(const FacGemm *g)
     return (double)g->m * (double)g->n * (double)g->k <= GEMM_SMALL;
 }
 
-/* A single column as a single row: the transposed product, whose bits are the same. */
+/* A single column as a single row: the transposed product, whose bits are the same but for complex
+ * numbers, where the two terms of the imaginary part would change places. */
 static FacGemm
 turned(const FacGemm *g)
 {
@@ -137,7 +138,7 @@ FacStatus
 FAC_TIERED(gemm)(const FacGemm *g)
 {
     if (g->m == 0 || g->n == 0) return FAC_OK;
-    if (g->n == 1 && g->m > 1 && g->c_row == 1) {
+    if (g->n == 1 && g->m > 1 && g->c_row == 1 && !FAC_IS_COMPLEX(g->dtype)) {
         FacGemm row = turned(g);
         return FAC_TIERED(gemm)(&row);
     }

@@ -141,27 +141,28 @@ FAC_KERNEL(addmm)(FacCall *call)
     return product_run(&p);
 }
 
-/* The vector as a single row times the transposed matrix. */
+/* A matrix times a column. */
 static void
-product_vector(Product *p, const FacTensor *matrix, const FacTensor *vector)
+product_vector(Product *p)
 {
+    const FacTensor *matrix = p->a, *vector = p->b;
     FacGemm *g = &p->g;
-    g->m = 1;
-    g->n = matrix->sizes[0];
+    g->m = matrix->sizes[0];
+    g->n = 1;
     g->k = matrix->sizes[1];
-    g->a_col = vector->strides[0];
-    g->b_row = matrix->strides[1];
-    g->b_col = matrix->strides[0];
-    g->c_row = g->n;
+    g->a_row = matrix->strides[0];
+    g->a_col = matrix->strides[1];
+    g->b_row = vector->strides[0];
+    g->c_row = 1;
 }
 
 FacStatus
 FAC_KERNEL(mv)(FacCall *call)
 {
     Product p;
-    FAC_RETURN_IF_ERROR(product_open(&p, fac_arg_tensor(call, 1), fac_arg_tensor(call, 0), NULL,
+    FAC_RETURN_IF_ERROR(product_open(&p, fac_arg_tensor(call, 0), fac_arg_tensor(call, 1), NULL,
                                      fac_result_tensor(call, 0)));
-    product_vector(&p, p.b, p.a);
+    product_vector(&p);
     return product_run(&p);
 }
 
@@ -169,11 +170,11 @@ FacStatus
 FAC_KERNEL(addmv)(FacCall *call)
 {
     Product p;
-    FAC_RETURN_IF_ERROR(product_open(&p, fac_arg_tensor(call, 2), fac_arg_tensor(call, 1),
+    FAC_RETURN_IF_ERROR(product_open(&p, fac_arg_tensor(call, 1), fac_arg_tensor(call, 2),
                                      fac_arg_tensor(call, 0), fac_result_tensor(call, 0)));
-    product_vector(&p, p.b, p.a);
+    product_vector(&p);
     product_numbers(&p, call, 3);
-    p.g.add_col = add_stride(p.add, 0);
+    p.g.add_row = add_stride(p.add, 0);
     return product_run(&p);
 }
 

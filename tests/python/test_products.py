@@ -1,0 +1,53 @@
+"""What is promised of products beyond their values: an element's bits depend on its row and column
+alone, not on the shape around them, the strides, or the number of threads."""
+
+import facula
+import pytest
+
+DTYPES = [facula.float32, facula.float64, facula.complex64, facula.bfloat16]
+SHAPES = [(1, 1, 1), (5, 300, 7), (13, 64, 33), (70, 513, 65), (200, 40, 310), (97, 700, 130)]
+
+
+@pytest.fixture(params=DTYPES, ids=str)
+def dtype(request):
+    facula.manual_seed(0)
+    return request.param
+
+
+def same(a, b):
+    return a.dtype == b.dtype and a.shape == b.shape and bool((a == b).all())
+
+
+@pytest.mark.parametrize("m, k, n", SHAPES)
+def test_a_row_alone(dtype, m, k, n):
+    a, b = facula.randn(m, k, dtype=dtype), facula.randn(k, n, dtype=dtype)
+    product = a @ b
+    for i in {0, m // 2, m - 1}:
+        assert same(product[i], a[i] @ b)
+        assert same(product[i : i + 1], a[i : i + 1] @ b)
+    for j in {0, n // 2, n - 1}:
+        assert same(product[:, j], a @ b[:, j])
+
+
+@pytest.mark.parametrize("m, k, n", SHAPES)
+def test_strides_and_batches(dtype, m, k, n):
+    a, b = facula.randn(m, k, dtype=dtype), facula.randn(k, n, dtype=dtype)
+    product = a @ b
+    assert same(product, a.t().contiguous().t() @ b.t().contiguous().t())
+    assert same(product, facula.nn.functional.linear(a, b.t()))
+    assert same(product, facula.bmm(facula.stack([a, a]), facula.stack([b, b]))[1])
+    assert same(product.t(), b.t() @ a.t()) or dtype.is_complex
+
+
+@pytest.mark.parametrize("m, k, n", SHAPES)
+def test_number_of_threads(dtype, m, k, n):
+    a, b = facula.randn(m, k, dtype=dtype), facula.randn(k, n, dtype=dtype)
+    x, w = facula.randn(4, 3, 20, 20), facula.randn(8, 3, 3, 3)
+    before, results = facula.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            facula.set_num_threads(threads)
+            results.append([a @ b, a.flatten() @ a.flatten(), facula.conv2d(x, w, padding=1)])
+    finally:
+        facula.set_num_threads(before)
+    assert all(same(x, y) for later in results[1:] for x, y in zip(results[0], later, strict=True))
