@@ -19,6 +19,8 @@ enum {
     BLOCKS_ENOUGH = 64,      /* blocks of lanes that keep all threads busy without ranges */
     UNIT_ELEMENTS = 16384,   /* elements that a task of the pool has at least */
     ROW_LANES = 32,          /* lanes in a block when each takes its own runs */
+    LOADED_LANES = 256,      /* ... when rows pass through blocks */
+    ROW_MULTIPLE = 16,       /* rows in a range of columns */
     SHORT_RUN = 16           /* runs shorter than this are gathered to rows */
 };
 
@@ -127,7 +129,8 @@ cut_work(Plan *p)
     FacDim run = p->reduced.size[p->reduced.n - 1];
     bool fastest = step < magnitude(p->reduced.in[p->reduced.n - 1]) && kept >= 4;
     p->columns = kept > 1 && (fastest || (run < SHORT_RUN && kept >= SHORT_RUN));
-    p->lanes = p->columns ? FOLD_LANES : ROW_LANES;
+    bool loaded = p->cast || p->fold->map || step != (FacDim)fac_dtype_info[p->dtype].size;
+    p->lanes = !p->columns ? ROW_LANES : loaded ? LOADED_LANES : FOLD_LANES;
     if (p->lanes > kept) p->lanes = kept;
     p->blocks = fac_chunks(kept, p->lanes);
 
@@ -138,7 +141,8 @@ cut_work(Plan *p)
     if (p->ranges > p->nreduced) p->ranges = p->nreduced;
     if (p->ranges < 1) p->ranges = 1;
     p->range = fac_chunks(p->nreduced, p->ranges);
-    p->range = (p->range + BLOCK_ELEMENTS - 1) / BLOCK_ELEMENTS * BLOCK_ELEMENTS;
+    int64_t multiple = p->columns ? ROW_MULTIPLE : BLOCK_ELEMENTS;
+    p->range = fac_chunks(p->range, multiple) * multiple;
     p->ranges = p->nreduced ? fac_chunks(p->nreduced, p->range) : 1;
     p->blocks = all;
 }
@@ -212,8 +216,8 @@ place_at(const Dims *d, int64_t flat, Place *place)
 {
     place->offset = 0;
     for (int i = d->n - 1; i >= 0; i--) {
-        place->index[i] = flat % d->size[i];
-        flat /= d->size[i];
+        place->index[i] = flat ? flat % d->size[i] : 0; /* most runs begin at 0: no division */
+        flat = flat ? flat / d->size[i] : 0;
         place->offset += place->index[i] * d->in[i];
     }
 }

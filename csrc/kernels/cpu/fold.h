@@ -16,7 +16,7 @@
 
 #include "kernels/cpu/kernel.h"
 
-enum { FOLD_LANES = 256, FOLD_ACC_MAX = 24 };
+enum { FOLD_LANES = 1024, FOLD_ACC_MAX = 24 };
 
 typedef struct FoldArgs {
     double count;      /* elements reduced to one output */

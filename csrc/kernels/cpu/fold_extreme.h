@@ -30,7 +30,9 @@ NAME(run_best)(const T *x, int64_t n, T best, bool largest)
     for (int j = 0; j < LANES; j++) lane[j] = best;
     for (; i + LANES <= n; i += LANES)
         for (int j = 0; j < LANES; j++) lane[j] = NAME(best)(lane[j], x[i + j], largest);
-    for (int j = 0; j < LANES; j++) best = NAME(best)(best, lane[j], largest);
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int j = 0; j < width; j++) lane[j] = NAME(best)(lane[j], lane[j + width], largest);
+    best = lane[0];
     for (; i < n; i++) best = NAME(best)(best, x[i], largest);
     return best;
 }

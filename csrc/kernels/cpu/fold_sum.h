@@ -10,13 +10,15 @@ NAME(block)(const T *x, int64_t n)
 {
     enum { LANES = 32 };
     TERM_TYPE lane[LANES] = {0};
-    ACC sum = 0;
+    ACC sum[LANES];
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
         for (int j = 0; j < LANES; j++) lane[j] += TERM(x[i + j]);
-    for (int j = 0; j < LANES; j++) sum += (ACC)lane[j];
-    for (; i < n; i++) sum += (ACC)TERM(x[i]);
-    return sum;
+    for (int j = 0; j < LANES; j++) sum[j] = (ACC)lane[j];
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int j = 0; j < width; j++) sum[j] += sum[j + width];
+    for (; i < n; i++) sum[0] += (ACC)TERM(x[i]);
+    return sum[0];
 }
 
 static void

@@ -82,6 +82,13 @@ mean_c128(const void *acc, int64_t lanes, void *const *out, const FoldArgs *args
 #define NAME(part) sum_f32_##part
 #include "kernels/cpu/fold_sum.h"
 
+#define T uint16_t
+#define ACC double
+#define TERM_TYPE float
+#define TERM fac_bf16_to_f32
+#define NAME(part) sum_bf16_##part
+#include "kernels/cpu/fold_sum.h"
+
 #define T double
 #define ACC double
 #define TERM_TYPE double
@@ -173,6 +180,10 @@ static const Fold sums[FAC_DTYPES] = {
     [FAC_DT_C128] = FOLD_SUM(C128, sum_c128, C128, 16, finish_16),
 };
 
+/* bfloat16 is widened on the way; its compute dtype, float32, serves the others. */
+static const Fold sum_of_bf16 = FOLD_SUM(BF16, sum_bf16, F64, 8, finish_8);
+static const Fold mean_of_bf16 = FOLD_SUM(BF16, sum_bf16, F64, 8, mean_f64);
+
 static const Fold nansums[FAC_DTYPES] = {
     [FAC_DT_I64] = FOLD_SUM(I64, sum_i64, I64, 8, finish_8),
     [FAC_DT_F32] = FOLD_SUM(F32, nansum_f32, F64, 8, finish_8),
@@ -192,7 +203,6 @@ static const Fold counts[FAC_DTYPES] = {
 
 /* --- products ---------------------------------------------------------------------------------------------- */
 
-/* Four products side by side hide the latency of the multiplication. */
 #define PRODUCT(SUFFIX, T, ACC, ONE, MUL, LOAD)                                                    \
     static void prod_##SUFFIX##_init(void *acc, int64_t lanes)                                     \
     {                                                                                              \
@@ -201,12 +211,19 @@ static const Fold counts[FAC_DTYPES] = {
     static void prod_##SUFFIX##_row(void *acc, int64_t lanes, int64_t lane, const void *from,      \
                                     int64_t n, int64_t first)                                      \
     {                                                                                              \
+        enum { LANES = 16 };                                                                       \
         const T *x = (const T *)from;                                                              \
-        ACC part[4] = {((ACC *)acc)[lane], ONE, ONE, ONE};                                         \
+        ACC part[LANES];                                                                           \
+        int64_t i = 0;                                                                             \
         (void)lanes;                                                                               \
         (void)first;                                                                               \
-        for (int64_t i = 0; i < n; i++) part[i & 3] = MUL(part[i & 3], LOAD(x[i]));                \
-        ((ACC *)acc)[lane] = MUL(MUL(part[0], part[1]), MUL(part[2], part[3]));                    \
+        for (int j = 0; j < LANES; j++) part[j] = ONE;                                             \
+        for (; i + LANES <= n; i += LANES)                                                         \
+            for (int j = 0; j < LANES; j++) part[j] = MUL(part[j], LOAD(x[i + j]));                \
+        for (int width = LANES / 2; width > 0; width /= 2)                                         \
+            for (int j = 0; j < width; j++) part[j] = MUL(part[j], part[j + width]);               \
+        for (; i < n; i++) part[0] = MUL(part[0], LOAD(x[i]));                                     \
+        ((ACC *)acc)[lane] = MUL(((ACC *)acc)[lane], part[0]);                                     \
     }                                                                                              \
     static void prod_##SUFFIX##_cols(void *acc, int64_t lanes, const void *from,                   \
                                      int64_t row_bytes, int64_t rows, int64_t first)               \
@@ -538,6 +555,9 @@ reduce_sum(FacCall *call, const Fold *folds, const Fold *truth)
 FacStatus
 FAC_KERNEL(sum)(FacCall *call)
 {
+    FoldArgs args = {0};
+    if (fac_arg_tensor(call, 0)->dtype == FAC_DT_BF16 && call->compute == FAC_DT_F32)
+        return reduce(call, &sum_of_bf16, &args);
     return reduce_sum(call, sums, &any_true);
 }
 
@@ -556,6 +576,9 @@ FAC_KERNEL(prod)(FacCall *call)
 FacStatus
 FAC_KERNEL(mean)(FacCall *call)
 {
+    FoldArgs args = {0};
+    if (fac_arg_tensor(call, 0)->dtype == FAC_DT_BF16 && call->compute == FAC_DT_F32)
+        return reduce(call, &mean_of_bf16, &args);
     return reduce_by(call, means);
 }
 
