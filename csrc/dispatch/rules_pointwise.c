@@ -173,19 +173,16 @@ broadcast_operands(const FacCall *call, int *ndim, FacDim *sizes, bool *ordered)
 {
     *ndim = 0;
     *ordered = true; /* C order fits all operands that have an order */
-    bool any = false;
     for (int i = 0; i < call->op->noperands; i++) {
         FacValue arg = call->args[i];
         FacTensor *t = fac_v_as_tensor(arg);
         if (!t && !fac_v_is_number(arg))
             return fac_argument_error(FAC_TYPE_ERROR, call, i, "must be a tensor or a number");
         if (!t) continue;
-        any = true;
         FAC_RETURN_IF_ERROR(fac_broadcast(ndim, sizes, t->ndim, t->sizes));
         *ordered &= t->contiguous;
     }
-    if (any) return FAC_OK;
-    return fac_error(FAC_TYPE_ERROR, "at least one of the arguments must be a tensor, not a number");
+    return FAC_OK;
 }
 
 FacStatus
