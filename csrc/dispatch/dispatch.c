@@ -156,12 +156,41 @@ need_results(const FacCall *call)
     return FAC_OK;
 }
 
+/* Kernels read the memory of their arguments, so all lie on the device; a 0-d tensor of the CPU may
+ * stand for a number. */
+static FacStatus
+check_place(const FacTensor *t, FacDevice device)
+{
+    if (FAC_LIKELY(!t || t->device.type == device.type)) return FAC_OK;
+    if (t->device.type == FAC_DEV_CPU && t->ndim == 0) return FAC_OK;
+    char here[32], there[32];
+    return fac_error(FAC_RUNTIME_ERROR,
+                     "Expected all tensors to be on the same device, but found at least two "
+                     "devices, %s and %s!",
+                     fac_device_text(device, here), fac_device_text(t->device, there));
+}
+
+static FacStatus
+check_places(const FacCall *call, FacDevice device)
+{
+    for (int i = 0; i < call->op->nparams; i++) {
+        FacValue arg = call->args[i];
+        if (arg.tag == FAC_V_TENSOR) FAC_RETURN_IF_ERROR(check_place(arg.v.t, device));
+        for (uint32_t k = 0; arg.tag == FAC_V_TENSORS && k < arg.len; k++)
+            FAC_RETURN_IF_ERROR(check_place(arg.v.tensors[k], device));
+    }
+    return FAC_OK;
+}
+
 static FacStatus
 run_kernel(FacCall *call)
 {
     FacDevice device = call_device(call);
     FacKernel kernel = call->op->kernel[device.type];
-    if (FAC_LIKELY(kernel != NULL)) return kernel(call);
+    if (FAC_LIKELY(kernel != NULL)) {
+        FAC_RETURN_IF_ERROR(check_places(call, device));
+        return kernel(call);
+    }
     if (device.type == FAC_DEV_META && call->op->rule) return need_results(call);
     return no_kernel(call, device);
 }

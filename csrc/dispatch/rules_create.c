@@ -295,16 +295,22 @@ fac_rule_eye_m(FacCall *call)
     return eye_of(call, call->args[0].v.i, call->args[1].v.i);
 }
 
-/* Elements on or below the diagonal `offset` of a rows x cols matrix. */
+/* Elements on or below the diagonal `offset`, which meets the rows x cols matrix or its edge: rows that
+ * grow by one element each, then whole ones. */
 static int64_t
 count_lower(int64_t rows, int64_t cols, int64_t offset)
 {
-    int64_t n = 0;
-    for (int64_t i = 0; i < rows; i++) {
-        int64_t in_row = i + offset + 1;
-        n += in_row < 0 ? 0 : in_row > cols ? cols : in_row;
-    }
-    return n;
+    int64_t first = offset < 0 ? -offset : 0, whole = cols - offset - 1;
+    if (whole < first) whole = first;
+    if (whole > rows) whole = rows;
+    int64_t growing = whole - first, longest = whole + offset;
+    return growing * (first + offset + 1 + longest) / 2 + (rows - whole) * cols;
+}
+
+static int64_t
+limited(int64_t x, int64_t low, int64_t high)
+{
+    return x < low ? low : x > high ? high : x;
 }
 
 static FacStatus
@@ -316,10 +322,14 @@ tri_indices(FacCall *call, bool lower)
     if (rows < 0 || cols < 0)
         return fac_error(FAC_RUNTIME_ERROR, "%s must be non-negative, got %lld", rows < 0 ? "row" : "col",
                          (long long)(rows < 0 ? rows : cols));
+    if (rows > INT32_MAX || cols > INT32_MAX)
+        return fac_error(FAC_RUNTIME_ERROR, "a matrix of %lld x %lld is too large", (long long)rows, (long long)cols);
     FAC_RETURN_IF_ERROR(fac_factory_options(call, FAC_DT_I64, &dtype, &device));
     if (dtype != FAC_DT_I64 && dtype != FAC_DT_I32)
         return fac_error(FAC_RUNTIME_ERROR, "indices are int32 or int64, not %s", fac_dtype_info[dtype].name);
-    int64_t n = lower ? count_lower(rows, cols, offset) : rows * cols - count_lower(rows, cols, offset - 1);
+    offset = limited(offset, -rows, cols);
+    int64_t n = lower ? count_lower(rows, cols, offset)
+                      : rows * cols - count_lower(rows, cols, limited(offset - 1, -rows, cols));
     return fac_out(call, 0, dtype, device, 2, (FacDim[]){2, n});
 }
 

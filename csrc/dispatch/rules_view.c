@@ -563,6 +563,13 @@ fac_rule_neg_view(FacCall *call)
 
 /* --- several views ------------------------------------------------------------------------------------------ */
 
+static FacStatus
+new_views(int64_t n, FacValue *list, FacTensor ***slots)
+{
+    if (n > INT32_MAX) return fac_error(FAC_MEMORY_ERROR, "%lld views are too many", (long long)n);
+    return fac_value_new_tensors((int)n, list, slots);
+}
+
 /* Views of consecutive ranges of `dim`; lengths[i], or all `length` but the last. */
 static FacStatus
 ranges(FacCall *call, int dim, int64_t n, const int64_t *lengths, int64_t length)
@@ -573,7 +580,7 @@ ranges(FacCall *call, int dim, int64_t n, const int64_t *lengths, int64_t length
     int64_t at = 0;
     View v;
     view_of(t, &v);
-    FAC_TRY(fac_value_new_tensors((int)n, &list, &slots));
+    FAC_TRY(new_views(n, &list, &slots));
     for (int64_t i = 0; i < n; i++) {
         int64_t rest = t->sizes[dim] - at;
         v.sizes[dim] = lengths ? lengths[i] : length < rest ? length : rest;
@@ -601,7 +608,7 @@ fac_rule_unbind(FacCall *call)
     FAC_RETURN_IF_ERROR(dim_arg(call, 1, t->ndim, &dim));
     view_of(t, &v);
     remove_dim(&v, dim);
-    FAC_TRY(fac_value_new_tensors((int)t->sizes[dim], &list, &slots));
+    FAC_TRY(new_views(t->sizes[dim], &list, &slots));
     for (int64_t i = 0; i < t->sizes[dim]; i++) {
         FAC_TRY(fac_tensor_view(t, v.ndim, v.sizes, v.strides, t->offset + i * t->strides[dim], &slots[i]));
         slots[i]->flags |= FAC_T_MULTI_VIEW;
@@ -616,7 +623,7 @@ done:
 static int64_t
 chunks_of(int64_t n, int64_t length)
 {
-    return (n + length - 1) / length;
+    return n / length + (n % length != 0);
 }
 
 static FacStatus

@@ -226,6 +226,8 @@ fac_out_strided(FacCall *call, int i, FacDType dtype, FacDevice device, int ndim
                 const FacDim *sizes, const FacDim *strides)
 {
     FacTensor *target = call->targets ? call->targets[i] : NULL;
+    if (FAC_UNLIKELY(dtype < 0))
+        return fac_error(FAC_RUNTIME_ERROR, "the dtypes of the arguments have no common dtype");
     if (FAC_LIKELY(!target)) return make_result(call, i, dtype, device, ndim, sizes, strides);
     FAC_RETURN_IF_ERROR(fit_target(call, target, dtype, device, ndim, sizes));
     FAC_RETURN_IF_ERROR(call->op->flags & FAC_OP_POINTWISE ? fac_check_overlap(call, target)

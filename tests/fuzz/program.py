@@ -58,9 +58,9 @@ class Override:
 
 
 class FalseArray:
-    """Claims an array at address 8."""
+    """Claims an array of a negative size."""
 
-    __array_interface__ = {"shape": (4,), "typestr": "<f4", "data": (8, False), "version": 3}
+    __array_interface__ = {"shape": (-4,), "typestr": "<f4", "data": (8, False), "version": 3}
     __dlpack__ = None
 
 

@@ -322,7 +322,8 @@ tri_indices(FacCall *call, bool lower)
     FacTensor *t = fac_result_tensor(call, 0);
     int64_t rows = call->args[0].v.i, cols = call->args[1].v.i, offset = call->args[2].v.i;
     int64_t n = t->sizes[1], at = 0;
-    for (int64_t i = 0; i < rows; i++) {
+    offset = offset < -rows ? -rows : offset > cols ? cols : offset;
+    for (int64_t i = lower && offset < 0 ? -offset : 0; at < n; i++) {
         int64_t edge = lower ? i + offset + 1 : i + offset;
         edge = edge < 0 ? 0 : edge > cols ? cols : edge;
         for (int64_t j = lower ? 0 : edge; j < (lower ? edge : cols); j++, at++) {
