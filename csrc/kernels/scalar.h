@@ -21,6 +21,8 @@
 
 #if defined(__CUDACC__) || defined(__HIPCC__)
 #define FX __host__ __device__ static inline
+#elif defined(__GNUC__)
+#define FX static inline __attribute__((always_inline)) /* a call would stop the vectorizer */
 #else
 #define FX static inline
 #endif

@@ -72,15 +72,14 @@ FX double fx_pair_ratio(fx_pair a, fx_pair b)
 }
 
 #define FX_ROUNDER 6755399441055744.0 /* 1.5 * 2^52 */
+#define FX_EXPONENT 2046.0            /* added to it where n becomes a power of two, twice the bias */
 
-/* y * 2^n for the n in the low bits of FX_ROUNDER + n; |n| < 2100: in two steps, so that subnormal
+/* y * 2^n for the bits of FX_ROUNDER + FX_EXPONENT + n, |n| < 2040: in two steps, so that subnormal
  * results and those beyond 2^1023 come out right. */
 FX double fx_times_power(double y, uint64_t n_bits)
 {
-    uint64_t n = n_bits - UINT64_C(0x4338000000000000) + 2200, half = n >> 1;
-    double a = fx_from_bits_f64((half - 1100 + 1023) << 52);
-    double b = fx_from_bits_f64((n - half - 1100 + 1023) << 52);
-    return y * a * b;
+    uint64_t half = n_bits >> 1;
+    return y * fx_from_bits_f64(half << 52) * fx_from_bits_f64((n_bits - half) << 52);
 }
 
 /* --- exponentials ------------------------------------------------------------------------------------ */
@@ -103,14 +102,15 @@ FX double fx_exp_tail(double r)
 
 typedef struct fx_split {
     double r, lo;    /* |r| <= ln 2 / 2, and what is below its last bit */
-    uint64_t n_bits; /* exp(x) = exp(r + lo) * 2^n */
+    uint64_t n_bits; /* exp(x) = exp(r + lo) * 2^n, as fx_times_power takes it */
 } fx_split;
 
 FX fx_split fx_exp_split(double x)
 {
     fx_split s;
-    double t = fx_fma_f64(x, 1.4426950408889634, FX_ROUNDER), n = t - FX_ROUNDER;
-    double high = x - n * 0.6931471805598903, low = n * 5.497923018708371e-14;
+    double t = fx_fma_f64(x, 1.4426950408889634, FX_ROUNDER + FX_EXPONENT);
+    double n = t - (FX_ROUNDER + FX_EXPONENT);
+    double high = fx_fma_f64(n, -0.6931471805598903, x), low = n * 5.497923018708371e-14;
     s.r = high - low;
     s.lo = (high - s.r) - low;
     s.n_bits = fx_bits_f64(t);
@@ -138,9 +138,9 @@ FX double fx_exp_sum(double x, double lo)
 FX double fx_exp2_f64(double a)
 {
     double x = a > 1100 ? 1100 : a < -1100 ? -1100 : a;
-    double t = x + FX_ROUNDER;
-    fx_pair r = fx_exact_product(x - (t - FX_ROUNDER), 0.6931471805599453);
-    double lo = r.lo + (x - (t - FX_ROUNDER)) * 2.3190468138462996e-17;
+    double t = x + (FX_ROUNDER + FX_EXPONENT), f = x - (t - (FX_ROUNDER + FX_EXPONENT));
+    fx_pair r = fx_exact_product(f, 0.6931471805599453);
+    double lo = r.lo + f * 2.3190468138462996e-17;
     double tail = lo + r.hi * r.hi * fx_exp_tail(r.hi);
     return fx_times_power(1 + (r.hi + tail), fx_bits_f64(t));
 }
@@ -150,7 +150,7 @@ FX fx_pair fx_expm1_pair(double a)
 {
     fx_split s = fx_exp_split(a);
     double tail = s.lo + s.r * s.r * fx_exp_tail(s.r);
-    double power = fx_times_power(1, s.n_bits);
+    double power = fx_from_bits_f64((s.n_bits - 1023) << 52);
     fx_pair sum = fx_exact_sum(power - 1, power * s.r);
     double less = power > 9007199254740992.0 ? -1 : 0; /* what power - 1 has lost */
     return fx_quick_sum(sum.hi, sum.lo + (power * tail + less));
@@ -222,10 +222,21 @@ FX double fx_log_special(double a, double log)
     return (a < 0) | (a != a) ? (double)NAN : log;
 }
 
+/* With s = f / (2 + f), log(1 + f) = f - (f^2 / 2 - s * (f^2 / 2 + s^2 (2/3 + ...))), where the last
+ * bracket is small against f. */
 FX double fx_log_f64(double a)
 {
-    fx_pair p = fx_log_pair(a);
-    return fx_log_special(a, p.hi + p.lo);
+    fx_log_split p = fx_split_power(a);
+    double f = p.m - 1, s = f / (2 + f), z = s * s, r = 0.13196977549640285, half = 0.5 * f * f;
+    r = fx_fma_f64(r, z, 0.1325674966021348);
+    r = fx_fma_f64(r, z, 0.15386760172107072);
+    r = fx_fma_f64(r, z, 0.18181784307381804);
+    r = fx_fma_f64(r, z, 0.22222222520581697);
+    r = fx_fma_f64(r, z, 0.28571428570096036);
+    r = fx_fma_f64(r, z, 0.4000000000000226);
+    r = z * fx_fma_f64(r, z, 0.6666666666666666);
+    double low = fx_fma_f64(s, half + r, p.k * 5.497923018708371e-14);
+    return fx_log_special(a, p.k * 0.6931471805598903 + (f - (half - low)));
 }
 
 FX double fx_log2_f64(double a)

@@ -1,9 +1,8 @@
 /* scalar_math32.h - elementary functions of float32 (included by scalar_math.h).
  *
- * exp, exp2 and log are single precision throughout: they carry softmax, sigmoid and the losses. The
- * other frequent ones (sin, cos, tanh, log1p, expm1, pow) compute in double with short polynomials
- * (relative error near 1e-10): half the lanes, a result that is nearly always the correctly rounded
- * one, and no care about cancellation. Rare ones round what float64 gives.
+ * exp, exp2, log and tanh are single precision throughout: they carry softmax, sigmoid and the losses.
+ * The others compute in double with short polynomials (relative error near 1e-10): half the lanes, a
+ * result that is nearly always the correctly rounded one, and no care about cancellation.
  */
 #ifndef FAC_KERNELS_SCALAR_MATH32_H
 #define FAC_KERNELS_SCALAR_MATH32_H
@@ -12,15 +11,13 @@
 
 /* --- in single precision ------------------------------------------------------------------------------- */
 
-#define FX_ROUNDER32 12582912.0f /* 1.5 * 2^23 */
+#define FX_ROUNDER32 12583166.0f /* 1.5 * 2^23, and twice the bias of exponents */
 
-/* y * 2^n for the n in the low bits of FX_ROUNDER32 + n, |n| < 280 */
+/* y * 2^n for the bits of FX_ROUNDER32 + n, |n| < 250 */
 FX float fx_times_power32(float y, uint32_t n_bits)
 {
-    uint32_t n = n_bits - 0x4b400000u + 300, half = n >> 1;
-    float a = fx_from_bits_f32((half - 150 + 127) << 23);
-    float b = fx_from_bits_f32((n - half - 150 + 127) << 23);
-    return y * a * b;
+    uint32_t half = n_bits >> 1;
+    return y * fx_from_bits_f32(half << 23) * fx_from_bits_f32((n_bits - half) << 23);
 }
 
 /* exp(r + lo), |r| <= ln 2 / 2 */
@@ -36,17 +33,15 @@ FX float fx_exp_kernel32(float r, float lo)
 
 FX float fx_exp_f32(float a)
 {
-    float x = a > 90 ? 90 : a;
-    x = x < -106 ? -106 : x;
+    float x = fx_abs_f32(a) > 106 ? fx_copysign_f32(106, a) : a;
     float t = fx_fma_f32(x, 1.44269502f, FX_ROUNDER32), n = t - FX_ROUNDER32;
-    float high = x - n * 0.693145751953125f, low = n * 1.42860677e-06f, r = high - low;
+    float high = fx_fma_f32(n, -0.693145751953125f, x), low = n * 1.42860677e-06f, r = high - low;
     return fx_times_power32(fx_exp_kernel32(r, (high - r) - low), fx_bits_f32(t));
 }
 
 FX float fx_exp2_f32(float a)
 {
-    float x = a > 140 ? 140 : a;
-    x = x < -155 ? -155 : x;
+    float x = fx_abs_f32(a) > 155 ? fx_copysign_f32(155, a) : a;
     float t = x + FX_ROUNDER32, f = x - (t - FX_ROUNDER32);
     float high = f * 0.693145751953125f, low = f * 1.42860677e-06f, r = high + low;
     return fx_times_power32(fx_exp_kernel32(r, (high - r) + low), fx_bits_f32(t));
@@ -69,19 +64,31 @@ FX float fx_log_f32(float a)
     return (a < 0) | (a != a) ? (float)NAN : v;
 }
 
+/* A polynomial below 0.625; above, 1 - 2 / (exp(2 x) + 1), where the quotient is less than half. */
+FX float fx_tanh_f32(float a)
+{
+    float x = fx_abs_f32(a), y = x < 10 ? x : 10, z = x * x, p = -0.00569740729f;
+    p = fx_fma_f32(p, z, 0.0206325743f);
+    p = fx_fma_f32(p, z, -0.0537378117f);
+    p = fx_fma_f32(p, z, 0.133314207f);
+    p = fx_fma_f32(p, z, -0.333332807f);
+    float far = 1 - 2 / (fx_exp_f32(2 * y) + 1), near = fx_fma_f32(x * z, p, x);
+    float v = x < 0.625f ? near : far;
+    return a != a ? a : fx_copysign_f32(v, a);
+}
+
 /* --- in double, with short polynomials ----------------------------------------------------------------- */
 
 FX double fx_exp_short(double x)
 {
-    double t = fx_fma_f64(x, 1.4426950408889634, FX_ROUNDER), n = t - FX_ROUNDER;
-    double r = fx_fma_f64(n, -0.6931471805599453, x), q = 0.00019790135;
+    double t = fx_fma_f64(x, 1.4426950408889634, FX_ROUNDER + 1023);
+    double r = fx_fma_f64(t - (FX_ROUNDER + 1023), -0.6931471805599453, x), q = 0.00019790135;
     q = fx_fma_f64(q, r, 0.0013944751);
     q = fx_fma_f64(q, r, 0.008333498);
     q = fx_fma_f64(q, r, 0.041666295);
     q = fx_fma_f64(q, r, 0.16666666);
     q = fx_fma_f64(q, r, 0.5);
-    uint64_t power = (fx_bits_f64(t) - UINT64_C(0x4338000000000000) + 1023) << 52;
-    return fx_fma_f64(r * r, q, 1 + r) * fx_from_bits_f64(power);
+    return fx_fma_f64(r * r, q, 1 + r) * fx_from_bits_f64(fx_bits_f64(t) << 52);
 }
 
 /* For positive normal x. */
@@ -157,12 +164,16 @@ FX float fx_log1p_f32(float a)
     return (a < -1) | (a != a) ? (float)NAN : (float)v;
 }
 
-FX float fx_tanh_f32(float a)
+FX float fx_log2_f32(float a)
 {
-    double x = (double)fx_abs_f32(a), e = fx_exp_short(x < 12 ? 2 * x : 24);
-    double v = x < 0.02 ? x - x * x * x * (0.3333333333333333 - x * x * 0.13333333333333333)
-                        : (e - 1) / (e + 1);
-    return a != a ? a : fx_copysign_f32((float)v, a);
+    double v = fx_log_short((double)a) * 1.4426950408889634;
+    return (float)fx_log_special((double)a, v);
+}
+
+FX float fx_log10_f32(float a)
+{
+    double v = fx_log_short((double)a) * 0.4342944819032518;
+    return (float)fx_log_special((double)a, v);
 }
 
 FX float fx_pow_f32(float a, float b)
@@ -181,22 +192,104 @@ FX float fx_pow_f32(float a, float b)
     return (b == 0) | (a == 1) ? 1 : r;
 }
 
-/* --- rounded from double -------------------------------------------------------------------------------- */
+FX float fx_sinh_f32(float a)
+{
+    double x = (double)a, y = fx_abs_f64(x) < 91 ? x : 91, z = x * x, e = fx_exp_short(fx_abs_f64(y));
+    double small = x + x * z * (0.16666666666666666 + z * (0.008333333333333333 + z * 0.0001984127));
+    double v = 0.5 * (e - 1 / e);
+    v = fx_abs_f64(x) < 0.3 ? small : fx_copysign_f64(v, x);
+    return a != a ? a : (float)v;
+}
 
-#define FX_ROUNDED(name)                                                                           \
-    FX float fx_##name##_f32(float a) { return (float)fx_##name##_f64((double)a); }
-FX_ROUNDED(log2)
-FX_ROUNDED(log10)
-FX_ROUNDED(asin)
-FX_ROUNDED(acos)
-FX_ROUNDED(atan)
-FX_ROUNDED(sinh)
-FX_ROUNDED(cosh)
-FX_ROUNDED(asinh)
-FX_ROUNDED(acosh)
-FX_ROUNDED(atanh)
+FX float fx_cosh_f32(float a)
+{
+    double x = fx_abs_f64((double)a), e = fx_exp_short(x < 91 ? x : 91);
+    return a != a ? a : (float)(0.5 * (e + 1 / e));
+}
 
-FX float fx_atan2_f32(float a, float b) { return (float)fx_atan2_f64((double)a, (double)b); }
+FX float fx_asinh_f32(float a)
+{
+    double x = fx_abs_f64((double)a), v = fx_log_short(x + fx_sqrt_f64(x * x + 1));
+    v = x < 1e-3 ? x - x * x * x * 0.16666666666666666 : v;
+    v = a - a == 0 ? v : x;
+    return fx_copysign_f32((float)v, a);
+}
+
+FX float fx_acosh_f32(float a)
+{
+    double x = (double)a, v = fx_log_short(x + fx_sqrt_f64((x - 1) * (x + 1)));
+    v = a > 3.40282347e38f ? x : v;
+    return a >= 1 ? (float)v : (float)NAN;
+}
+
+FX float fx_atanh_f32(float a)
+{
+    double x = fx_abs_f64((double)a), v = 0.5 * fx_log_short((1 + x) / (1 - x));
+    v = x < 1e-3 ? x + x * x * x * 0.3333333333333333 : v;
+    v = x == 1 ? (double)INFINITY : v;
+    return x <= 1 ? fx_copysign_f32((float)v, a) : (float)NAN;
+}
+
+/* asin(s) for s^2 = z <= 1/4 */
+FX double fx_asin_short(double s, double z)
+{
+    double p = 0.03762930812755261;
+    p = fx_fma_f64(p, z, 0.01435910825214034);
+    p = fx_fma_f64(p, z, 0.03182850152284301);
+    p = fx_fma_f64(p, z, 0.044514495651524114);
+    p = fx_fma_f64(p, z, 0.07500516837633535);
+    p = fx_fma_f64(p, z, 0.1666665978150182);
+    return fx_fma_f64(s * z, p, s);
+}
+
+FX float fx_asin_f32(float a)
+{
+    double x = fx_abs_f64((double)a), z = x > 0.5 ? 0.5 * (1 - x) : x * x;
+    double v = fx_asin_short(x > 0.5 ? fx_sqrt_f64(z) : x, z);
+    v = x > 0.5 ? 1.5707963267948966 - 2 * v : v;
+    return x <= 1 ? fx_copysign_f32((float)v, a) : (float)NAN;
+}
+
+FX float fx_acos_f32(float a)
+{
+    double x = fx_abs_f64((double)a), z = x > 0.5 ? 0.5 * (1 - x) : x * x;
+    double v = fx_asin_short(x > 0.5 ? fx_sqrt_f64(z) : x, z);
+    v = x > 0.5 ? 2 * v : 1.5707963267948966 - v;
+    v = a < 0 ? 3.141592653589793 - v : v;
+    return x <= 1 ? (float)v : (float)NAN;
+}
+
+/* atan(y / x) for 0 <= y, 0 < x or 0 < y */
+FX double fx_atan_short(double y, double x)
+{
+    double small = y > x ? x : y, big = y > x ? y : x;
+    int middle = small > 0.41421356237309503 * big;
+    double q = (middle ? small - big : small) / (middle ? big + small : big), z = q * q;
+    double p = 0.04746223899787467;
+    p = fx_fma_f64(p, z, -0.08477464761091572);
+    p = fx_fma_f64(p, z, 0.11044934680213475);
+    p = fx_fma_f64(p, z, -0.14282030093120435);
+    p = fx_fma_f64(p, z, 0.19999904801081392);
+    p = fx_fma_f64(p, z, -0.3333333251071462);
+    double v = (middle ? 0.7853981633974483 : 0) + fx_fma_f64(q * z, p, q);
+    return y > x ? 1.5707963267948966 - v : v;
+}
+
+FX float fx_atan_f32(float a)
+{
+    double x = fx_abs_f64((double)a), v = fx_atan_short(x < 1e30 ? x : 1e30, 1);
+    return a != a ? a : fx_copysign_f32((float)v, a);
+}
+
+FX float fx_atan2_f32(float a, float b)
+{
+    double y = fx_abs_f64((double)a), x = fx_abs_f64((double)b);
+    y = y < 1e300 ? y : 1e300; /* of two infinities the angle is that of equal numbers */
+    x = x < 1e300 ? x : 1e300;
+    double v = (y == 0) & (x == 0) ? 0 : fx_atan_short(y, x);
+    v = fx_signbit_f32(b) ? 3.141592653589793 - v : v;
+    return (a != a) | (b != b) ? a + b : fx_copysign_f32((float)v, a);
+}
 
 FX float fx_hypot_f32(float a, float b)
 {

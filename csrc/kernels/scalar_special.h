@@ -95,7 +95,9 @@ FX float fx_erf_f32(float a)
     q = fx_fma_f32(q, y, -0.633346856f);
     q = fx_fma_f32(q, y, -1.12951493f);
     q = fx_fma_f32(q, y, 0.000174685905f);
-    float v = x < 0.92f ? x + x * p : 1 - fx_exp_f32(q);
+    /* exp takes the lanes that will not be used too, where nothing may become subnormal: that is slow */
+    float far = 1 - fx_exp_f32(x < 0.92f ? -1 : q), near = x + x * p;
+    float v = x < 0.92f ? near : far;
     return a != a ? a : fx_copysign_f32(v, a);
 }
 
@@ -136,7 +138,31 @@ FX double fx_erfinv_f64(double a)
     return x <= 1 ? fx_copysign_f64(y, a) : (double)NAN;
 }
 
-FX float fx_erfinv_f32(float a) { return (float)fx_erfinv_f64((double)a); }
+FX float fx_erfinv_f32(float a)
+{
+    double x = fx_abs_f64((double)a), w = -fx_log_short((1 - x) * (1 + x)), u = (w < 5 ? w : 5) - 2.5;
+    double v = fx_sqrt_f64(w > 5 ? w : 5) - 3, p = -8.791003858688278e-09, q = 0.0001184646214734277;
+    p = fx_fma_f64(p, u, 2.3232656496057715e-08);
+    p = fx_fma_f64(p, u, 4.661699467974477e-07);
+    p = fx_fma_f64(p, u, -3.4627048434660818e-06);
+    p = fx_fma_f64(p, u, -4.963344607967908e-06);
+    p = fx_fma_f64(p, u, 0.0002183444393790116);
+    p = fx_fma_f64(p, u, -0.0012527418838366646);
+    p = fx_fma_f64(p, u, -0.004177386780293866);
+    p = fx_fma_f64(p, u, 0.2466402861555361);
+    p = fx_fma_f64(p, u, 1.5014093592820177);
+    q = fx_fma_f64(q, v, -0.00031205806710320335);
+    q = fx_fma_f64(q, v, -6.0608918455243574e-05);
+    q = fx_fma_f64(q, v, 0.0014880343829391113);
+    q = fx_fma_f64(q, v, -0.0035954866703774685);
+    q = fx_fma_f64(q, v, 0.005685911192072187);
+    q = fx_fma_f64(q, v, -0.0076376773592138686);
+    q = fx_fma_f64(q, v, 0.009445402743845374);
+    q = fx_fma_f64(q, v, 1.0016749897126316);
+    q = fx_fma_f64(q, v, 2.8329767994672097);
+    double y = x == 1 ? (double)INFINITY : x * (w < 5 ? p : q);
+    return x <= 1 ? fx_copysign_f32((float)y, a) : (float)NAN;
+}
 
 /* --- the gamma function's logarithm and its derivative -------------------------------------------------- */
 
