@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools" / "opgen"))
 
 from declare import Row, Table, read_table  # noqa: E402
-from schema import NO_DEFAULT, Name, Param, Type  # noqa: E402
+from schema import NO_DEFAULT, Param, Type  # noqa: E402
 
 PYTHON_TYPES = {
     "Operand": "Tensor | Number",
@@ -60,7 +60,7 @@ def python_param(param: Param) -> str:
     text = f"{name}: {python_type(param.type, given=True)}"
     if param.default is NO_DEFAULT:
         return text
-    simple = not isinstance(param.default, (Name, list))
+    simple = param.type.base == "str" or not isinstance(param.default, (str, list))
     return f"{text} = {repr(param.default) if simple else '...'}"
 
 

@@ -29,17 +29,6 @@ fac_formula_generator(FacGenerator *generator)
 {
     return (FacValue){.tag = generator ? FAC_V_GENERATOR : FAC_V_NONE, .v.generator = generator};
 }
-static inline FacValue
-fac_formula_floats(const double *floats, int n)
-{
-    return (FacValue){.tag = FAC_V_FLOATS, .len = (uint32_t)n, .v.floats = floats};
-}
-static inline FacValue
-fac_formula_bools(const bool *bools, int n)
-{
-    return (FacValue){.tag = FAC_V_BOOLS, .len = (uint32_t)n, .v.bools = bools};
-}
-
 /* An operand as a tensor, a new reference: a number becomes a 0-d tensor of the widest dtype of its
  * kind, which promotes as the number does. */
 FacStatus fac_formula_tensor(FacValue operand, FacValue *out) FAC_MUST_CHECK;

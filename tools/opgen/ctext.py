@@ -1,4 +1,4 @@
-"""Writing C text and files."""
+"""Writing C text and files. Lines come without indentation, which follows from their braces."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ NOTICE = "/* Made by tools/opgen from csrc/ops: edit the declarations, not this 
 
 def c_literal(value: bool | int | float | str) -> str:
     match value:
-        case bool():
+        case int():  # bool too
             return str(value).lower()
-        case int():
-            return str(value) if abs(value) < 2**31 else f"INT64_C({value})"
         case float():
             names = {"inf": "__builtin_inf()", "nan": '__builtin_nan("")'}
-            sign = "-" if value < 0 else ""
-            return sign + names.get(repr(abs(value)), repr(abs(value)))
+            return names.get(str(value), str(value))
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
 
@@ -33,8 +30,12 @@ def c_if(test: str) -> str:
 
 
 def c_file(includes: list[str], lines: list[str]) -> str:
-    head = [NOTICE, *(f'#include "{name}"' for name in includes), ""]
-    return "\n".join(head + lines).rstrip() + "\n"
+    text, depth = [NOTICE, *(f'#include "{name}"' for name in includes), ""], 0
+    for line in lines:
+        depth -= line.startswith("}")
+        text.append("    " * (depth * (line != "done:")) + line if line else "")
+        depth += line.endswith("{")
+    return "\n".join(text).rstrip() + "\n"
 
 
 def part_of(name: str, parts: int) -> int:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+
 from ctext import c_file, part_of
-from declare import Row, Table, Text
-from formula import META, NONE, SIZES, Compiler, Expr, Saves, condition
-from schema import Problem, Type
+from declare import Row, Table
+from formula import FULL, NONE, Compiler, Expr, reads
+from schema import Type
 
 PARTS = 4
 INCLUDES = ["ops.h", "dispatch/formula.h"]
-SAVE_KINDS = {
-    ("ARG", SIZES): "SIZES",
-    ("ARG", META): "META",
-    ("RESULT", SIZES): "RESULT_SIZES",
-    ("RESULT", META): "RESULT_META",
-}
+# FAC_SAVE_ enumerators by what is kept: SIZES, META, FULL.
+SAVES = {"ARG": ("SIZES", "META", "ARG"), "RESULT": ("RESULT_SIZES", "RESULT_META", "RESULT")}
 
 
 def files(table: Table) -> dict[str, str]:
@@ -22,7 +20,8 @@ def files(table: Table) -> dict[str, str]:
         f"FacStatus fac_helper_{name}(const FacValue *args, FacValue *out) FAC_MUST_CHECK;"
         for name in table.helpers
     ] + [""]
-    composites = [line for row in table.rows if row.formula for line in composite(table, row)]
+    rows = [row for row in table.rows if isinstance(row.composite, ast.expr)]
+    composites = [line for row in rows for line in composite(table, row)]
     out = {"ops_composites.c": c_file(INCLUDES, helpers + composites)}
     for i in range(PARTS):
         rows = [row for row in table.rows if part_of(row.ident, PARTS) == i]
@@ -32,24 +31,12 @@ def files(table: Table) -> dict[str, str]:
 
 
 def composite(table: Table, row: Row) -> list[str]:
-    compiler = Compiler(table, {p.name: Expr(p.type, f"a[{i}]") for i, p in enumerate(row.params)})
+    compiler = Compiler(table)
+    compiler.names = {p.name: Expr(p.type, f"call->args[{i}]") for i, p in enumerate(row.params)}
     places = [(result.type, f"call->results[{i}]") for i, result in enumerate(row.results)]
-    compile_into(compiler, row, row.formula, places)
-    name = f"FacStatus fac_composed_{row.ident}(FacCall *call);"
-    function = compiler.finish(name.replace(" ", "\n", 1).rstrip(";"), {"a": "call->args"})
-    return [name, *function]
-
-
-def compile_into(compiler: Compiler, row: Row, formula: Text, places, what: str = "") -> None:
-    """Compiles a formula and puts its values into places of the caller."""
-    try:
-        expr = compiler.compile(formula)
-        items = (expr,) if len(places) == 1 else expr.items or ()
-        if len(items) != len(places):
-            raise Problem(f"the formula gives {expr}, and {len(places)} values are wanted")
-        compiler.give([(item, *place) for item, place in zip(items, places)])
-    except Problem as problem:
-        compiler.table.report(formula.where, row, problem, what)
+    compiler.compile(row, row.composite, places)
+    name = f"fac_composed_{row.ident}(FacCall *call)"
+    return [f"FacStatus {name};", *compiler.finish("FacStatus", name)]
 
 
 # --- gradients
@@ -63,12 +50,10 @@ def gradient(table: Table, row: Row) -> list[str]:
     """The FacGradRow of a row, after its backward function."""
     wanted = {name for joint in row.grad for name in joint}
     inputs = [i for i, param in enumerate(row.params) if param.name in wanted]
-    saves = Saves()
-    backward(table, row, inputs, saves)
-    saves.lay_out()
-    function = backward(table, row, inputs, saves) if inputs else []
+    bits = {row.params[index].name: 1 << i for i, index in enumerate(inputs)}
+    masks = {joint: sum(bits[name] for name in joint) for joint in row.grad}
+    names, saved = kept(row, masks)
     nondiff = sum(1 << i for i, r in enumerate(row.results) if (r.name or "result") in row.nondiff)
-    saved = [save_initialiser(row, *slot) for slot in saves.slots]
     fields = {
         "ninputs": len(inputs),
         "nsaved": len(saved),
@@ -77,51 +62,54 @@ def gradient(table: Table, row: Row) -> list[str]:
         "saved": saved and f"(const FacSave[]){{{', '.join(saved)}}}",
         "backward": inputs and f"backward_{row.ident}",
     }
-    lines = [f"    .{key} = {value}," for key, value in fields.items() if value]
+    lines = [f".{key} = {value}," for key, value in fields.items() if value]
     name = f"const FacGradRow fac_grad_{row.ident}"
+    function = backward(table, row, masks, list(bits), names) if inputs else []
     return [*function, f"extern {name};", f"{name} = {{", *lines, "};", ""]
 
 
-def save_initialiser(row: Row, source: tuple[str, int], level: int, mask: int) -> str:
-    origin, index = source
-    kind = SAVE_KINDS.get((origin, level), origin)
-    name = (row.params if origin == "ARG" else row.results)[index].name or "result"
-    return f'{{FAC_SAVE_{kind}, {index}, {mask:#x}, "{name}"}}'
+def kept(row: Row, masks: dict) -> tuple[dict[str, Expr], list[str]]:
+    """The parameters and results as gradient formulas name them, and what is saved of them: each
+    level that is read, for the inputs whose formulas read it. A level that keeps more serves for
+    less, where it is kept for at least the same inputs."""
+    listed = row.results[:1] and row.results[0].type.is_list
+    sources = {param.name: ("ARG", i, param) for i, param in enumerate(row.params)}
+    for i, result in enumerate(row.results):
+        sources.setdefault(result.name or "result" + "s" * listed, ("RESULT", i, result))
+    names, saved = {}, []
+    for name, (origin, i, param) in sources.items():
+        wanted: dict[int, int] = {}
+        for joint, formula in row.grad.items():
+            for level in (level for read, level in reads(formula) if read == name):
+                level = level if param.type.tensor else FULL
+                wanted[level] = wanted.get(level, 0) | masks[joint]
+        levels: dict[int, tuple[str, int]] = {}
+        for level, mask in sorted(wanted.items(), reverse=True):
+            more = [levels[other] for other in levels if wanted[other] | mask == wanted[other]]
+            levels[level] = more[-1] if more else (f"call->saved[{len(saved)}]", level)
+            if not more:
+                kind = SAVES[origin][level]
+                saved.append(f'{{FAC_SAVE_{kind}, {i}, {mask:#x}, "{name}"}}')
+        names[name] = Expr(param.type, levels.get(FULL, ("", FULL))[0], levels=levels)
+    return names, saved
 
 
-def gradient_names(row: Row) -> dict[str, Expr]:
-    """What every gradient formula of the row may name."""
-    listed = len(row.results) == 1 and row.results[0].type.is_list
-    unnamed = "results" if listed else "result"
-    results = {
-        result.name or unnamed: Expr(result.type, saved=("RESULT", i))
-        for i, result in enumerate(row.results)
-    }
-    params = {param.name: Expr(param.type, saved=("ARG", i)) for i, param in enumerate(row.params)}
-    grads = [Expr(result.type, f"g[{i}]") for i, result in enumerate(row.results)]
-    names = {"grads": grads[0] if listed else Expr(NONE, items=tuple(grads))}
+def backward(table: Table, row: Row, masks: dict, inputs: list[str], names: dict) -> list[str]:
+    grads = [Expr(result.type, f"call->grads[{i}]") for i, result in enumerate(row.results)]
+    listed = len(grads) == 1 and row.results[0].type.is_list
+    own = {"grads": grads[0] if listed else Expr(NONE, items=tuple(grads))}
     differentiable = [g for g, r in zip(grads, row.results) if r.name not in row.nondiff]
     if len(differentiable) == 1 and not listed:
-        names["grad"] = differentiable[0]
-    return {**names, **results, **params}
-
-
-def backward(table: Table, row: Row, inputs: list[int], saves: Saves) -> list[str]:
-    bits = {row.params[index].name: (i, 1 << i) for i, index in enumerate(inputs)}
+        own["grad"] = differentiable[0]
     lists = {param.name: param.type.is_list for param in row.params}
-    compiler = Compiler(table, {}, saves)
+    compiler = Compiler(table)
     for joint, formula in row.grad.items():
-        saves.mask = sum(bits[name][1] for name in joint)
-        needed = tuple(condition(f"(call->needed & {bits[name][1]:#x})") for name in joint)
-        compiler.names = {**gradient_names(row), "needed": Expr(NONE, items=needed)}
         places = [
-            (Type("Tensor", True, lists[name], lists[name]), f"call->out[{bits[name][0]}]")
+            (Type("Tensor", True, lists[name], lists[name]), f"call->out[{inputs.index(name)}]")
             for name in joint
         ]
-        compiler.emit(f"if (call->needed & {saves.mask:#x}) {{")
-        compiler.depth += 1
-        compile_into(compiler, row, formula, places, f", gradient of '{', '.join(joint)}'")
-        compiler.depth -= 1
-        compiler.emit("}")
-    signature = f"static FacStatus\nbackward_{row.ident}(FacGradCall *call)"
-    return compiler.finish(signature, {"s": "call->saved", "g": "call->grads"})
+        compiler.names = own | names
+        compiler.lines.append(f"if (call->needed & {masks[joint]:#x}) {{")
+        compiler.compile(row, formula, places, f", gradient of '{', '.join(joint)}'")
+        compiler.lines.append("}")
+    return compiler.finish("static FacStatus", f"backward_{row.ident}(FacGradCall *call)")

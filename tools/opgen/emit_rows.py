@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from ctext import NOTICE, c_file, c_literal
+import ast
+
+from ctext import c_file, c_literal
 from declare import Row, Table
 from emit_formulas import has_gradient
 from emit_loops import compute_dtypes
-from schema import CONSTANTS, FLOATS, NO_DEFAULT, TYPES, Name, Param, Type
+from schema import CONSTANTS, NO_DEFAULT, TYPES, Param, Type
 
 # What a required parameter is in C, and how it becomes a FacValue; all others are FacValue.
 ARGUMENTS = {
@@ -18,10 +20,8 @@ ARGUMENTS = {
     "float": ("double ", "fac_v_float({})"),
     "bool": ("bool ", "fac_v_bool({})"),
 }
-OPTIONAL_TOO = ("Tensor", "str", "ScalarType", "Generator")  # NULL or FAC_DT_NONE when absent
-# Words of C that parameters may be called.
-RESERVED = "auto case char const default double float int long register short signed static".split()
-LISTS = {"float": "FLOATS", "bool": "BOOLS", "int": "INTS"}
+for _base in ("Tensor", "str", "ScalarType", "Generator"):  # NULL or FAC_DT_NONE when absent
+    ARGUMENTS[f"{_base}?"] = ARGUMENTS[_base]
 
 
 def files(table: Table) -> dict[str, str]:
@@ -38,11 +38,8 @@ def files(table: Table) -> dict[str, str]:
 
 def argument(param: Param) -> tuple[str, str]:
     """Declaration and FacValue of a parameter of a typed function."""
-    name = param.name + "_" * (param.name in RESERVED)
-    kind = param.type
-    simple = not kind.is_list and (not kind.optional or kind.base in OPTIONAL_TOO)
-    ctype, value = ARGUMENTS.get(kind.base, ("FacValue ", "{}")) if simple else ("FacValue ", "{}")
-    return f"{ctype}{name}", value.format(name)
+    ctype, value = ARGUMENTS.get(str(param.type), ("FacValue ", "{}"))
+    return f"{ctype}{param.name}", value.format(param.name)
 
 
 def outputs(row: Row) -> dict[str, Param]:
@@ -68,23 +65,23 @@ def typed_functions(row: Row) -> list[str]:
     values = ", ".join(argument(param)[1] for param in row.params) or "{0}"
     arguments = f"FAC_OP_{row.ident}, {len(row.params)}, (FacValue[]){{{values}}}"
     count = max(len(row.results), 1)
-    lines = [prototype(row).replace(" ", "\n", 1), "{", f"    FacValue r[{count}] = {{0}};"]
-    lines.append(f"    FAC_RETURN_IF_ERROR(fac_call({arguments}, r));")
-    for i, (name, result) in enumerate(outputs(row).items()):
-        lines.append(f"    fac_formula_take{'_tensor' * result.type.tensor}(&r[{i}], {name});")
-    if not outputs(row):
-        lines.append(f"    fac_formula_release(r, {count});")
-    lines += ["    return FAC_OK;", "}", ""]
+    results = [
+        f"fac_formula_take{'_tensor' * result.type.tensor}(&r[{i}], {name});"
+        for i, (name, result) in enumerate(outputs(row).items())
+    ] or [f"fac_formula_release(r, {count});"]
+    lines = [*prototype(row).split(" ", 1), "{", f"FacValue r[{count}] = {{0}};"]
+    lines.append(f"FAC_RETURN_IF_ERROR(fac_call({arguments}, r));")
+    lines += [*results, "return FAC_OK;", "}", ""]
     if "inplace" in row.variants:
-        lines += [prototype(row, inplace=True).replace(" ", "\n", 1), "{"]
-        lines += [f"    return fac_call_inplace({arguments});", "}", ""]
+        lines += [*prototype(row, inplace=True).split(" ", 1), "{"]
+        lines += [f"return fac_call_inplace({arguments});", "}", ""]
     return lines
 
 
 def header(table: Table) -> str:
-    lines = [NOTICE, "#ifndef FAC_GENERATED_OPS_H", "#define FAC_GENERATED_OPS_H", ""]
+    lines = ["#ifndef FAC_GENERATED_OPS_H", "#define FAC_GENERATED_OPS_H", ""]
     lines += ['#include "dispatch/dispatch.h"', "", "enum {"]
-    lines += [f"    FAC_OP_ID_{row.ident}," for row in table.rows] + ["    FAC_OP_COUNT", "};", ""]
+    lines += [f"FAC_OP_ID_{row.ident}," for row in table.rows] + ["FAC_OP_COUNT", "};", ""]
     lines += [f"#define FAC_OP_{row.ident} (&fac_ops[FAC_OP_ID_{row.ident}])" for row in table.rows]
     lines += ["", "/* Absent parameters: NULL, FAC_DT_NONE or FAC_VALUE_NONE. Results are new"]
     lines += [" * references; NULL drops one. */"]
@@ -92,7 +89,7 @@ def header(table: Table) -> str:
         lines.append(f"{prototype(row)} FAC_MUST_CHECK;")
         if "inplace" in row.variants:
             lines.append(f"{prototype(row, inplace=True)} FAC_MUST_CHECK;")
-    return "\n".join([*lines, "", "#endif"]) + "\n"
+    return c_file([], [*lines, "", "#endif"])
 
 
 # --- rows
@@ -100,26 +97,19 @@ def header(table: Table) -> str:
 
 def initialiser(value: object, kind: Type) -> str:
     """A default as the initialiser of a FacValue."""
-    if kind.is_list and not isinstance(value, list) and value not in (None, NO_DEFAULT):
+    if kind.is_list and isinstance(value, int):
         value = [value] * kind.length
     match value:
-        case Name() if value in CONSTANTS:
+        case str() if kind.base != "str":
             base, constant = CONSTANTS[value]
             return f"{{.tag = FAC_V_{TYPES[base]}, .v.i = {constant}}}"
-        case Name():
-            return initialiser(FLOATS[value], kind)
-        case []:
-            return f"{{.tag = FAC_V_{LISTS.get(kind.base, 'INTS')}}}"
         case list():
-            ctype, tag = ARGUMENTS[kind.base][0], LISTS[kind.base]
-            items = f"(const {ctype}[]){{{', '.join(map(c_literal, value))}}}"
-            return f"{{.tag = FAC_V_{tag}, .len = {len(value)}, .v.{tag.lower()} = {items}}}"
+            items = f", .v.ints = (const int64_t[]){{{str(value)[1:-1]}}}" if value else ""
+            return f"{{.tag = FAC_V_INTS, .len = {len(value)}{items}}}"
         case str():
             return f"{{.tag = FAC_V_STR, .len = {len(value)}, .v.s = {c_literal(value)}}}"
-        case bool():
-            return f"{{.tag = FAC_V_BOOL, .v.i = {int(value)}}}"
-        case int() if kind.base != "float":
-            return f"{{.tag = FAC_V_INT, .v.i = {c_literal(value)}}}"
+        case bool() | int() if kind.base != "float":
+            return f"{{.tag = FAC_V_{type(value).__name__.upper()}, .v.i = {int(value)}}}"
         case int() | float():
             return f"{{.tag = FAC_V_FLOAT, .v.f = {c_literal(float(value))}}}"
     return "{.tag = FAC_V_NONE}"
@@ -140,53 +130,43 @@ def param_initialiser(param: Param) -> str:
     alias = f"'{param.alias}'" if param.alias else "0"
     default = initialiser(param.default, kind)
     name = c_literal(param.name)
-    return f"{{{name}, FAC_TYPE_{TYPES[kind.base]}, {flags}, {alias}, {kind.length}, {default}}}"
-
-
-def param_array(params: tuple[Param, ...]) -> str:
-    lines = "".join(f"\n            {param_initialiser(param)}," for param in params)
-    return params and f"(const FacParam[]){{{lines}\n        }}"
+    return f"{{{name}, FAC_TYPE_{TYPES[kind.base]}, {flags}, {alias}, {kind.length}, {default}}},"
 
 
 def row_flags(row: Row) -> str:
     on = {
-        "VIEW": row.view,
         "WRITES": any(param.writes for param in row.params),
         "POINTWISE": row.scalar,
         "LIST_RESULT": row.results and row.results[0].type.is_list,
     }
-    words = [word.upper() for word in (*row.variants, *row.flags) if word != "view"]
+    words = [word.upper() for word in (*row.variants, *row.flags)]
     return " | ".join(f"FAC_OP_{flag}" for flag in [*words, *(flag for flag in on if on[flag])])
 
 
 def functions(row: Row) -> dict[str, str]:
     """The C functions in the slots of a row, by slot."""
-    composite = row.composite and row.composite.text.removeprefix("c:")
     kernel = row.host_kernel or "pointwise" * bool(row.scalar)
+    formula = isinstance(row.composite, ast.expr)
+    composite = f"fac_composed_{row.ident}" if formula else f"fac_composite_{row.composite}"
     names = {
         "rule": row.rule and f"fac_rule_{row.rule}",
         "kernel": kernel and f"fac_k_{kernel}",
-        "composite": row.composite
-        and (f"fac_composed_{row.ident}" if row.formula else f"fac_composite_{composite}"),
+        "composite": row.composite and composite,
     }
     return {slot: name for slot, name in names.items() if name}
 
 
 def row_initialiser(row: Row) -> list[str]:
-    text = {
-        "name": row.name,
-        "overload": row.schema.overload,
-        "ns": "aten",
-        "module": row.module,
-        "public_name": row.public or row.name,
-        "schema": row.schema.text,
-        "doc": row.doc,
-    }
     names = " ".join(result.name for result in row.results if len(row.results) > 1).strip()
     slots = functions(row)
-    fields = {key: c_literal(value) for key, value in text.items()} | {
-        "params": param_array(row.params),
-        "results": param_array(row.results),
+    fields = {
+        "name": c_literal(row.name),
+        "overload": c_literal(row.schema.overload),
+        "ns": '"aten"',
+        "module": c_literal(row.module),
+        "public_name": c_literal(row.public or row.name),
+        "schema": c_literal(row.schema.text),
+        "doc": c_literal(row.doc),
         "nparams": len(row.params),
         "npositional": sum(not param.keyword for param in row.params),
         "nresults": len(row.results),
@@ -202,8 +182,11 @@ def row_initialiser(row: Row) -> list[str]:
         "kernel": "kernel" in slots and f"{{[FAC_DEV_CPU] = {slots['kernel']}}}",
         "grad": has_gradient(row) and f"&fac_grad_{row.ident}",
     }
-    lines = [f"        .{key} = {value}," for key, value in fields.items() if value]
-    return [f"    [FAC_OP_ID_{row.ident}] = {{", *lines, "    },"]
+    lines = [f".{key} = {value}," for key, value in fields.items() if value]
+    for key, params in (("params", row.params), ("results", row.results)):
+        if params:
+            lines += [f".{key} = (const FacParam[]){{", *map(param_initialiser, params), "},"]
+    return [f"[FAC_OP_ID_{row.ident}] = {{", *lines, "},"]
 
 
 def rows(table: Table) -> str:

@@ -9,36 +9,63 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
 class Problem(Exception):
     """A mistake in a declaration."""
 
 
+class DType(NamedTuple):
+    """A dtype that loops compute in."""
+
+    name: str
+    kind: str
+    suffix: str  # of the functions in scalar.h
+    ctype: str
+    real: str = ""  # complex: the C type of its parts
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The words that mean this dtype, the most specific one first."""
+        return (self.name, self.kind, *["int"] * ("int" in self.name))
+
+    @property
+    def floating(self) -> bool:
+        return self.kind in ("float", "complex")
+
+    @property
+    def enumerator(self) -> str:
+        return "FAC_DT_BOOL" if self.name == "bool" else f"FAC_DT_{self.suffix.upper()}"
+
+
+DTYPES = [
+    DType("bool", "bool", "b", "bool"),
+    *(
+        DType(f"{u}int{bits}", kind, f"{u or 'i'}{bits}", f"{u}int{bits}_t")
+        for bits in (8, 16, 32, 64)
+        for u, kind in (("u", "unsigned"), ("", "signed"))
+    ),
+    DType("float32", "float", "f32", "float"),
+    DType("float64", "float", "f64", "double"),
+    DType("complex64", "complex", "c64", "fac_c64", "float"),
+    DType("complex128", "complex", "c128", "fac_c128", "double"),
+]
+CLASSES = {word for dtype in DTYPES for word in dtype.classes}
+
 # Spelling in a schema -> FAC_TYPE_ and FAC_V_ enumerator.
-TYPES = {"ScalarType": "DTYPE", "MemoryFormat": "FORMAT", "Any": "OBJECT"}
-for _name in "Tensor Operand Scalar int float bool str Device Layout Generator Storage".split():
-    TYPES[_name] = _name.upper()
+_types = "Tensor Operand Scalar int float bool str Device Layout Generator Storage".split()
+TYPES = {name: name.upper() for name in _types}
+TYPES |= {"ScalarType": "DTYPE", "MemoryFormat": "FORMAT", "Any": "OBJECT"}
 NUMBERS = ("bool", "int", "float", "Scalar")  # each fits where a later one is asked for
 
-
-def dtype_enumerator(name: str) -> str:
-    """ "uint8" -> "U8", "bfloat16" -> "BF16"."""
-    short = {"uint": "U", "int": "I", "bfloat": "BF", "float": "F", "complex": "C"}
-    return re.sub("[a-z]+", lambda word: short.get(word[0], word[0].upper()), name)
-
-
 # Names in defaults and formulas that stand for enumerators: name -> (type, C constant).
-CONSTANTS = {
-    "contiguous_format": ("MemoryFormat", "FAC_CONTIGUOUS"),
-    "preserve_format": ("MemoryFormat", "FAC_PRESERVE"),
-    "channels_last": ("MemoryFormat", "FAC_CHANNELS_LAST"),
-    "channels_last_3d": ("MemoryFormat", "FAC_CHANNELS_LAST_3D"),
-    "strided": ("Layout", "FAC_STRIDED"),
-}
-for _name in "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64".split():
-    CONSTANTS[_name] = ("ScalarType", f"FAC_DT_{dtype_enumerator(_name)}")
-FLOATS = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
+_formats = ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
+CONSTANTS = {"strided": ("Layout", "FAC_STRIDED")}
+for _name in _formats:
+    CONSTANTS[_name] = ("MemoryFormat", f"FAC_{_name.removesuffix('_format').upper()}")
+CONSTANTS |= {dtype.name: ("ScalarType", dtype.enumerator) for dtype in DTYPES}
+CONSTANTS |= {"float16": ("ScalarType", "FAC_DT_F16"), "bfloat16": ("ScalarType", "FAC_DT_BF16")}
 
 
 @dataclass(frozen=True)
@@ -70,10 +97,6 @@ class Type:
 NO_DEFAULT = object()
 
 
-class Name(str):
-    """A default that is a constant's name."""
-
-
 @dataclass(frozen=True)
 class Param:
     """A parameter, or a result: then without default, perhaps without name."""
@@ -82,7 +105,7 @@ class Param:
     name: str = ""
     alias: str = ""
     writes: bool = False
-    default: object = NO_DEFAULT  # a literal, or a Name
+    default: object = NO_DEFAULT  # a literal, or a key of CONSTANTS
     keyword: bool = False
 
     @property
@@ -108,27 +131,23 @@ PART = re.compile(
     r"(?P<base>\w+)(\((?P<alias>\w)(?P<writes>!)?\))?(?P<mark>\?)?"
     r"(?P<list>\[(?P<length>\d*)\](?P<optional>\?)?)?(\s+(?P<name>\w+)(\s*=\s*(?P<default>.+))?)?"
 )
-COMMA = re.compile(r",(?![^\[\]]*\])(?=(?:[^\"']*[\"'][^\"']*[\"'])*[^\"']*$)")  # not in [] or ""
+COMMA = re.compile(r",(?![^\[\]]*\])")  # not in []
 
 
 def parse_schema(text: str) -> Schema:
     match = SCHEMA.fullmatch(text.strip())
     if not match:
         raise Problem(f"'{text}' is no schema: name.overload(parameters) -> results")
-    params: list[Param] = []
-    keyword = False
-    for part in split(match[3]):
-        if part == "*":
-            keyword = True
-            continue
-        param = replace(parse_part(part), keyword=keyword)
-        if not param.name or param.name in [other.name for other in params]:
-            raise Problem(f"parameter '{part}' has no name of its own")
-        params.append(param)
+    parts = split(match[3])
+    star = parts.index("*") if "*" in parts else len(parts)
+    params = [replace(parse_part(p), keyword=i > star) for i, p in enumerate(parts) if i != star]
+    names = [param.name for param in params]
+    if "" in names or len(names) > len(set(names)):
+        raise Problem("each parameter has a name of its own")
     several = re.fullmatch(r"\((.*)\)", match[4].strip(), re.S)
     results = tuple(parse_part(part) for part in split(several[1] if several else match[4]))
-    if any(bool(r.name) != bool(results[0].name) or r.default is not NO_DEFAULT for r in results):
-        raise Problem("either all results have names or none, and they have no defaults")
+    if len({bool(result.name) for result in results}) > 1:
+        raise Problem("either all results have names or none")
     return Schema(" ".join(text.split()), match[1], match[2] or "", tuple(params), results)
 
 
@@ -149,21 +168,21 @@ def parse_part(text: str) -> Param:
 
 
 def parse_default(text: str, kind: Type) -> object:
-    if text in CONSTANTS or text in FLOATS:
-        return Name(text)
+    if CONSTANTS.get(text, ("",))[0] == kind.base:
+        return text
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         raise Problem(f"'{text}' is no default: a literal or a known name is") from None
-    bases = {bool: "bool", int: "int", float: "float", str: "str"}
-    given = Type(bases.get(type(value), "None"))
+    base = type(value).__name__
     if value is None:
         fitting = kind.optional
     elif kind.is_list:
-        fitting = isinstance(value, list) or kind.length > 0 and given.number
+        fitting = base == "list" or kind.length > 0 and base in NUMBERS
+    elif base in NUMBERS:
+        fitting = kind.base in (*NUMBERS[NUMBERS.index(base) :], "Operand")
     else:
-        wider = NUMBERS[NUMBERS.index(given.base) :] if given.number else ()
-        fitting = kind.base in (given.base, *wider, *["Operand"] * given.number)
+        fitting = kind.base == base
     if not fitting:
         raise Problem(f"the default {text} does not fit the type {kind}")
     return value

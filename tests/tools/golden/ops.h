@@ -1,4 +1,5 @@
 /* Made by tools/opgen from csrc/ops: edit the declarations, not this file. */
+
 #ifndef FAC_GENERATED_OPS_H
 #define FAC_GENERATED_OPS_H
 

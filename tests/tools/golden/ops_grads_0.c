@@ -9,17 +9,15 @@ FacStatus fac_helper_count(const FacValue *args, FacValue *out) FAC_MUST_CHECK;
 static FacStatus
 backward_cat(FacGradCall *call)
 {
-    const FacValue *g = call->grads;
-    const FacValue *s = call->saved;
     FacValue t[1] = {0};
     FacValue v[2] = {0};
     FacTensor *x0[2];
     FacStatus st = FAC_OK;
     if (call->needed & 0x1) {
-        FAC_TRY(fac_formula_item(s[0], fac_v_int(1), &v[0]));
+        FAC_TRY(fac_formula_item(call->saved[0], fac_v_int(1), &v[0]));
         FAC_TRY(fac_formula_item(fac_v_ints(v[0].v.t->sizes, v[0].v.t->ndim), fac_v_int(0), &v[1]));
-        FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){g[0], v[1]}, &t[0]));
-        x0[0] = fac_v_as_tensor(g[0]);
+        FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){call->grads[0], v[1]}, &t[0]));
+        x0[0] = fac_v_as_tensor(call->grads[0]);
         x0[1] = fac_v_as_tensor(t[0]);
         FAC_TRY(fac_value_keep(fac_v_tensors(x0, 2), &call->out[0]));
     }

@@ -9,16 +9,14 @@ FacStatus fac_helper_count(const FacValue *args, FacValue *out) FAC_MUST_CHECK;
 static FacStatus
 backward_mul(FacGradCall *call)
 {
-    const FacValue *g = call->grads;
-    const FacValue *s = call->saved;
     FacValue t[2] = {0};
     FacStatus st = FAC_OK;
     if (call->needed & 0x1) {
-        FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){g[0], s[1]}, &t[0]));
+        FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){call->grads[0], call->saved[1]}, &t[0]));
         fac_formula_move(&t[0], &call->out[0]);
     }
     if (call->needed & 0x2) {
-        FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){g[0], s[0]}, &t[1]));
+        FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){call->grads[0], call->saved[0]}, &t[1]));
         fac_formula_move(&t[1], &call->out[1]);
     }
 done:
@@ -38,20 +36,18 @@ const FacGradRow fac_grad_mul = {
 static FacStatus
 backward_sum_dim(FacGradCall *call)
 {
-    const FacValue *g = call->grads;
-    const FacValue *s = call->saved;
     FacValue t[3] = {0};
     FacValue v[2] = {0};
     FacStatus st = FAC_OK;
     if (call->needed & 0x1) {
-        if (fac_v_is_true(fac_v_int(s[0].len))) {
-            FAC_TRY(fac_call(FAC_OP_expand, 2, (FacValue[]){g[0], s[0]}, &t[0]));
-            FAC_TRY(fac_helper_count((FacValue[]){s[0], s[1]}, &t[1]));
+        if (fac_v_is_true(fac_v_int(call->saved[0].len))) {
+            FAC_TRY(fac_call(FAC_OP_expand, 2, (FacValue[]){call->grads[0], call->saved[0]}, &t[0]));
+            FAC_TRY(fac_helper_count((FacValue[]){call->saved[0], call->saved[1]}, &t[1]));
             v[0] = fac_formula_arithmetic(fac_v_int(1), "/", t[1], NULL);
             FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){t[0], v[0]}, &t[2]));
             v[1] = t[2];
         } else {
-            v[1] = g[0];
+            v[1] = call->grads[0];
         }
         FAC_TRY(fac_value_keep(v[1], &call->out[0]));
     }
@@ -72,13 +68,11 @@ const FacGradRow fac_grad_sum_dim = {
 static FacStatus
 backward_max_dim(FacGradCall *call)
 {
-    const FacValue *g = call->grads;
-    const FacValue *s = call->saved;
     FacValue t[3] = {0};
     FacStatus st = FAC_OK;
     if (call->needed & 0x1) {
-        FAC_TRY(fac_call(FAC_OP_expand, 2, (FacValue[]){g[0], fac_v_ints(s[0].v.t->sizes, s[0].v.t->ndim)}, &t[0]));
-        FAC_TRY(fac_call(FAC_OP_eq, 2, (FacValue[]){s[0], s[1]}, &t[1]));
+        FAC_TRY(fac_call(FAC_OP_expand, 2, (FacValue[]){call->grads[0], fac_v_ints(call->saved[0].v.t->sizes, call->saved[0].v.t->ndim)}, &t[0]));
+        FAC_TRY(fac_call(FAC_OP_eq, 2, (FacValue[]){call->saved[0], call->saved[1]}, &t[1]));
         FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){t[0], t[1]}, &t[2]));
         fac_formula_move(&t[2], &call->out[0]);
     }
@@ -100,12 +94,10 @@ const FacGradRow fac_grad_max_dim = {
 static FacStatus
 backward_split(FacGradCall *call)
 {
-    const FacValue *g = call->grads;
-    const FacValue *s = call->saved;
     FacValue t[1] = {0};
     FacStatus st = FAC_OK;
     if (call->needed & 0x1) {
-        FAC_TRY(fac_call(FAC_OP_cat, 2, (FacValue[]){g[0], s[0]}, &t[0]));
+        FAC_TRY(fac_call(FAC_OP_cat, 2, (FacValue[]){call->grads[0], call->saved[0]}, &t[0]));
         fac_formula_move(&t[0], &call->out[0]);
     }
 done:

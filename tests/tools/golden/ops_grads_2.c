@@ -9,15 +9,10 @@ FacStatus fac_helper_count(const FacValue *args, FacValue *out) FAC_MUST_CHECK;
 static FacStatus
 backward_pool(FacGradCall *call)
 {
-    const FacValue *g = call->grads;
-    const FacValue *s = call->saved;
     FacValue t[2] = {0};
-    bool x0[2];
     FacStatus st = FAC_OK;
     if (call->needed & 0x3) {
-        x0[0] = (call->needed & 0x1);
-        x0[1] = (call->needed & 0x2);
-        FAC_TRY(fac_helper_pool_backward((FacValue[]){g[0], s[0], s[1], fac_formula_bools(x0, 2)}, &t[0]));
+        FAC_TRY(fac_helper_pool_backward((FacValue[]){call->grads[0], call->saved[0], call->saved[1]}, &t[0]));
         fac_formula_move(&t[0], &call->out[0]);
         fac_formula_move(&t[1], &call->out[1]);
     }

@@ -9,19 +9,17 @@ FacStatus fac_helper_count(const FacValue *args, FacValue *out) FAC_MUST_CHECK;
 static FacStatus
 backward_add(FacGradCall *call)
 {
-    const FacValue *g = call->grads;
-    const FacValue *s = call->saved;
     FacValue t[1] = {0};
     FacValue v[1] = {0};
     FacStatus st = FAC_OK;
     if (call->needed & 0x1) {
-        FAC_TRY(fac_value_keep(g[0], &call->out[0]));
+        FAC_TRY(fac_value_keep(call->grads[0], &call->out[0]));
     }
     if (call->needed & 0x2) {
-        if (fac_formula_compare(s[0], "==", fac_v_int(1))) {
-            v[0] = g[0];
+        if (fac_formula_compare(call->saved[0], "==", fac_v_int(1))) {
+            v[0] = call->grads[0];
         } else {
-            FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){g[0], s[0]}, &t[0]));
+            FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){call->grads[0], call->saved[0]}, &t[0]));
             v[0] = t[0];
         }
         FAC_TRY(fac_value_keep(v[0], &call->out[1]));
@@ -43,12 +41,10 @@ const FacGradRow fac_grad_add = {
 static FacStatus
 backward_expand(FacGradCall *call)
 {
-    const FacValue *g = call->grads;
-    const FacValue *s = call->saved;
     FacValue t[1] = {0};
     FacStatus st = FAC_OK;
     if (call->needed & 0x1) {
-        FAC_TRY(fac_call(FAC_OP_sum_dim, 4, (FacValue[]){g[0], FAC_VALUE_NONE, FAC_OP_sum_dim->params[2].fallback, fac_v_dtype(s[0].v.t->dtype)}, &t[0]));
+        FAC_TRY(fac_call(FAC_OP_sum_dim, 4, (FacValue[]){call->grads[0], FAC_VALUE_NONE, FAC_OP_sum_dim->params[2].fallback, fac_v_dtype(call->saved[0].v.t->dtype)}, &t[0]));
         fac_formula_move(&t[0], &call->out[0]);
     }
 done:

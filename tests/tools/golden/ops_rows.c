@@ -34,14 +34,6 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .public_name = "add",
         .schema = "add(Operand self, Operand other, *, Scalar alpha=1) -> Tensor",
         .doc = "self + alpha * other, elementwise.",
-        .params = (const FacParam[]){
-            {"self", FAC_TYPE_OPERAND, 0, 0, 0, {.tag = FAC_V_NONE}},
-            {"other", FAC_TYPE_OPERAND, 0, 0, 0, {.tag = FAC_V_NONE}},
-            {"alpha", FAC_TYPE_SCALAR, FAC_P_KEYWORD | FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_INT, .v.i = 1}},
-        },
-        .results = (const FacParam[]){
-            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-        },
         .nparams = 3,
         .npositional = 2,
         .nresults = 1,
@@ -55,6 +47,14 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .rule = fac_rule_pointwise,
         .kernel = {[FAC_DEV_CPU] = fac_k_pointwise},
         .grad = &fac_grad_add,
+        .params = (const FacParam[]){
+            {"self", FAC_TYPE_OPERAND, 0, 0, 0, {.tag = FAC_V_NONE}},
+            {"other", FAC_TYPE_OPERAND, 0, 0, 0, {.tag = FAC_V_NONE}},
+            {"alpha", FAC_TYPE_SCALAR, FAC_P_KEYWORD | FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_INT, .v.i = 1}},
+        },
+        .results = (const FacParam[]){
+            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+        },
     },
     [FAC_OP_ID_mul] = {
         .name = "mul",
@@ -64,13 +64,6 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .public_name = "mul",
         .schema = "mul(Operand self, Operand other) -> Tensor",
         .doc = "self * other, elementwise.",
-        .params = (const FacParam[]){
-            {"self", FAC_TYPE_OPERAND, 0, 0, 0, {.tag = FAC_V_NONE}},
-            {"other", FAC_TYPE_OPERAND, 0, 0, 0, {.tag = FAC_V_NONE}},
-        },
-        .results = (const FacParam[]){
-            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-        },
         .nparams = 2,
         .npositional = 2,
         .nresults = 1,
@@ -82,6 +75,13 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .rule = fac_rule_pointwise,
         .kernel = {[FAC_DEV_CPU] = fac_k_pointwise},
         .grad = &fac_grad_mul,
+        .params = (const FacParam[]){
+            {"self", FAC_TYPE_OPERAND, 0, 0, 0, {.tag = FAC_V_NONE}},
+            {"other", FAC_TYPE_OPERAND, 0, 0, 0, {.tag = FAC_V_NONE}},
+        },
+        .results = (const FacParam[]){
+            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+        },
     },
     [FAC_OP_ID_eq] = {
         .name = "eq",
@@ -91,13 +91,6 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .public_name = "eq",
         .schema = "eq(Operand self, Operand other) -> Tensor",
         .doc = "self == other, elementwise.",
-        .params = (const FacParam[]){
-            {"self", FAC_TYPE_OPERAND, 0, 0, 0, {.tag = FAC_V_NONE}},
-            {"other", FAC_TYPE_OPERAND, 0, 0, 0, {.tag = FAC_V_NONE}},
-        },
-        .results = (const FacParam[]){
-            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-        },
         .nparams = 2,
         .npositional = 2,
         .nresults = 1,
@@ -108,6 +101,13 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .id = FAC_OP_ID_eq,
         .rule = fac_rule_pointwise,
         .kernel = {[FAC_DEV_CPU] = fac_k_pointwise},
+        .params = (const FacParam[]){
+            {"self", FAC_TYPE_OPERAND, 0, 0, 0, {.tag = FAC_V_NONE}},
+            {"other", FAC_TYPE_OPERAND, 0, 0, 0, {.tag = FAC_V_NONE}},
+        },
+        .results = (const FacParam[]){
+            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+        },
     },
     [FAC_OP_ID_abs] = {
         .name = "abs",
@@ -117,12 +117,6 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .public_name = "abs",
         .schema = "abs(Tensor self) -> Tensor",
         .doc = "The absolute value, elementwise.",
-        .params = (const FacParam[]){
-            {"self", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-        },
-        .results = (const FacParam[]){
-            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-        },
         .nparams = 1,
         .npositional = 1,
         .nresults = 1,
@@ -133,6 +127,12 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .id = FAC_OP_ID_abs,
         .rule = fac_rule_pointwise,
         .kernel = {[FAC_DEV_CPU] = fac_k_pointwise},
+        .params = (const FacParam[]){
+            {"self", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+        },
+        .results = (const FacParam[]){
+            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+        },
     },
     [FAC_OP_ID_clip] = {
         .name = "clip",
@@ -142,14 +142,6 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .public_name = "clip",
         .schema = "clip(Tensor self, float low, float? high=None) -> Tensor",
         .doc = "Each element limited to [low, high].",
-        .params = (const FacParam[]){
-            {"self", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-            {"low", FAC_TYPE_FLOAT, 0, 0, 0, {.tag = FAC_V_NONE}},
-            {"high", FAC_TYPE_FLOAT, FAC_P_OPTIONAL | FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_NONE}},
-        },
-        .results = (const FacParam[]){
-            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-        },
         .nparams = 3,
         .npositional = 3,
         .nresults = 1,
@@ -161,6 +153,14 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .id = FAC_OP_ID_clip,
         .rule = fac_rule_pointwise,
         .kernel = {[FAC_DEV_CPU] = fac_k_pointwise},
+        .params = (const FacParam[]){
+            {"self", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+            {"low", FAC_TYPE_FLOAT, 0, 0, 0, {.tag = FAC_V_NONE}},
+            {"high", FAC_TYPE_FLOAT, FAC_P_OPTIONAL | FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_NONE}},
+        },
+        .results = (const FacParam[]){
+            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+        },
     },
     [FAC_OP_ID_sum_dim] = {
         .name = "sum",
@@ -170,6 +170,14 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .public_name = "sum",
         .schema = "sum.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
         .doc = "The sum over some dimensions.",
+        .nparams = 4,
+        .npositional = 3,
+        .nresults = 1,
+        .promote = FAC_PROMOTE_NONE,
+        .flags = FAC_OP_FUNCTION | FAC_OP_METHOD | FAC_OP_OUT,
+        .id = FAC_OP_ID_sum_dim,
+        .rule = fac_rule_sum,
+        .grad = &fac_grad_sum_dim,
         .params = (const FacParam[]){
             {"self", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
             {"dim", FAC_TYPE_INT, FAC_P_OPTIONAL | FAC_P_LIST, 0, 1, {.tag = FAC_V_NONE}},
@@ -179,14 +187,6 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .results = (const FacParam[]){
             {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
         },
-        .nparams = 4,
-        .npositional = 3,
-        .nresults = 1,
-        .promote = FAC_PROMOTE_NONE,
-        .flags = FAC_OP_FUNCTION | FAC_OP_METHOD | FAC_OP_OUT,
-        .id = FAC_OP_ID_sum_dim,
-        .rule = fac_rule_sum,
-        .grad = &fac_grad_sum_dim,
     },
     [FAC_OP_ID_max_dim] = {
         .name = "max",
@@ -196,15 +196,6 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .public_name = "max",
         .schema = "max.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
         .doc = "The largest elements of a dimension and where they are.",
-        .params = (const FacParam[]){
-            {"self", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-            {"dim", FAC_TYPE_INT, 0, 0, 0, {.tag = FAC_V_NONE}},
-            {"keepdim", FAC_TYPE_BOOL, FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_BOOL, .v.i = 0}},
-        },
-        .results = (const FacParam[]){
-            {"values", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-            {"indices", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-        },
         .nparams = 3,
         .npositional = 3,
         .nresults = 2,
@@ -215,6 +206,15 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .rule = fac_rule_max,
         .kernel = {[FAC_DEV_CPU] = fac_k_max},
         .grad = &fac_grad_max_dim,
+        .params = (const FacParam[]){
+            {"self", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+            {"dim", FAC_TYPE_INT, 0, 0, 0, {.tag = FAC_V_NONE}},
+            {"keepdim", FAC_TYPE_BOOL, FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_BOOL, .v.i = 0}},
+        },
+        .results = (const FacParam[]){
+            {"values", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+            {"indices", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+        },
     },
     [FAC_OP_ID_expand] = {
         .name = "expand",
@@ -224,13 +224,6 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .public_name = "expand",
         .schema = "expand(Tensor(a) self, int[] size) -> Tensor(a)",
         .doc = "Dimensions of size 1 repeated without a copy.",
-        .params = (const FacParam[]){
-            {"self", FAC_TYPE_TENSOR, FAC_P_ALIAS, 'a', 0, {.tag = FAC_V_NONE}},
-            {"size", FAC_TYPE_INT, FAC_P_LIST, 0, 0, {.tag = FAC_V_NONE}},
-        },
-        .results = (const FacParam[]){
-            {"", FAC_TYPE_TENSOR, FAC_P_ALIAS, 'a', 0, {.tag = FAC_V_NONE}},
-        },
         .nparams = 2,
         .npositional = 2,
         .nresults = 1,
@@ -239,6 +232,13 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .id = FAC_OP_ID_expand,
         .rule = fac_rule_expand,
         .grad = &fac_grad_expand,
+        .params = (const FacParam[]){
+            {"self", FAC_TYPE_TENSOR, FAC_P_ALIAS, 'a', 0, {.tag = FAC_V_NONE}},
+            {"size", FAC_TYPE_INT, FAC_P_LIST, 0, 0, {.tag = FAC_V_NONE}},
+        },
+        .results = (const FacParam[]){
+            {"", FAC_TYPE_TENSOR, FAC_P_ALIAS, 'a', 0, {.tag = FAC_V_NONE}},
+        },
     },
     [FAC_OP_ID_split] = {
         .name = "split",
@@ -248,14 +248,6 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .public_name = "split",
         .schema = "split(Tensor(a) self, int[2] sizes=[1, 2], int dim=0) -> Tensor(a)[]",
         .doc = "Pieces of a dimension.",
-        .params = (const FacParam[]){
-            {"self", FAC_TYPE_TENSOR, FAC_P_ALIAS, 'a', 0, {.tag = FAC_V_NONE}},
-            {"sizes", FAC_TYPE_INT, FAC_P_LIST | FAC_P_DEFAULT, 0, 2, {.tag = FAC_V_INTS, .len = 2, .v.ints = (const int64_t []){1, 2}}},
-            {"dim", FAC_TYPE_INT, FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_INT, .v.i = 0}},
-        },
-        .results = (const FacParam[]){
-            {"", FAC_TYPE_TENSOR, FAC_P_LIST | FAC_P_ALIAS, 'a', 0, {.tag = FAC_V_NONE}},
-        },
         .nparams = 3,
         .npositional = 3,
         .nresults = 1,
@@ -264,6 +256,14 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .id = FAC_OP_ID_split,
         .rule = fac_rule_split,
         .grad = &fac_grad_split,
+        .params = (const FacParam[]){
+            {"self", FAC_TYPE_TENSOR, FAC_P_ALIAS, 'a', 0, {.tag = FAC_V_NONE}},
+            {"sizes", FAC_TYPE_INT, FAC_P_LIST | FAC_P_DEFAULT, 0, 2, {.tag = FAC_V_INTS, .len = 2, .v.ints = (const int64_t[]){1, 2}}},
+            {"dim", FAC_TYPE_INT, FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_INT, .v.i = 0}},
+        },
+        .results = (const FacParam[]){
+            {"", FAC_TYPE_TENSOR, FAC_P_LIST | FAC_P_ALIAS, 'a', 0, {.tag = FAC_V_NONE}},
+        },
     },
     [FAC_OP_ID_cat] = {
         .name = "cat",
@@ -273,13 +273,6 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .public_name = "cat",
         .schema = "cat(Tensor[] tensors, int dim=0) -> Tensor",
         .doc = "Tensors joined along a dimension.",
-        .params = (const FacParam[]){
-            {"tensors", FAC_TYPE_TENSOR, FAC_P_LIST, 0, 0, {.tag = FAC_V_NONE}},
-            {"dim", FAC_TYPE_INT, FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_INT, .v.i = 0}},
-        },
-        .results = (const FacParam[]){
-            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-        },
         .nparams = 2,
         .npositional = 2,
         .nresults = 1,
@@ -288,6 +281,13 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .id = FAC_OP_ID_cat,
         .rule = fac_rule_cat,
         .grad = &fac_grad_cat,
+        .params = (const FacParam[]){
+            {"tensors", FAC_TYPE_TENSOR, FAC_P_LIST, 0, 0, {.tag = FAC_V_NONE}},
+            {"dim", FAC_TYPE_INT, FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_INT, .v.i = 0}},
+        },
+        .results = (const FacParam[]){
+            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+        },
     },
     [FAC_OP_ID_fill_] = {
         .name = "fill_",
@@ -297,13 +297,6 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .public_name = "fill_",
         .schema = "fill_(Tensor(a!) self, Scalar value) -> Tensor(a!)",
         .doc = "Sets every element to the number.",
-        .params = (const FacParam[]){
-            {"self", FAC_TYPE_TENSOR, FAC_P_WRITE, 'a', 0, {.tag = FAC_V_NONE}},
-            {"value", FAC_TYPE_SCALAR, 0, 0, 0, {.tag = FAC_V_NONE}},
-        },
-        .results = (const FacParam[]){
-            {"", FAC_TYPE_TENSOR, FAC_P_WRITE, 'a', 0, {.tag = FAC_V_NONE}},
-        },
         .nparams = 2,
         .npositional = 2,
         .nresults = 1,
@@ -311,6 +304,13 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .flags = FAC_OP_METHOD | FAC_OP_FUNCTION | FAC_OP_WRITES,
         .id = FAC_OP_ID_fill_,
         .rule = fac_rule_fill,
+        .params = (const FacParam[]){
+            {"self", FAC_TYPE_TENSOR, FAC_P_WRITE, 'a', 0, {.tag = FAC_V_NONE}},
+            {"value", FAC_TYPE_SCALAR, 0, 0, 0, {.tag = FAC_V_NONE}},
+        },
+        .results = (const FacParam[]){
+            {"", FAC_TYPE_TENSOR, FAC_P_WRITE, 'a', 0, {.tag = FAC_V_NONE}},
+        },
     },
     [FAC_OP_ID_pool] = {
         .name = "pool",
@@ -318,17 +318,8 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .ns = "aten",
         .module = "nn.functional",
         .public_name = "pool",
-        .schema = "pool(Tensor input, Tensor? weight=None, str mode=\"mean\", float scale=inf) -> Tensor",
+        .schema = "pool(Tensor input, Tensor? weight=None, str mode=\"mean\", float scale=2.5) -> Tensor",
         .doc = "A joint gradient.",
-        .params = (const FacParam[]){
-            {"input", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-            {"weight", FAC_TYPE_TENSOR, FAC_P_OPTIONAL | FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_NONE}},
-            {"mode", FAC_TYPE_STR, FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_STR, .len = 4, .v.s = "mean"}},
-            {"scale", FAC_TYPE_FLOAT, FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_FLOAT, .v.f = __builtin_inf()}},
-        },
-        .results = (const FacParam[]){
-            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-        },
         .nparams = 4,
         .npositional = 4,
         .nresults = 1,
@@ -337,6 +328,15 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .id = FAC_OP_ID_pool,
         .rule = fac_rule_pool,
         .grad = &fac_grad_pool,
+        .params = (const FacParam[]){
+            {"input", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+            {"weight", FAC_TYPE_TENSOR, FAC_P_OPTIONAL | FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_NONE}},
+            {"mode", FAC_TYPE_STR, FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_STR, .len = 4, .v.s = "mean"}},
+            {"scale", FAC_TYPE_FLOAT, FAC_P_DEFAULT, 0, 0, {.tag = FAC_V_FLOAT, .v.f = 2.5}},
+        },
+        .results = (const FacParam[]){
+            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+        },
     },
     [FAC_OP_ID_choose] = {
         .name = "choose",
@@ -346,6 +346,13 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .public_name = "choose",
         .schema = "choose(Tensor self, Tensor? weight, int n, str mode) -> (Tensor, int)",
         .doc = "Conditions, shared values and numbers.",
+        .nparams = 4,
+        .npositional = 4,
+        .nresults = 2,
+        .promote = FAC_PROMOTE_NONE,
+        .flags = FAC_OP_FUNCTION,
+        .id = FAC_OP_ID_choose,
+        .composite = fac_composed_choose,
         .params = (const FacParam[]){
             {"self", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
             {"weight", FAC_TYPE_TENSOR, FAC_P_OPTIONAL, 0, 0, {.tag = FAC_V_NONE}},
@@ -356,13 +363,6 @@ FacOp fac_ops[FAC_OP_COUNT] = {
             {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
             {"", FAC_TYPE_INT, 0, 0, 0, {.tag = FAC_V_NONE}},
         },
-        .nparams = 4,
-        .npositional = 4,
-        .nresults = 2,
-        .promote = FAC_PROMOTE_NONE,
-        .flags = FAC_OP_FUNCTION,
-        .id = FAC_OP_ID_choose,
-        .composite = fac_composed_choose,
     },
     [FAC_OP_ID_fill_twice] = {
         .name = "fill_twice",
@@ -372,12 +372,6 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .public_name = "fill_twice",
         .schema = "fill_twice(Tensor self) -> Tensor[]",
         .doc = "The in-place form of a row, and a list.",
-        .params = (const FacParam[]){
-            {"self", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-        },
-        .results = (const FacParam[]){
-            {"", FAC_TYPE_TENSOR, FAC_P_LIST, 0, 0, {.tag = FAC_V_NONE}},
-        },
         .nparams = 1,
         .npositional = 1,
         .nresults = 1,
@@ -385,6 +379,12 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .flags = FAC_OP_FUNCTION | FAC_OP_LIST_RESULT,
         .id = FAC_OP_ID_fill_twice,
         .composite = fac_composed_fill_twice,
+        .params = (const FacParam[]){
+            {"self", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+        },
+        .results = (const FacParam[]){
+            {"", FAC_TYPE_TENSOR, FAC_P_LIST, 0, 0, {.tag = FAC_V_NONE}},
+        },
     },
     [FAC_OP_ID_tail] = {
         .name = "tail",
@@ -394,12 +394,6 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .public_name = "tail",
         .schema = "tail(Tensor self) -> Tensor",
         .doc = "Written in C.",
-        .params = (const FacParam[]){
-            {"self", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-        },
-        .results = (const FacParam[]){
-            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
-        },
         .nparams = 1,
         .npositional = 1,
         .nresults = 1,
@@ -407,5 +401,11 @@ FacOp fac_ops[FAC_OP_COUNT] = {
         .flags = FAC_OP_FUNCTION,
         .id = FAC_OP_ID_tail,
         .composite = fac_composite_tail,
+        .params = (const FacParam[]){
+            {"self", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+        },
+        .results = (const FacParam[]){
+            {"", FAC_TYPE_TENSOR, 0, 0, 0, {.tag = FAC_V_NONE}},
+        },
     },
 };

@@ -1,162 +1,127 @@
 /* Made by tools/opgen from csrc/ops: edit the declarations, not this file. */
-#include "kernels/cpu/kernel.h"
-#include "kernels/scalar.h"
+#include "kernels/loop.h"
 
-#pragma GCC diagnostic ignored "-Wtype-limits"
-
-extern const FacLoops FAC_TIERED(loops_mul);
-
-static void
-loop_mul_u8(void *const *data, int64_t n, const void *params)
+FAC_LOOP(loop_mul_u8)
 {
-    uint8_t *r0 = data[0];
-    const uint8_t *p_a = data[1];
-    const uint8_t *p_b = data[2];
-    (void)params;
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) {
-        const uint8_t a = p_a[i];
-        const uint8_t b = p_b[i];
+    FAC_RESULT(uint8_t, 0);
+    FAC_OPERAND(uint8_t, a, 1);
+    FAC_OPERAND(uint8_t, b, 2);
+    FAC_EACH {
+        FAC_LOAD(uint8_t, a);
+        FAC_LOAD(uint8_t, b);
         r0[i] = ((uint8_t)(a * b));
     }
 }
 
-static void
-loop_mul_i8(void *const *data, int64_t n, const void *params)
+FAC_LOOP(loop_mul_i8)
 {
-    int8_t *r0 = data[0];
-    const int8_t *p_a = data[1];
-    const int8_t *p_b = data[2];
-    (void)params;
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) {
-        const int8_t a = p_a[i];
-        const int8_t b = p_b[i];
+    FAC_RESULT(int8_t, 0);
+    FAC_OPERAND(int8_t, a, 1);
+    FAC_OPERAND(int8_t, b, 2);
+    FAC_EACH {
+        FAC_LOAD(int8_t, a);
+        FAC_LOAD(int8_t, b);
         r0[i] = ((int8_t)(a * b));
     }
 }
 
-static void
-loop_mul_u16(void *const *data, int64_t n, const void *params)
+FAC_LOOP(loop_mul_u16)
 {
-    uint16_t *r0 = data[0];
-    const uint16_t *p_a = data[1];
-    const uint16_t *p_b = data[2];
-    (void)params;
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) {
-        const uint16_t a = p_a[i];
-        const uint16_t b = p_b[i];
+    FAC_RESULT(uint16_t, 0);
+    FAC_OPERAND(uint16_t, a, 1);
+    FAC_OPERAND(uint16_t, b, 2);
+    FAC_EACH {
+        FAC_LOAD(uint16_t, a);
+        FAC_LOAD(uint16_t, b);
         r0[i] = ((uint16_t)(a * b));
     }
 }
 
-static void
-loop_mul_i16(void *const *data, int64_t n, const void *params)
+FAC_LOOP(loop_mul_i16)
 {
-    int16_t *r0 = data[0];
-    const int16_t *p_a = data[1];
-    const int16_t *p_b = data[2];
-    (void)params;
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) {
-        const int16_t a = p_a[i];
-        const int16_t b = p_b[i];
+    FAC_RESULT(int16_t, 0);
+    FAC_OPERAND(int16_t, a, 1);
+    FAC_OPERAND(int16_t, b, 2);
+    FAC_EACH {
+        FAC_LOAD(int16_t, a);
+        FAC_LOAD(int16_t, b);
         r0[i] = ((int16_t)(a * b));
     }
 }
 
-static void
-loop_mul_u32(void *const *data, int64_t n, const void *params)
+FAC_LOOP(loop_mul_u32)
 {
-    uint32_t *r0 = data[0];
-    const uint32_t *p_a = data[1];
-    const uint32_t *p_b = data[2];
-    (void)params;
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) {
-        const uint32_t a = p_a[i];
-        const uint32_t b = p_b[i];
+    FAC_RESULT(uint32_t, 0);
+    FAC_OPERAND(uint32_t, a, 1);
+    FAC_OPERAND(uint32_t, b, 2);
+    FAC_EACH {
+        FAC_LOAD(uint32_t, a);
+        FAC_LOAD(uint32_t, b);
+        r0[i] = ((uint32_t)(a * b));
+    }
+}
+
+FAC_LOOP(loop_mul_i32)
+{
+    FAC_RESULT(int32_t, 0);
+    FAC_OPERAND(int32_t, a, 1);
+    FAC_OPERAND(int32_t, b, 2);
+    FAC_EACH {
+        FAC_LOAD(int32_t, a);
+        FAC_LOAD(int32_t, b);
+        r0[i] = ((int32_t)(a * b));
+    }
+}
+
+FAC_LOOP(loop_mul_u64)
+{
+    FAC_RESULT(uint64_t, 0);
+    FAC_OPERAND(uint64_t, a, 1);
+    FAC_OPERAND(uint64_t, b, 2);
+    FAC_EACH {
+        FAC_LOAD(uint64_t, a);
+        FAC_LOAD(uint64_t, b);
+        r0[i] = ((uint64_t)(a * b));
+    }
+}
+
+FAC_LOOP(loop_mul_i64)
+{
+    FAC_RESULT(int64_t, 0);
+    FAC_OPERAND(int64_t, a, 1);
+    FAC_OPERAND(int64_t, b, 2);
+    FAC_EACH {
+        FAC_LOAD(int64_t, a);
+        FAC_LOAD(int64_t, b);
+        r0[i] = ((int64_t)(a * b));
+    }
+}
+
+FAC_LOOP(loop_mul_f32)
+{
+    FAC_RESULT(float, 0);
+    FAC_OPERAND(float, a, 1);
+    FAC_OPERAND(float, b, 2);
+    FAC_EACH {
+        FAC_LOAD(float, a);
+        FAC_LOAD(float, b);
         r0[i] = (a * b);
     }
 }
 
-static void
-loop_mul_i32(void *const *data, int64_t n, const void *params)
+FAC_LOOP(loop_mul_f64)
 {
-    int32_t *r0 = data[0];
-    const int32_t *p_a = data[1];
-    const int32_t *p_b = data[2];
-    (void)params;
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) {
-        const int32_t a = p_a[i];
-        const int32_t b = p_b[i];
+    FAC_RESULT(double, 0);
+    FAC_OPERAND(double, a, 1);
+    FAC_OPERAND(double, b, 2);
+    FAC_EACH {
+        FAC_LOAD(double, a);
+        FAC_LOAD(double, b);
         r0[i] = (a * b);
     }
 }
 
-static void
-loop_mul_u64(void *const *data, int64_t n, const void *params)
-{
-    uint64_t *r0 = data[0];
-    const uint64_t *p_a = data[1];
-    const uint64_t *p_b = data[2];
-    (void)params;
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) {
-        const uint64_t a = p_a[i];
-        const uint64_t b = p_b[i];
-        r0[i] = (a * b);
-    }
-}
-
-static void
-loop_mul_i64(void *const *data, int64_t n, const void *params)
-{
-    int64_t *r0 = data[0];
-    const int64_t *p_a = data[1];
-    const int64_t *p_b = data[2];
-    (void)params;
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t a = p_a[i];
-        const int64_t b = p_b[i];
-        r0[i] = (a * b);
-    }
-}
-
-static void
-loop_mul_f32(void *const *data, int64_t n, const void *params)
-{
-    float *r0 = data[0];
-    const float *p_a = data[1];
-    const float *p_b = data[2];
-    (void)params;
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) {
-        const float a = p_a[i];
-        const float b = p_b[i];
-        r0[i] = (a * b);
-    }
-}
-
-static void
-loop_mul_f64(void *const *data, int64_t n, const void *params)
-{
-    double *r0 = data[0];
-    const double *p_a = data[1];
-    const double *p_b = data[2];
-    (void)params;
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) {
-        const double a = p_a[i];
-        const double b = p_b[i];
-        r0[i] = (a * b);
-    }
-}
-
-const FacLoops FAC_TIERED(loops_mul) = {.loop = {
+FAC_LOOPS(mul,
     [FAC_DT_U8] = loop_mul_u8,
     [FAC_DT_I8] = loop_mul_i8,
     [FAC_DT_U16] = loop_mul_u16,
@@ -166,5 +131,4 @@ const FacLoops FAC_TIERED(loops_mul) = {.loop = {
     [FAC_DT_U64] = loop_mul_u64,
     [FAC_DT_I64] = loop_mul_i64,
     [FAC_DT_F32] = loop_mul_f32,
-    [FAC_DT_F64] = loop_mul_f64,
-}};
+    [FAC_DT_F64] = loop_mul_f64)

@@ -1,66 +1,48 @@
 /* Made by tools/opgen from csrc/ops: edit the declarations, not this file. */
-#include "kernels/cpu/kernel.h"
-#include "kernels/scalar.h"
+#include "kernels/loop.h"
 
-#pragma GCC diagnostic ignored "-Wtype-limits"
-
-extern const FacLoops FAC_TIERED(loops_abs);
-
-static void
-loop_abs_f32(void *const *data, int64_t n, const void *params)
+FAC_LOOP(loop_abs_f32)
 {
-    float *r0 = data[0];
-    const float *p_a = data[1];
-    (void)params;
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) {
-        const float a = p_a[i];
+    FAC_RESULT(float, 0);
+    FAC_OPERAND(float, a, 1);
+    FAC_EACH {
+        FAC_LOAD(float, a);
         r0[i] = fx_abs_f32(a);
     }
 }
 
-static void
-loop_abs_f64(void *const *data, int64_t n, const void *params)
+FAC_LOOP(loop_abs_f64)
 {
-    double *r0 = data[0];
-    const double *p_a = data[1];
-    (void)params;
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) {
-        const double a = p_a[i];
+    FAC_RESULT(double, 0);
+    FAC_OPERAND(double, a, 1);
+    FAC_EACH {
+        FAC_LOAD(double, a);
         r0[i] = fx_abs_f64(a);
     }
 }
 
-static void
-loop_abs_c64(void *const *data, int64_t n, const void *params)
+FAC_LOOP(loop_abs_c64)
 {
-    float *r0 = data[0];
-    const fac_c64 *p_a = data[1];
-    (void)params;
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) {
-        const fac_c64 a = p_a[i];
+    FAC_RESULT(float, 0);
+    FAC_OPERAND(fac_c64, a, 1);
+    FAC_EACH {
+        FAC_LOAD(fac_c64, a);
         r0[i] = fx_abs_c64(a);
     }
 }
 
-static void
-loop_abs_c128(void *const *data, int64_t n, const void *params)
+FAC_LOOP(loop_abs_c128)
 {
-    double *r0 = data[0];
-    const fac_c128 *p_a = data[1];
-    (void)params;
-#pragma GCC ivdep
-    for (int64_t i = 0; i < n; i++) {
-        const fac_c128 a = p_a[i];
+    FAC_RESULT(double, 0);
+    FAC_OPERAND(fac_c128, a, 1);
+    FAC_EACH {
+        FAC_LOAD(fac_c128, a);
         r0[i] = fx_abs_c128(a);
     }
 }
 
-const FacLoops FAC_TIERED(loops_abs) = {.loop = {
+FAC_LOOPS(abs,
     [FAC_DT_F32] = loop_abs_f32,
     [FAC_DT_F64] = loop_abs_f64,
     [FAC_DT_C64] = loop_abs_c64,
-    [FAC_DT_C128] = loop_abs_c128,
-}};
+    [FAC_DT_C128] = loop_abs_c128)
