@@ -1,4 +1,5 @@
-/* composite_reduce.c - reductions that are made of others, and the gradients that depend on numbers.
+/* composite_reduce.c - reductions that are made of others, and the gradients that depend on
+ * numbers.
  */
 #include "dispatch/chain.h"
 #include "dispatch/rules.h"
@@ -65,8 +66,10 @@ fac_composite_nanmean(FacCall *call)
     Chain c = {.n = 0};
     FacStatus st = FAC_OK;
     if (FAC_IS_INT(self.v.t->dtype))
-        FAC_FAIL(FAC_RUNTIME_ERROR, "nanmean(): expected input to have floating point or complex dtype "
-                                    "but got %s", fac_dtype_info[self.v.t->dtype].legacy);
+        FAC_FAIL(FAC_RUNTIME_ERROR,
+                 "nanmean(): expected input to have floating point or complex dtype "
+                 "but got %s",
+                 fac_dtype_info[self.v.t->dtype].legacy);
     CHAIN(isnan, &count, self);
     CHAIN(logical_not, &count, count);
     CHAIN(sum_dim_IntList, &count, count, dim, call->args[2]);
@@ -127,7 +130,8 @@ done:
 FacStatus
 fac_composite_logsumexp(FacCall *call)
 {
-    FacValue self = call->args[0], dim = call->args[1], keepdim = call->args[2], m, wide, endless, y;
+    FacValue self = call->args[0], dim = call->args[1], keepdim = call->args[2];
+    FacValue m, wide, endless, y;
     Chain c = {.n = 0};
     FacStatus st = FAC_OK;
     if (FAC_IS_INT(self.v.t->dtype))
@@ -156,7 +160,7 @@ done:
     return st;
 }
 
-/* --- norms -------------------------------------------------------------------------------------------- */
+/* --- norms ------------------------------------------------------------------------------------ */
 
 /* Of the orders inf and -inf: shared by the elements whose magnitude is the norm. */
 static FacStatus
@@ -181,8 +185,8 @@ done:
     return st;
 }
 
-/* grad * self * |self| ** (p - 2) * norm ** (1 - p), with 0 where that is 0 times infinity. The order
- * of the factors keeps each of them in range. */
+/* grad * self * |self| ** (p - 2) * norm ** (1 - p), with 0 where that is 0 times infinity. The
+ * order of the factors keeps each of them in range. */
 static FacStatus
 power_norm_backward(FacCall *call, double p)
 {
@@ -254,12 +258,15 @@ fac_composite_norm_name(FacCall *call)
     const char *name = call->args[1].v.s;
     if (!strcmp(name, "fro")) return fac_call(FAC_OP_linalg_vector_norm, 5, args, call->results);
     if (strcmp(name, "nuc"))
-        return fac_error(FAC_RUNTIME_ERROR, "norm(): p must be a number, 'fro' or 'nuc', not '%s'", name);
+        return fac_error(FAC_RUNTIME_ERROR, "norm(): p must be a number, 'fro' or 'nuc', not '%s'",
+                         name);
     /* the sum of the singular values of the matrices over two dims */
     const FacOp *nuclear = fac_op_find("linalg_matrix_norm.str_ord");
-    if (!nuclear) return fac_error(FAC_NOT_IMPLEMENTED, "the nuclear norm needs linalg.matrix_norm");
+    if (!nuclear)
+        return fac_error(FAC_NOT_IMPLEMENTED, "the nuclear norm needs linalg.matrix_norm");
     int64_t last[2] = {-2, -1};
     FacValue matrix[5] = {args[0], call->args[1],
-                          args[2].tag == FAC_V_INTS ? args[2] : fac_v_ints(last, 2), args[3], args[4]};
+                          args[2].tag == FAC_V_INTS ? args[2] : fac_v_ints(last, 2), args[3],
+                          args[4]};
     return fac_call(nuclear, 5, matrix, call->results);
 }

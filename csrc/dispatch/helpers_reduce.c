@@ -1,8 +1,10 @@
-/* helpers_reduce.c - the parts of gradients of reductions and scans that are more than an expression.
+/* helpers_reduce.c - the parts of gradients of reductions and scans that are more than an
+ * expression.
  *
- * The gradient of a product at elements that are zero cannot be had by dividing the product by them.
- * There it is put together from the products of what stands before and behind each element; those are
- * cumulative products, or a recurrence over the elements for cumulative products themselves.
+ * The gradient of a product at elements that are zero cannot be had by dividing the product by
+ * them. There it is put together from the products of what stands before and behind each element;
+ * those are cumulative products, or a recurrence over the elements for cumulative products
+ * themselves.
  */
 #include "dispatch/chain.h"
 #include "dispatch/rules.h"
@@ -69,7 +71,7 @@ fac_helper_var_scale(const FacValue *args, FacValue *out)
     return FAC_OK;
 }
 
-/* --- products ------------------------------------------------------------------------------------- */
+/* --- products --------------------------------------------------------------------------------- */
 
 /* False where there is no data to look at. */
 static FacStatus
@@ -151,8 +153,8 @@ done:
     return st;
 }
 
-/* With zeros: d(k) = before(k) * s(k), where s(k) = grad(k) + x(k + 1) * s(k + 1) gathers what comes
- * after. One step an element: slow, and differentiable. */
+/* With zeros: d(k) = before(k) * s(k), where s(k) = grad(k) + x(k + 1) * s(k + 1) gathers what
+ * comes after. One step an element: slow, and differentiable. */
 static FacStatus
 cumprod_backward_steps(FacValue grad, FacValue x, int dim, FacValue *out)
 {
@@ -237,10 +239,11 @@ done:
     return st;
 }
 
-/* The part of the gradient that comes from the positive elements of `part`. The logarithm of the others
- * is the lowest number, not -inf, which would make NaN of the second derivatives. */
+/* The part of the gradient that comes from the positive elements of `part`. The logarithm of the
+ * others is the lowest number, not -inf, which would make NaN of the second derivatives. */
 static FacStatus
-log_scan_part(Chain *chain, FacValue part, FacValue self, FacValue result, FacValue dim, FacValue *out)
+log_scan_part(Chain *chain, FacValue part, FacValue self, FacValue result, FacValue dim,
+              FacValue *out)
 {
     Chain c = {.n = 0};
     FacStatus st = FAC_OK;

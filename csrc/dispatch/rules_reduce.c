@@ -2,12 +2,13 @@
  *
  * A reduction drops the dims in a mask or keeps them with size 1. call->compute is the dtype that
  * elements are converted to as they are loaded; float32 is accumulated in double by the kernels, so
- * that it stands for float16 and bfloat16 too. Reductions without an identity refuse empty dims here.
+ * that it stands for float16 and bfloat16 too. Reductions without an identity refuse empty dims
+ * here.
  */
 #include "dispatch/rules.h"
 #include "kernels/reduce_args.h"
 
-/* --- parts -------------------------------------------------------------------------------------------- */
+/* --- parts ------------------------------------------------------------------------------------ */
 
 static FacDType
 compute_of(FacDType dt)
@@ -32,12 +33,14 @@ check_not_empty(const FacCall *call, const FacTensor *self, uint64_t mask, FacSt
     const char *name = call->op->name;
     if (self->numel) return FAC_OK;
     if (!given)
-        return fac_error(code, "%s(): Expected reduction dim to be specified for input.numel() == 0. "
-                         "Specify the reduction dim with the 'dim' argument.", name);
+        return fac_error(code,
+                         "%s(): Expected reduction dim to be specified for input.numel() == 0. "
+                         "Specify the reduction dim with the 'dim' argument.",
+                         name);
     for (int d = 0; d < self->ndim; d++)
         if (mask >> d & 1 && self->sizes[d] == 0)
-            return fac_error(FAC_INDEX_ERROR, "%s(): Expected reduction dim %d to have non-zero size.",
-                             name, d);
+            return fac_error(FAC_INDEX_ERROR,
+                             "%s(): Expected reduction dim %d to have non-zero size.", name, d);
     return FAC_OK;
 }
 
@@ -62,7 +65,7 @@ sum_dtype(const FacCall *call, const FacTensor *self)
     return dtype_arg(call, FAC_IS_INT(self->dtype) ? FAC_DT_I64 : (FacDType)self->dtype);
 }
 
-/* --- reductions --------------------------------------------------------------------------------------- */
+/* --- reductions ------------------------------------------------------------------------------- */
 
 FacStatus
 fac_rule_reduce_sum(FacCall *call)
@@ -165,9 +168,11 @@ check_norm_dtype(const FacTensor *self, FacDType dtype)
 {
     FacDType from = (FacDType)self->dtype;
     if (FAC_IS_INT(from))
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "linalg.vector_norm: Expected a floating point or complex tensor as input. "
-                         "Got %s", fac_dtype_info[from].legacy);
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "linalg.vector_norm: Expected a floating point or complex tensor as input. "
+            "Got %s",
+            fac_dtype_info[from].legacy);
     if (dtype == from) return FAC_OK;
     if (FAC_IS_INT(dtype) || FAC_IS_COMPLEX(dtype) != FAC_IS_COMPLEX(from))
         return fac_error(FAC_RUNTIME_ERROR,
@@ -194,15 +199,17 @@ fac_rule_reduce_norm(FacCall *call)
     if (self->numel == 0 && (order < 0 || order > 1.7976931348623157e308))
         for (int d = 0; d < self->ndim; d++)
             if (mask >> d & 1 && self->sizes[d] == 0)
-                return fac_error(FAC_RUNTIME_ERROR,
-                                 "linalg.vector_norm cannot compute the %g norm on the dimension %d "
-                                 "because this dimension is empty and the operation does not have an "
-                                 "identity", order, d);
+                return fac_error(
+                    FAC_RUNTIME_ERROR,
+                    "linalg.vector_norm cannot compute the %g norm on the dimension %d "
+                    "because this dimension is empty and the operation does not have an "
+                    "identity",
+                    order, d);
     call->compute = (int8_t)compute_of(dtype);
     return make_reduced(call, 0, (FacDType)fac_dtype_info[dtype].real, self, mask);
 }
 
-/* --- selections along one dim ------------------------------------------------------------------------- */
+/* --- selections along one dim ----------------------------------------------------------------- */
 
 static FacStatus
 make_selected(FacCall *call, const FacTensor *self)
@@ -220,7 +227,8 @@ fac_rule_reduce_select(FacCall *call)
 {
     FacTensor *self = fac_arg_tensor(call, 0);
     if (call->op->dtypes)
-        FAC_RETURN_IF_ERROR(fac_check_dtypes(call, compute_of((FacDType)self->dtype), call->op->dtypes));
+        FAC_RETURN_IF_ERROR(
+            fac_check_dtypes(call, compute_of((FacDType)self->dtype), call->op->dtypes));
     else
         FAC_RETURN_IF_ERROR(check_not_complex(call, self));
     return make_selected(call, self);
@@ -232,7 +240,8 @@ fac_rule_reduce_kth(FacCall *call)
     FacTensor *self = fac_arg_tensor(call, 0);
     int64_t k = fac_arg_named(call, "k").v.i;
     int dim;
-    FAC_RETURN_IF_ERROR(fac_check_dtypes(call, compute_of((FacDType)self->dtype), call->op->dtypes));
+    FAC_RETURN_IF_ERROR(
+        fac_check_dtypes(call, compute_of((FacDType)self->dtype), call->op->dtypes));
     FAC_RETURN_IF_ERROR(fac_reduce_dim(call, self, &dim));
     int64_t size = self->ndim ? self->sizes[dim] : 1;
     if (size && (k < 1 || k > size))
@@ -251,7 +260,7 @@ fac_rule_reduce_median(FacCall *call)
     return fac_out(call, 0, (FacDType)self->dtype, self->device, 0, NULL);
 }
 
-/* --- scans -------------------------------------------------------------------------------------------- */
+/* --- scans ------------------------------------------------------------------------------------ */
 
 static FacStatus
 make_scan(FacCall *call, int i, FacDType dtype, const FacTensor *self)
@@ -276,7 +285,8 @@ FacStatus
 fac_rule_scan_same(FacCall *call)
 {
     FacTensor *self = fac_arg_tensor(call, 0);
-    FAC_RETURN_IF_ERROR(fac_check_dtypes(call, compute_of((FacDType)self->dtype), call->op->dtypes));
+    FAC_RETURN_IF_ERROR(
+        fac_check_dtypes(call, compute_of((FacDType)self->dtype), call->op->dtypes));
     call->compute = (int8_t)compute_of((FacDType)self->dtype);
     return make_scan(call, 0, (FacDType)self->dtype, self);
 }

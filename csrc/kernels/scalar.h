@@ -1,10 +1,10 @@
 /* scalar.h - the bodies of pointwise operators, over single elements.
  *
- * fx_NAME_SUFFIX(...) is the function NAME in one compute dtype: b (bool), u8 i8 u16 i16 u32 i32 u64
- * i64, f32, f64, c64, c128. Generated loops call them on the CPU (once a tier, vectorized by the
- * compiler), in CUDA and HIP, and in the fused kernels of the compiler. Therefore: no branches that
- * the vectorizer cannot turn into selects, no tables, no errno, no state; special values are exact,
- * and elementary functions stay within one unit in the last place.
+ * fx_NAME_SUFFIX(...) is the function NAME in one compute dtype: b (bool), u8 i8 u16 i16 u32 i32
+ * u64 i64, f32, f64, c64, c128. Generated loops call them on the CPU (once a tier, vectorized by
+ * the compiler), in CUDA and HIP, and in the fused kernels of the compiler. Therefore: no branches
+ * that the vectorizer cannot turn into selects, no tables, no errno, no state; special values are
+ * exact, and elementary functions stay within one unit in the last place.
  *
  * This file has types, integers and the simple functions of floats; scalar_math.h the elementary
  * functions, scalar_special.h error and gamma functions and activations, scalar_complex.h complex
@@ -43,7 +43,7 @@ typedef struct fac_c128 {
     X(u32, uint32_t, uint32_t, 32) X(u64, uint64_t, uint64_t, 64)
 #define FX_INTS(X) FX_SIGNED(X) FX_UNSIGNED(X)
 
-/* --- integers -------------------------------------------------------------------------------------- */
+/* --- integers --------------------------------------------------------------------------------- */
 
 FX uint64_t fx_power(uint64_t base, uint64_t exponent)
 {
@@ -133,7 +133,7 @@ FX_INTS(FX_INT_BODIES)
 FX uint8_t fx_pow_b(uint8_t a, uint8_t b) { return a | !b; }
 FX uint8_t fx_heaviside_b(uint8_t a, uint8_t b) { return a ? 1 : b; }
 
-/* --- floats ----------------------------------------------------------------------------------------- */
+/* --- floats ----------------------------------------------------------------------------------- */
 
 FX uint32_t fx_bits_f32(float a)
 {

@@ -1,8 +1,8 @@
 /* scalar_complex.h - functions of complex numbers (included by scalar.h).
  *
  * Written once for both widths: FX_COMPLEX(suffix, struct, suffix of its parts, part, C99 type,
- * libm's suffix). Functions with branch cuts go to the C library on the CPU, which has their special
- * values right. Other compilers (CUDA, HIP) see the arithmetic only.
+ * libm's suffix). Functions with branch cuts go to the C library on the CPU, which has their
+ * special values right. Other compilers (CUDA, HIP) see the arithmetic only.
  */
 #ifndef FAC_KERNELS_SCALAR_COMPLEX_H
 #define FAC_KERNELS_SCALAR_COMPLEX_H

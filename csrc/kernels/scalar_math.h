@@ -2,18 +2,19 @@
  *
  * Exponentials reduce by multiples of ln 2, logarithms by powers of 2, trigonometric functions by
  * multiples of pi/2; what is left goes to a polynomial (minimax, relative error below 2^-60). Where
- * one rounding too many would cost the last bit, the leading part is kept as an unevaluated sum of two
- * doubles (fx_pair). Integers are made by adding 1.5 * 2^52, after which the low bits of the sum are
- * the integer: that needs no conversion instruction, so it vectorizes on every tier. Special values
- * pass through the arithmetic where that gives the right result and are selected at the end where it
- * does not. Without fused multiplication the exact products are put together from halves.
+ * one rounding too many would cost the last bit, the leading part is kept as an unevaluated sum of
+ * two doubles (fx_pair). Integers are made by adding 1.5 * 2^52, after which the low bits of the
+ * sum are the integer: that needs no conversion instruction, so it vectorizes on every tier.
+ * Special values pass through the arithmetic where that gives the right result and are selected at
+ * the end where it does not. Without fused multiplication the exact products are put together from
+ * halves.
  */
 #ifndef FAC_KERNELS_SCALAR_MATH_H
 #define FAC_KERNELS_SCALAR_MATH_H
 
 #include "kernels/scalar.h"
 
-/* --- sums of two ------------------------------------------------------------------------------------- */
+/* --- sums of two ------------------------------------------------------------------------------ */
 
 /* An unevaluated sum; |lo| is at most about half a unit in the last place of hi. */
 typedef struct fx_pair {
@@ -72,7 +73,7 @@ FX double fx_pair_ratio(fx_pair a, fx_pair b)
 }
 
 #define FX_ROUNDER 6755399441055744.0 /* 1.5 * 2^52 */
-#define FX_EXPONENT 2046.0            /* added to it where n becomes a power of two, twice the bias */
+#define FX_EXPONENT 2046.0 /* added to it where n becomes a power of two: twice the bias */
 
 /* y * 2^n for the bits of FX_ROUNDER + FX_EXPONENT + n, |n| < 2040: in two steps, so that subnormal
  * results and those beyond 2^1023 come out right. */
@@ -82,7 +83,7 @@ FX double fx_times_power(double y, uint64_t n_bits)
     return y * fx_from_bits_f64(half << 52) * fx_from_bits_f64((n_bits - half) << 52);
 }
 
-/* --- exponentials ------------------------------------------------------------------------------------ */
+/* --- exponentials ----------------------------------------------------------------------------- */
 
 /* (exp(r) - 1 - r) / r^2 for |r| <= ln 2 / 2 */
 FX double fx_exp_tail(double r)
@@ -165,7 +166,7 @@ FX double fx_expm1_f64(double a)
     return a < -44 ? -1 : big;
 }
 
-/* --- logarithms -------------------------------------------------------------------------------------- */
+/* --- logarithms ------------------------------------------------------------------------------- */
 
 typedef struct fx_log_split {
     double m, k; /* x = m * 2^k, sqrt(1/2) <= m < sqrt(2) */
@@ -222,8 +223,8 @@ FX double fx_log_special(double a, double log)
     return (a < 0) | (a != a) ? (double)NAN : log;
 }
 
-/* With s = f / (2 + f), log(1 + f) = f - (f^2 / 2 - s * (f^2 / 2 + s^2 (2/3 + ...))), where the last
- * bracket is small against f. */
+/* With s = f / (2 + f), log(1 + f) = f - (f^2 / 2 - s * (f^2 / 2 + s^2 (2/3 + ...))), where the
+ * last bracket is small against f. */
 FX double fx_log_f64(double a)
 {
     fx_log_split p = fx_split_power(a);
@@ -269,7 +270,7 @@ FX double fx_log1p_f64(double a)
     return (a < -1) | (a != a) ? (double)NAN : r;
 }
 
-/* --- powers ------------------------------------------------------------------------------------------ */
+/* --- powers ----------------------------------------------------------------------------------- */
 
 FX double fx_pow_f64(double a, double b)
 {
@@ -303,7 +304,7 @@ FX double fx_hypot_f64(double a, double b)
     return fx_isinf_f64(x) | fx_isinf_f64(y) ? (double)INFINITY : root;
 }
 
-/* --- trigonometric functions --------------------------------------------------------------------------- */
+/* --- trigonometric functions ------------------------------------------------------------------ */
 
 typedef struct fx_angle {
     double r, lo;  /* |r| <= pi/4, and what is below its last bit */
@@ -506,7 +507,7 @@ FX double fx_atan2_f64(double a, double b)
     return (a != a) | (b != b) ? a + b : fx_copysign_f64(v, a);
 }
 
-/* --- hyperbolic functions ------------------------------------------------------------------------------ */
+/* --- hyperbolic functions --------------------------------------------------------------------- */
 
 /* exp(x) / 2 for x >= 40, where exp(x) alone may overflow */
 FX double fx_half_exp(double x)

@@ -1,15 +1,15 @@
 /* scalar_math32.h - elementary functions of float32 (included by scalar_math.h).
  *
- * exp, exp2, log and tanh are single precision throughout: they carry softmax, sigmoid and the losses.
- * The others compute in double with short polynomials (relative error near 1e-10): half the lanes, a
- * result that is nearly always the correctly rounded one, and no care about cancellation.
+ * exp, exp2, log and tanh are single precision throughout: they carry softmax, sigmoid and the
+ * losses. The others compute in double with short polynomials (relative error near 1e-10): half the
+ * lanes, a result that is nearly always the correctly rounded one, and no care about cancellation.
  */
 #ifndef FAC_KERNELS_SCALAR_MATH32_H
 #define FAC_KERNELS_SCALAR_MATH32_H
 
 #include "kernels/scalar_math.h"
 
-/* --- in single precision ------------------------------------------------------------------------------- */
+/* --- in single precision ---------------------------------------------------------------------- */
 
 #define FX_ROUNDER32 12583166.0f /* 1.5 * 2^23, and twice the bias of exponents */
 
@@ -77,7 +77,7 @@ FX float fx_tanh_f32(float a)
     return a != a ? a : fx_copysign_f32(v, a);
 }
 
-/* --- in double, with short polynomials ----------------------------------------------------------------- */
+/* --- in double, with short polynomials -------------------------------------------------------- */
 
 FX double fx_exp_short(double x)
 {
@@ -194,8 +194,9 @@ FX float fx_pow_f32(float a, float b)
 
 FX float fx_sinh_f32(float a)
 {
-    double x = (double)a, y = fx_abs_f64(x) < 91 ? x : 91, z = x * x, e = fx_exp_short(fx_abs_f64(y));
-    double small = x + x * z * (0.16666666666666666 + z * (0.008333333333333333 + z * 0.0001984127));
+    double x = (double)a, y = fx_abs_f64(x), z = x * x, e = fx_exp_short(y < 91 ? y : 91);
+    double p = 0.16666666666666666 + z * (0.008333333333333333 + z * 0.0001984127);
+    double small = x + x * z * p;
     double v = 0.5 * (e - 1 / e);
     v = fx_abs_f64(x) < 0.3 ? small : fx_copysign_f64(v, x);
     return a != a ? a : (float)v;

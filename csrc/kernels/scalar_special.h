@@ -1,11 +1,12 @@
-/* scalar_special.h - error and gamma functions, activations and their slopes (included by scalar.h).
+/* scalar_special.h - error and gamma functions, activations and their slopes (included by
+ * scalar.h).
  */
 #ifndef FAC_KERNELS_SCALAR_SPECIAL_H
 #define FAC_KERNELS_SCALAR_SPECIAL_H
 
 #include "kernels/scalar_math.h"
 
-/* --- error functions ----------------------------------------------------------------------------------- */
+/* --- error functions -------------------------------------------------------------------------- */
 
 /* erf(x) / x - 1 for z = x^2 <= 1 */
 FX double fx_erf_small(double z)
@@ -95,7 +96,8 @@ FX float fx_erf_f32(float a)
     q = fx_fma_f32(q, y, -0.633346856f);
     q = fx_fma_f32(q, y, -1.12951493f);
     q = fx_fma_f32(q, y, 0.000174685905f);
-    /* exp takes the lanes that will not be used too, where nothing may become subnormal: that is slow */
+    /* exp takes the lanes that will not be used too, where nothing may become subnormal: that is
+     * slow */
     float far = 1 - fx_exp_f32(x < 0.92f ? -1 : q), near = x + x * p;
     float v = x < 0.92f ? near : far;
     return a != a ? a : fx_copysign_f32(v, a);
@@ -103,8 +105,8 @@ FX float fx_erf_f32(float a)
 
 FX float fx_erfc_f32(float a) { return (float)fx_erfc_f64((double)a); }
 
-/* Polynomials in -log(1 - a^2) or its root give seven digits; one step of Halley's method on erf, or
- * on erfc where that is the smaller one, gives the rest. */
+/* Polynomials in -log(1 - a^2) or its root give seven digits; one step of Halley's method on erf,
+ * or on erfc where that is the smaller one, gives the rest. */
 FX double fx_erfinv_f64(double a)
 {
     double x = fx_abs_f64(a), w = -fx_log_short((1 - x) * (1 + x)), u = (w < 5 ? w : 5) - 2.5;
@@ -140,8 +142,10 @@ FX double fx_erfinv_f64(double a)
 
 FX float fx_erfinv_f32(float a)
 {
-    double x = fx_abs_f64((double)a), w = -fx_log_short((1 - x) * (1 + x)), u = (w < 5 ? w : 5) - 2.5;
-    double v = fx_sqrt_f64(w > 5 ? w : 5) - 3, p = -8.791003858688278e-09, q = 0.0001184646214734277;
+    double x = fx_abs_f64((double)a), w = -fx_log_short((1 - x) * (1 + x)),
+           u = (w < 5 ? w : 5) - 2.5;
+    double v = fx_sqrt_f64(w > 5 ? w : 5) - 3, p = -8.791003858688278e-09,
+           q = 0.0001184646214734277;
     p = fx_fma_f64(p, u, 2.3232656496057715e-08);
     p = fx_fma_f64(p, u, 4.661699467974477e-07);
     p = fx_fma_f64(p, u, -3.4627048434660818e-06);
@@ -164,7 +168,7 @@ FX float fx_erfinv_f32(float a)
     return x <= 1 ? fx_copysign_f32((float)y, a) : (float)NAN;
 }
 
-/* --- the gamma function's logarithm and its derivative -------------------------------------------------- */
+/* --- the gamma function's logarithm and its derivative ---------------------------------------- */
 
 FX double fx_digamma_f64(double a)
 {
@@ -185,8 +189,8 @@ FX double fx_digamma_f64(double a)
 }
 FX float fx_digamma_f32(float a) { return (float)fx_digamma_f64((double)a); }
 
-/* The sum of (q + k) ** -s over k >= 0, for s > 1 and q > 0: ten terms, then the series of Euler and
- * Maclaurin. */
+/* The sum of (q + k) ** -s over k >= 0, for s > 1 and q > 0: ten terms, then the series of Euler
+ * and Maclaurin. */
 FX double fx_zeta_f64(double s, double q)
 {
     /* (2 k)! / B_2k */
@@ -208,7 +212,8 @@ FX double fx_zeta_f64(double s, double q)
     return sum;
 }
 
-/* The n-th derivative of digamma. The terms left of 0 are a finite part of a sum from its other end. */
+/* The n-th derivative of digamma. The terms left of 0 are a finite part of a sum from its other
+ * end. */
 FX double fx_polygamma_f64(double a, double n)
 {
     double s = n + 1, below = floor(a), sign = fmod(n, 2) == 0 ? -1 : 1;
@@ -218,9 +223,13 @@ FX double fx_polygamma_f64(double a, double n)
     if (a < 0) sum += sign * (fx_zeta_f64(s, 1 - (a - below)) - fx_zeta_f64(s, 1 - a));
     return sign * exp(lgamma(s)) * sum;
 }
-FX float fx_polygamma_f32(float a, float n) { return (float)fx_polygamma_f64((double)a, (double)n); }
+FX float
+fx_polygamma_f32(float a, float n)
+{
+    return (float)fx_polygamma_f64((double)a, (double)n);
+}
 
-/* --- written once for both -------------------------------------------------------------------------------- */
+/* --- written once for both -------------------------------------------------------------------- */
 
 #define FX_SPECIAL(S, T, U)                                                                        \
     FX T fx_lgamma_##S(T a) { return FX_LIBM_##S(lgamma)(a); }                                     \

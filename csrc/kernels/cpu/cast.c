@@ -1,9 +1,9 @@
 /* cast.c - conversions between dtypes, contiguous to contiguous: all pairs.
  *
- * The thirteen dtypes that arithmetic is done in convert to each other directly, by one plain loop a
- * pair that the compiler vectorizes. The rest (float16, bfloat16, complex32 and the float8 forms)
- * have loops from and to float32 or complex64, and reach every other dtype by a hop through a
- * block of those in L1.
+ * The thirteen dtypes that arithmetic is done in convert to each other directly, by one plain loop
+ * a pair that the compiler vectorizes. The rest (float16, bfloat16, complex32 and the float8 forms)
+ * have loops from and to float32 or complex64, and reach every other dtype by a hop through a block
+ * of those in L1.
  *
  * Out of range: floats go to int32 and smaller through int32, to wider integers through int64, as
  * the processor's truncating conversions do (0x80..0 for what does not fit), so that uint8 of -1.5
@@ -22,7 +22,7 @@ typedef struct Pair64 {
     double re, im;
 } Pair64;
 
-/* --- one element ---------------------------------------------------------------------------------- */
+/* --- one element ------------------------------------------------------------------------------ */
 
 #define TO_INT32(x) ((int32_t)(x))
 #define TO_INT64(x) ((int64_t)(x))
@@ -62,7 +62,7 @@ to_u64(double x)
 #define CVT_C128_I(x) ((Pair64){(double)(x), 0})
 #define CVT_C128_F(x) ((Pair64){(double)(x), 0})
 
-/* --- direct loops ----------------------------------------------------------------------------------- */
+/* --- direct loops ----------------------------------------------------------------------------- */
 
 #define LOOP(name, S, D, expr)                                                                     \
     static void name(const void *from, void *to, int64_t n)                                        \
@@ -101,7 +101,7 @@ EACH_REAL_SOURCE(REAL_LOOPS)
 COMPLEX_LOOPS(C64, Pair32)
 COMPLEX_LOOPS(C128, Pair64)
 
-/* --- half precision --------------------------------------------------------------------------------- */
+/* --- half precision --------------------------------------------------------------------------- */
 
 #if defined(__F16C__)
 /* Eight at a time; the tail goes through a padded block, so that bits do not depend on position. */
@@ -172,7 +172,7 @@ cast_C64_C32(const void *from, void *to, int64_t n)
     cast_F32_F16(from, to, 2 * n);
 }
 
-/* --- hops -------------------------------------------------------------------------------------------- */
+/* --- hops ------------------------------------------------------------------------------------- */
 
 enum { HOP = 512 };
 
@@ -267,7 +267,7 @@ BETWEEN(F8_E4M3FNUZ, 1, F8_E5M2FNUZ, 1)
     }
 FAC_DTYPE_LIST(COPY_CAST)
 
-/* --- the table ------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 void FAC_TIERED(fill_casts)(FacCast (*casts)[FAC_DTYPES]);
 

@@ -1,10 +1,10 @@
 /* fold.c - the engine of reductions; see fold.h.
  *
- * Dims are sorted by stride and merged, kept ones and reduced ones apart. If memory runs fastest along
- * a kept dim, lanes run along it and the fold takes whole rows; otherwise each lane takes runs of its
- * own. Elements of another dtype or stride pass through a block in L1. A unit of work is a block of
- * lanes and a range of the reduced elements; ranges are cut only where there are few blocks and much
- * to reduce.
+ * Dims are sorted by stride and merged, kept ones and reduced ones apart. If memory runs fastest
+ * along a kept dim, lanes run along it and the fold takes whole rows; otherwise each lane takes
+ * runs of its own. Elements of another dtype or stride pass through a block in L1. A unit of work
+ * is a block of lanes and a range of the reduced elements; ranges are cut only where there are few
+ * blocks and much to reduce.
  */
 #include "kernels/cpu/fold.h"
 
@@ -24,7 +24,8 @@ enum {
     SHORT_RUN = 16           /* runs shorter than this are gathered to rows */
 };
 
-/* Kept and reduced dims, outermost first; strides of the input in bytes, of the output in elements. */
+/* Kept and reduced dims, outermost first; strides of the input in bytes, of the output in
+ * elements. */
 typedef struct Dims {
     int n;
     FacDim size[FAC_MAX_NDIM];
@@ -48,7 +49,7 @@ typedef struct Plan {
     FoldOut out[2];
 } Plan;
 
-/* --- the plan ---------------------------------------------------------------------------------------- */
+/* --- the plan --------------------------------------------------------------------------------- */
 
 static int64_t
 magnitude(int64_t x)
@@ -147,7 +148,7 @@ cut_work(Plan *p)
     p->blocks = all;
 }
 
-/* --- loading ------------------------------------------------------------------------------------------ */
+/* --- loading ---------------------------------------------------------------------------------- */
 
 #define GATHER(TYPE)                                                                               \
     for (int64_t i = 0; i < n; i++) ((TYPE *)to)[i] = *(const TYPE *)(from + i * stride)
@@ -203,7 +204,7 @@ load(const Plan *p, Blocks *b, const char *from, int64_t stride, int64_t n, char
     return from;
 }
 
-/* --- walking ------------------------------------------------------------------------------------------- */
+/* --- walking ---------------------------------------------------------------------------------- */
 
 /* A position among the reduced elements: the index in every dim, and the offset in bytes. */
 typedef struct Place {
@@ -372,8 +373,8 @@ join_ranges(const Plan *p)
 }
 
 FacStatus
-FAC_TIERED(fold_memory)(const Fold *fold, FoldArgs *args, const void *data, FacDType dtype, int ndim,
-                        const FacDim *sizes, const FacDim *strides, uint64_t mask,
+FAC_TIERED(fold_memory)(const Fold *fold, FoldArgs *args, const void *data, FacDType dtype,
+                        int ndim, const FacDim *sizes, const FacDim *strides, uint64_t mask,
                         const FoldOut *out)
 {
     Plan p = {.fold = fold, .args = args, .data = (const char *)data, .dtype = dtype};

@@ -1,15 +1,15 @@
 /* fold.h - reductions as folds: what a reduction says of itself, and the engine that runs it.
  *
- * A fold keeps an accumulator for each output. Accumulators come in blocks of `lanes`, so that a fold
- * may lay out its parts as arrays of that length (all means, then all counts). The engine (fold.c)
- * walks the memory in the order in which it lies and feeds either
+ * A fold keeps an accumulator for each output. Accumulators come in blocks of `lanes`, so that a
+ * fold may lay out its parts as arrays of that length (all means, then all counts). The engine
+ * (fold.c) walks the memory in the order in which it lies and feeds either
  *
  *   row    a run of elements that all belong to one lane, or
  *   cols   rows of elements, one for each lane.
  *
- * `first` is the position of the run's first element (of the first row) along the reduced dimension,
- * which has a meaning only where a single dimension is reduced. Work is cut by size alone, and the
- * parts are joined in order: the bits do not depend on the number of threads.
+ * `first` is the position of the run's first element (of the first row) along the reduced
+ * dimension, which has a meaning only where a single dimension is reduced. Work is cut by size
+ * alone, and the parts are joined in order: the bits do not depend on the number of threads.
  */
 #ifndef FAC_KERNELS_CPU_FOLD_H
 #define FAC_KERNELS_CPU_FOLD_H
@@ -45,9 +45,9 @@ typedef struct FoldOut {
 } FoldOut;
 
 /* Reduces the dims in `mask` of strided memory (strides in elements). args->count is set here. */
-FacStatus FAC_TIERED(fold_memory)(const Fold *fold, FoldArgs *args, const void *data, FacDType dtype,
-                                  int ndim, const FacDim *sizes, const FacDim *strides,
-                                  uint64_t mask, const FoldOut *out);
+FacStatus FAC_TIERED(fold_memory)(const Fold *fold, FoldArgs *args, const void *data,
+                                  FacDType dtype, int ndim, const FacDim *sizes,
+                                  const FacDim *strides, uint64_t mask, const FoldOut *out);
 /* The same for a tensor and result tensors (the second may be NULL). */
 FacStatus FAC_TIERED(fold_tensor)(const Fold *fold, FoldArgs *args, const FacTensor *t,
                                   uint64_t mask, FacTensor *first, FacTensor *second);

@@ -1,9 +1,9 @@
 /* fold_extreme.h - the largest and smallest elements of type T, with and without their positions.
  *
- * Included once a dtype with T, SUFFIX, LOWEST, HIGHEST and IS_NAN defined. NaN beats everything; of equal
- * elements the first one keeps its position. Accumulators of arg folds are the positions of all lanes
- * (-1: nothing seen yet), then their values. Every function takes the sense of the comparison as a
- * constant and is inlined into the two folds of that sense.
+ * Included once a dtype with T, SUFFIX, LOWEST, HIGHEST and IS_NAN defined. NaN beats everything;
+ * of equal elements the first one keeps its position. Accumulators of arg folds are the positions
+ * of all lanes (-1: nothing seen yet), then their values. Every function takes the sense of the
+ * comparison as a constant and is inlined into the two folds of that sense.
  */
 #define NAME_(a, b) a##_##b
 #define NAME2(a, b) NAME_(a, b)

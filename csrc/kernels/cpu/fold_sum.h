@@ -1,8 +1,8 @@
 /* fold_sum.h - the row and cols of a sum of TERM(x) over elements of type T, accumulated in ACC.
  *
  * Included once a sum, with T, ACC, TERM and NAME(part) defined; undefines them. A run is summed in
- * blocks of 4096 by 32 lanes of the TERM's own type, which are added in ACC: rounding errors grow with
- * the length of a lane (128), not of the run.
+ * blocks of 4096 by 32 lanes of the TERM's own type, which are added in ACC: rounding errors grow
+ * with the length of a lane (128), not of the run.
  */
 
 static ACC

@@ -1,8 +1,8 @@
 /* rank.c - order statistics along one dimension: medians, the k-th smallest, the mode.
  *
- * The dimension is moved to the end and the tensor made contiguous, so that each result comes from one
- * row. A function a dtype and statistic gives the position of the element in its row; the value is
- * read there.
+ * The dimension is moved to the end and the tensor made contiguous, so that each result comes from
+ * one row. A function a dtype and statistic gives the position of the element in its row; the value
+ * is read there.
  */
 #include "kernels/cpu/kernel.h"
 #include "kernels/reduce_args.h"
@@ -133,7 +133,8 @@ rows_along(FacTensor *t, int dim, FacTensor **out)
     return st;
 }
 
-/* Finds the positions along `n` elements of each row of `rows` and writes the values found there. */
+/* Finds the positions along `n` elements of each row of `rows` and writes the values found
+ * there. */
 static FacStatus
 select_from(FacTensor *rows, int64_t n, Statistic which, int64_t parameter, FacTensor *values,
             int64_t *index)

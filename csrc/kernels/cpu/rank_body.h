@@ -1,8 +1,8 @@
 /* rank_body.h - selection by rank in one row of n elements of type T.
  *
- * Included once a dtype with T, SUFFIX and IS_NAN defined; undefines them. Rows stay as they are: what
- * moves is `order`, the positions 0..n-1. Which of several equal elements is selected depends on how
- * they are moved: the schemes here are the usual ones, introsort as in C++ and quickselect.
+ * Included once a dtype with T, SUFFIX and IS_NAN defined; undefines them. Rows stay as they are:
+ * what moves is `order`, the positions 0..n-1. Which of several equal elements is selected depends
+ * on how they are moved: the schemes here are the usual ones, introsort as in C++ and quickselect.
  */
 #define NAME_(a, b) a##_##b
 #define NAME2(a, b) NAME_(a, b)
@@ -51,14 +51,18 @@ NAME(choose_pivot)(const T *x, int64_t *order, int64_t n)
 {
     int64_t a = 1, b = n / 2, c = n - 1, middle;
     if (NAME(before)(x, order[a], order[b]))
-        middle = NAME(before)(x, order[b], order[c]) ? b : NAME(before)(x, order[a], order[c]) ? c : a;
+        middle = NAME(before)(x, order[b], order[c])   ? b
+                 : NAME(before)(x, order[a], order[c]) ? c
+                                                       : a;
     else
-        middle = NAME(before)(x, order[a], order[c]) ? a : NAME(before)(x, order[b], order[c]) ? c : b;
+        middle = NAME(before)(x, order[a], order[c])   ? a
+                 : NAME(before)(x, order[b], order[c]) ? c
+                                                       : b;
     NAME(swap)(order, 0, middle);
 }
 
-/* Splits n > 3 positions by a pivot of theirs: none before the returned place stands behind one after
- * it. */
+/* Splits n > 3 positions by a pivot of theirs: none before the returned place stands behind one
+ * after it. */
 static int64_t
 NAME(partition)(const T *x, int64_t *order, int64_t n)
 {
@@ -156,7 +160,8 @@ NAME(quickselect)(const T *x, int64_t *order, int64_t n, int64_t k)
         if (j <= k) left = i;
         if (j >= k) right = j - 1;
     }
-    if (right == left + 1 && NAME(before)(x, order[right], order[left])) NAME(swap)(order, left, right);
+    if (right == left + 1 && NAME(before)(x, order[right], order[left]))
+        NAME(swap)(order, left, right);
 }
 
 static int64_t
@@ -166,8 +171,8 @@ NAME(kth_at)(const T *x, int64_t *order, int64_t n, int64_t k)
     return order[k];
 }
 
-/* The first NaN if there is one and NaN is not left out, else the lower median; of equal elements the
- * one whose rank it is when they keep their order. */
+/* The first NaN if there is one and NaN is not left out, else the lower median; of equal elements
+ * the one whose rank it is when they keep their order. */
 static int64_t
 NAME(median_at)(const T *x, int64_t *order, int64_t n, int64_t skip_nan)
 {
@@ -184,8 +189,8 @@ NAME(median_at)(const T *x, int64_t *order, int64_t n, int64_t skip_nan)
         if (NAME(same)(x[at], value) && k-- == 0) return at;
 }
 
-/* The value that comes most often, the smallest of several such values, at the place where an unstable
- * sort puts it last. */
+/* The value that comes most often, the smallest of several such values, at the place where an
+ * unstable sort puts it last. */
 static int64_t
 NAME(mode_at)(const T *x, int64_t *order, int64_t n)
 {

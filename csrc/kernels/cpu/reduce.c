@@ -1,8 +1,8 @@
 /* reduce.c - the kernels of reductions: sums, products, extremes, truth, variance and norms.
  *
- * Each is a table of folds by compute dtype (fold.h), handed to the engine with the dims of the call.
- * Floats accumulate in double whatever their dtype, integers in int64. Rules (rules_reduce.c) have
- * checked everything: kernels here fail only for lack of memory.
+ * Each is a table of folds by compute dtype (fold.h), handed to the engine with the dims of the
+ * call. Floats accumulate in double whatever their dtype, integers in int64. Rules (rules_reduce.c)
+ * have checked everything: kernels here fail only for lack of memory.
  */
 #include "kernels/cpu/fold.h"
 #include "kernels/reduce_args.h"
@@ -10,7 +10,7 @@
 
 #include "base/mem.h"
 
-/* --- shared parts -------------------------------------------------------------------------------------- */
+/* --- shared parts ----------------------------------------------------------------------------- */
 
 static void
 zero_f64(void *acc, int64_t lanes)
@@ -59,7 +59,8 @@ finish_16(const void *acc, int64_t lanes, void *const *out, const FoldArgs *args
 static void
 mean_f64(const void *acc, int64_t lanes, void *const *out, const FoldArgs *args)
 {
-    for (int64_t j = 0; j < lanes; j++) ((double *)out[0])[j] = ((const double *)acc)[j] / args->count;
+    for (int64_t j = 0; j < lanes; j++)
+        ((double *)out[0])[j] = ((const double *)acc)[j] / args->count;
 }
 
 static void
@@ -68,7 +69,7 @@ mean_c128(const void *acc, int64_t lanes, void *const *out, const FoldArgs *args
     mean_f64(acc, 2 * lanes, out, args);
 }
 
-/* --- sums ------------------------------------------------------------------------------------------------ */
+/* --- sums ------------------------------------------------------------------------------------- */
 
 #define JUST(x) (x)
 #define AS_DOUBLE(x) ((double)(x))
@@ -201,7 +202,7 @@ static const Fold counts[FAC_DTYPES] = {
     [FAC_DT_BOOL] = FOLD_SUM(BOOL, count, I64, 8, finish_8),
 };
 
-/* --- products ---------------------------------------------------------------------------------------------- */
+/* --- products --------------------------------------------------------------------------------- */
 
 #define PRODUCT(SUFFIX, T, ACC, ONE, MUL, LOAD)                                                    \
     static void prod_##SUFFIX##_init(void *acc, int64_t lanes)                                     \
@@ -261,7 +262,7 @@ static const Fold products[FAC_DTYPES] = {
     FOLD_PROD(C64, c64, C128, 16) FOLD_PROD(C128, c128, C128, 16)
 };
 
-/* --- extremes ---------------------------------------------------------------------------------------------- */
+/* --- extremes --------------------------------------------------------------------------------- */
 
 #define T uint8_t
 #define SUFFIX u8
@@ -376,7 +377,7 @@ finish_truth(const void *acc, int64_t lanes, void *const *out, const FoldArgs *a
 static const Fold any_true = FOLD_TRUTH(max);
 static const Fold all_true = FOLD_TRUTH(min);
 
-/* --- variance ---------------------------------------------------------------------------------------------- */
+/* --- variance --------------------------------------------------------------------------------- */
 
 /* Accumulators: all means, then all sums of squared distances from the mean, then all counts. */
 static void
@@ -415,7 +416,8 @@ std_finish(const void *acc, int64_t lanes, void *const *out, const FoldArgs *arg
     for (int64_t j = 0; j < lanes; j++) ((double *)out[0])[j] = sqrt(((double *)out[0])[j]);
 }
 
-/* A run is taken in blocks that stay in L1: their mean, then distances from it, then one joining. */
+/* A run is taken in blocks that stay in L1: their mean, then distances from it, then one
+ * joining. */
 #define VARIANCE(SUFFIX, T)                                                                        \
     static void var_##SUFFIX##_row(void *acc, int64_t lanes, int64_t lane, const void *from,       \
                                    int64_t n, int64_t first)                                       \
@@ -464,10 +466,12 @@ VARIANCE(f64, double)
                      .result = {FAC_DT_F64, FAC_DT_NONE}, .acc_bytes = 24, .init = var_init,       \
                      .row = var_##SUFFIX##_row, .cols = var_##SUFFIX##_cols, .join = var_join,     \
                      .finish = finisher},
-static const Fold variances[FAC_DTYPES] = {FOLD_VAR(F32, f32, var_finish) FOLD_VAR(F64, f64, var_finish)};
-static const Fold deviations[FAC_DTYPES] = {FOLD_VAR(F32, f32, std_finish) FOLD_VAR(F64, f64, std_finish)};
+static const Fold variances[FAC_DTYPES] = {FOLD_VAR(F32, f32, var_finish)
+                                               FOLD_VAR(F64, f64, var_finish)};
+static const Fold deviations[FAC_DTYPES] = {FOLD_VAR(F32, f32, std_finish)
+                                                FOLD_VAR(F64, f64, std_finish)};
 
-/* --- norms ------------------------------------------------------------------------------------------------- */
+/* --- norms ------------------------------------------------------------------------------------ */
 
 static void
 root_2(const void *acc, int64_t lanes, void *const *out, const FoldArgs *args)
@@ -524,7 +528,7 @@ static const NormFolds norms[FAC_DTYPES] = {
     NORM_ROW(C64, F32, c64, f32) NORM_ROW(C128, F64, c128, f64)
 };
 
-/* --- kernels ----------------------------------------------------------------------------------------------- */
+/* --- kernels ---------------------------------------------------------------------------------- */
 
 static FacStatus
 reduce(FacCall *call, const Fold *fold, FoldArgs *args)
@@ -662,7 +666,8 @@ FAC_KERNEL(min_dim)(FacCall *call)
 static FacStatus
 complex_variance(const FacTensor *t, FoldArgs *args, uint64_t mask, bool root, FacTensor *result)
 {
-    FacDType part = (FacDType)fac_dtype_info[t->dtype].real, compute = (FacDType)fac_dtype_info[part].compute;
+    FacDType part = (FacDType)fac_dtype_info[t->dtype].real;
+    FacDType compute = (FacDType)fac_dtype_info[part].compute;
     const size_t size = fac_dtype_info[part].size;
     FacDim strides[FAC_MAX_NDIM];
     size_t bytes = (size_t)result->numel * 2 * sizeof(double);
@@ -673,8 +678,9 @@ complex_variance(const FacTensor *t, FoldArgs *args, uint64_t mask, bool root, F
     for (int k = 0; k < 2; k++) {
         const char *data = (const char *)fac_data(t);
         FoldOut out[2] = {{parts + k * result->numel, FAC_DT_F64}, {NULL, FAC_DT_NONE}};
-        FAC_TRY(FAC_TIERED(fold_memory)(&variances[compute], args, data ? data + (size_t)k * size : NULL,
-                                        part, t->ndim, t->sizes, strides, mask, out));
+        FAC_TRY(FAC_TIERED(fold_memory)(&variances[compute], args,
+                                        data ? data + (size_t)k * size : NULL, part, t->ndim,
+                                        t->sizes, strides, mask, out));
     }
     for (int64_t i = 0; i < result->numel; i++) {
         parts[i] += parts[result->numel + i];

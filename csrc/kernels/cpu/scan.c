@@ -1,9 +1,9 @@
 /* scan.c - running sums, products, log-sum-exps and extremes along one dimension.
  *
  * The input is seen as [outer, n, inner] in C order. With inner == 1 each row is one long chain of
- * dependent steps; otherwise 256 columns go down together, by vectors. Rows, or blocks of columns, are
- * independent and run in the pool. Elements pass through blocks in L1 where dtypes differ; floats
- * accumulate in double.
+ * dependent steps; otherwise 256 columns go down together, by vectors. Rows, or blocks of columns,
+ * are independent and run in the pool. Elements pass through blocks in L1 where dtypes differ;
+ * floats accumulate in double.
  */
 #include "kernels/cpu/kernel.h"
 #include "kernels/reduce_args.h"
@@ -11,8 +11,8 @@
 
 enum { LANES = 256, BLOCK = 512, ACC_MAX = 16, GRAIN = 16384 };
 
-/* y[i] = carry = step(carry, x[i]) for a run of one lane, from the end if `back`; and one row of many
- * lanes. The scans with positions write them to `index`. */
+/* y[i] = carry = step(carry, x[i]) for a run of one lane, from the end if `back`; and one row of
+ * many lanes. The scans with positions write them to `index`. */
 typedef struct Scan {
     FacDType element;
     void (*init)(void *carry, int64_t lanes);
@@ -30,7 +30,7 @@ typedef struct Job {
     int64_t n, inner, blocks; /* blocks of lanes in `inner` */
 } Job;
 
-/* --- steps ---------------------------------------------------------------------------------------------- */
+/* --- steps ------------------------------------------------------------------------------------ */
 
 #define INIT(name, ACC, ONE)                                                                       \
     static void name##_init(void *carry, int64_t lanes)                                            \
@@ -118,7 +118,8 @@ STEPS(log_f64, double, double, LOGADD, SAME)
 STEPS(log_c64, fac_c64, fac_c128, LOGADD_C64, TO_C64)
 STEPS(log_c128, fac_c128, fac_c128, fx_logaddexp_c128, SAME)
 
-#define SUM_ROW(DT, name, init) [FAC_DT_##DT] = {FAC_DT_##DT, init##_init, name##_run, name##_row, false},
+#define SUM_ROW(DT, name, init)                                                                    \
+    [FAC_DT_##DT] = {FAC_DT_##DT, init##_init, name##_run, name##_row, false},
 #define BACK_ROW(DT, name, init)                                                                   \
     [FAC_DT_##DT] = {FAC_DT_##DT, init##_init, name##_run_back, name##_row, true},
 static const Scan sums[FAC_DTYPES] = {
@@ -140,10 +141,10 @@ static const Scan log_sums[FAC_DTYPES] = {
     SUM_ROW(C64, log_c64, log_c128) SUM_ROW(C128, log_c128, log_c128)
 };
 
-/* --- extremes with positions ------------------------------------------------------------------------------ */
+/* --- extremes with positions ------------------------------------------------------------------ */
 
-/* Carries: the positions of all lanes (-1 at first), then their values. Of equal elements the last one
- * counts; NaN beats everything, itself too. */
+/* Carries: the positions of all lanes (-1 at first), then their values. Of equal elements the last
+ * one counts; NaN beats everything, itself too. */
 #define EXTREME(name, T, BEATS, IS_NAN)                                                            \
     static void name##_run(void *carry, const void *x, void *y, int64_t *index, int64_t n,         \
                            int64_t first)                                                          \
@@ -203,9 +204,10 @@ ORDERED(MIN_STEPS)
 static const Scan maxima[FAC_DTYPES] = {ORDERED(MAX_ROW) MAX_ROW(BOOL, u8, uint8_t, NEVER_NAN)};
 static const Scan minima[FAC_DTYPES] = {ORDERED(MIN_ROW) MIN_ROW(BOOL, u8, uint8_t, NEVER_NAN)};
 
-/* --- the walk ----------------------------------------------------------------------------------------------- */
+/* --- the walk --------------------------------------------------------------------------------- */
 
-/* m elements at flat position `at`, through blocks where dtypes differ; lanes 1: a run, else a row. */
+/* m elements at flat position `at`, through blocks where dtypes differ; lanes 1: a run, else a
+ * row. */
 static void
 step(const Job *job, void *carry, int64_t at, int64_t m, int64_t position, bool is_run)
 {
@@ -244,7 +246,8 @@ scan_columns(int64_t begin, int64_t end, void *context)
     const Job *job = (const Job *)context;
     for (int64_t task = begin; task < end; task++) {
         _Alignas(64) char carry[LANES * ACC_MAX];
-        int64_t lane = task % job->blocks * LANES, start = task / job->blocks * job->n * job->inner + lane;
+        int64_t lane = task % job->blocks * LANES;
+        int64_t start = task / job->blocks * job->n * job->inner + lane;
         int64_t lanes = job->inner - lane < LANES ? job->inner - lane : LANES;
         job->scan->init(carry, lanes);
         for (int64_t i = 0; i < job->n; i++) {
@@ -264,9 +267,14 @@ scan_by(FacCall *call, const Scan *scans)
     if (self->numel == 0) return FAC_OK;
     FAC_RETURN_IF_ERROR(fac_contiguous(self, FAC_DT_NONE, &t));
 
-    Job job = {.scan = &scans[call->compute], .from = (const char *)fac_data(t),
-               .to = (char *)fac_data(result), .index = index ? (int64_t *)fac_data(index) : NULL,
-               .from_dtype = (FacDType)t->dtype, .to_dtype = (FacDType)result->dtype, .n = 1, .inner = 1};
+    Job job = {.scan = &scans[call->compute],
+               .from = (const char *)fac_data(t),
+               .to = (char *)fac_data(result),
+               .index = index ? (int64_t *)fac_data(index) : NULL,
+               .from_dtype = (FacDType)t->dtype,
+               .to_dtype = (FacDType)result->dtype,
+               .n = 1,
+               .inner = 1};
     if (t->ndim) job.n = t->sizes[dim];
     for (int d = dim + 1; d < t->ndim; d++) job.inner *= t->sizes[d];
     int64_t outer = t->numel / (job.n * job.inner);
