@@ -4,7 +4,7 @@ build   compiles into build/ and puts the module into python/facula, so that PYT
         works; one processor tier unless told otherwise
 test    pytest on that build (arguments go to pytest), or with --c the C programs of tests/c
 bench   the benchmarks on that build (arguments go to them)
-check   style, layers and file lengths
+check   style, layers, file lengths, and whether stubs and reference are fresh
 stress  pytest with poisoned memory, no caches and the smallest grain
 """
 
@@ -100,6 +100,7 @@ def stress(args, rest):
 def check(args, rest):
     run(sys.executable, "-m", "ruff", "check", ".")
     run(sys.executable, ROOT / "tools" / "check_layers.py")
+    run(sys.executable, "-B", ROOT / "tools" / "opdocs.py", "--check")
     formatter = shutil.which("clang-format")
     if formatter:
         sources = [*ROOT.glob("csrc/**/*.[ch]"), *ROOT.glob("tests/c/*.[ch]")]

@@ -20,29 +20,96 @@ sys.path.insert(0, str(ROOT / "tools" / "opgen"))
 from declare import Row, Table, read_table  # noqa: E402
 from schema import NO_DEFAULT, Param, Type  # noqa: E402
 
+# In the class Tensor some names of types are those of attributes, hence the underscores.
 PYTHON_TYPES = {
     "Operand": "Tensor | Number",
     "Scalar": "Number",
-    "ScalarType": "dtype",
-    "Device": "device | str | int",
-    "Layout": "layout",
+    "ScalarType": "_dtype",
+    "Device": "_device | str | int",
+    "Layout": "_layout",
     "MemoryFormat": "memory_format",
     "Storage": "UntypedStorage",
 }
 PRELUDE = """\
-# Made by tools/opdocs.py from csrc/ops: edit the declarations, not this file.
-from collections.abc import Sequence
+# Made by tools/opdocs.py from csrc/ops: edit the declarations, not this file. The functions are
+# those of facula itself; what is not listed is Any.
+# ruff: noqa: E501
+import builtins
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, overload
 
-Number = bool | int | float | complex
+Number = bool | int | float | builtins.complex
 
-class dtype: ...
-class device: ...
+class dtype:
+    itemsize: int
+    is_complex: bool
+    is_floating_point: bool
+    is_signed: bool
+
+class device:
+    type: str
+    index: int | None
+    def __init__(self, type: str | device, index: int = ...) -> None: ...
+
 class layout: ...
 class memory_format: ...
-class Generator: ...
-class UntypedStorage: ...
+
+class Size(tuple[int, ...]):
+    def numel(self) -> int: ...
+
+class Generator:
+    device: _device
+    def __init__(self, device: _device | str = ...) -> None: ...
+    def get_state(self) -> Tensor: ...
+    def initial_seed(self) -> int: ...
+    def manual_seed(self, seed: int) -> Generator: ...
+    def seed(self) -> int: ...
+    def set_state(self, state: Tensor) -> Generator: ...
+
+class UntypedStorage:
+    def __getattr__(self, name: str) -> Any: ...
+
+_dtype = dtype
+_device = device
+_layout = layout
+
+def __getattr__(name: str) -> Any: ...
 """
+TENSOR = """\
+class Tensor:
+    H: Tensor
+    T: Tensor
+    data: Tensor
+    device: _device
+    dtype: _dtype
+    grad: Tensor | None
+    grad_fn: Any
+    imag: Tensor
+    is_leaf: bool
+    layout: _layout
+    mH: Tensor
+    mT: Tensor
+    ndim: int
+    real: Tensor
+    requires_grad: bool
+    shape: Size
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+    def __getattr__(self, name: str) -> Any: ...
+    def __bool__(self) -> bool: ...
+    def __complex__(self) -> builtins.complex: ...
+    def __float__(self) -> float: ...
+    def __index__(self) -> int: ...
+    def __int__(self) -> int: ...
+    def __getitem__(self, index: Any) -> Tensor: ...
+    def __setitem__(self, index: Any, value: Tensor | Number) -> None: ...
+    def __iter__(self) -> Iterator[Tensor]: ...
+    def __len__(self) -> int: ...
+    def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+    def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+"""
+UNARY = "abs invert neg pos".split()
+BINARY = "add and floordiv lshift matmul mod mul or pow rshift sub truediv xor".split()
+ORDER = "ge gt le lt".split()
 
 
 def python_type(kind: Type, given: bool = False) -> str:
@@ -65,11 +132,17 @@ def python_param(param: Param) -> str:
 
 
 def signature(row: Row, method: bool, returns: str) -> str:
-    parts = ["self"] * method
-    for param in row.params[method:]:
+    parts, params = [], list(row.params)
+    if method:  # of the parameter `self`, wherever it stands
+        parts.append("self")
+        params.remove(next((param for param in params if param.name == "self"), params[0]))
+    for param in params:
         if param.keyword and "*" not in parts:
             parts.append("*")
         parts.append(python_param(param))
+    if "factory" in row.flags:
+        parts += ["*"] * ("*" not in parts)
+        parts += ["requires_grad: bool = False", "pin_memory: bool = False"]
     if "out" in row.variants and not method:
         kinds = ", ".join(["Tensor"] * len(row.results))
         out = kinds if len(row.results) == 1 else f"tuple[{kinds}]"
@@ -94,20 +167,32 @@ def definitions(forms: dict[str, list[str]], indent: str) -> list[str]:
     return lines
 
 
+def operators() -> list[str]:
+    """The operators of the class Tensor."""
+    names = [*ORDER, *(side + name for name in BINARY for side in ("", "r", "i"))]
+    lines = [f"    def __{name}__(self) -> Tensor: ..." for name in UNARY]
+    return lines + [
+        f"    def __{name}__(self, other: Tensor | Number) -> Tensor: ..."
+        for name in names
+        if name != "imatmul"
+    ]
+
+
 def stubs(table: Table) -> str:
     methods, functions, lines = defaultdict(list), defaultdict(list), [PRELUDE]
     for row in table.rows:
-        if len(row.results) > 1 and row.results[0].name:
+        published = "function" in row.variants and not row.module
+        if len(row.results) > 1 and row.results[0].name and (published or "method" in row.variants):
             lines.append(f"class _result_{row.ident}(NamedTuple):")
             lines += [f"    {r.name}: {python_type(r.type)}" for r in row.results] + [""]
         if "method" in row.variants:
             methods[row.name].append(signature(row, True, returns(row)))
         if "inplace" in row.variants:
             methods[row.name + "_"].append(signature(row, True, "Tensor"))
-        if "function" in row.variants:
+        if published:
             functions[row.name].append(signature(row, False, returns(row)))
-    lines += ["class Tensor:", *definitions(methods, "    "), "", *definitions(functions, "")]
-    return "\n".join(lines) + "\n"
+    lines += [TENSOR.rstrip(), *operators(), *definitions(methods, "    "), ""]
+    return "\n".join([*lines, *definitions(functions, "")]) + "\n"
 
 
 # --- the reference
@@ -158,7 +243,7 @@ def main() -> int:
     stale = [p for p, text in pages.items() if not p.exists() or p.read_text("utf-8") != text]
     for path in stale:
         if args.check:
-            print(f"{path} is stale: run tools/opdocs.py", file=sys.stderr)
+            print(f"{path} is stale: run python tools/opdocs.py", file=sys.stderr)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(pages[path], encoding="utf-8")

@@ -48,6 +48,10 @@ from ._C import (
 )
 from ._C import __version__ as __version__
 
+TYPE_CHECKING = False  # type checkers take it for True, and the operators from the stub of _C
+if TYPE_CHECKING:
+    from ._C import *
+
 newaxis = None
 
 # Dtypes, layouts and memory formats by name, and the operators. From here on `bool`, `float`,
