@@ -11,12 +11,18 @@
 
 #if defined(__AVX512F__)
 enum { GEMM_BYTES = 64, GEMM_ROWS = 12 };
+#define GEMM_F32_LANES 16
+#define GEMM_F64_LANES 8
 #define GEMM_HEIGHTS(X, vecs) X(1, vecs) X(2, vecs) X(4, vecs) X(8, vecs) X(12, vecs)
 #else
 #if defined(__AVX2__)
 enum { GEMM_BYTES = 32, GEMM_ROWS = 6 };
+#define GEMM_F32_LANES 8
+#define GEMM_F64_LANES 4
 #else
 enum { GEMM_BYTES = 16, GEMM_ROWS = 6 };
+#define GEMM_F32_LANES 4
+#define GEMM_F64_LANES 2
 #endif
 #define GEMM_HEIGHTS(X, vecs) X(1, vecs) X(2, vecs) X(4, vecs) X(6, vecs)
 #endif
@@ -28,7 +34,9 @@ enum {
     GEMM_BLOCK_ROWS = 96,
     GEMM_BLOCK_COLUMNS = 256,
     GEMM_PANEL = 4096,
-    GEMM_SMALL = 48 * 48 * 48
+    GEMM_SMALL = 48 * 48 * 48,
+    GEMM_THIN = 32, /* real rows: too few to pack B for more than one task */
+    GEMM_THIN_COLUMNS = 128
 };
 
 /* How many of `left` rows the next panel takes. The same sequence when packing and when reading. */
@@ -39,12 +47,39 @@ gemm_height(int64_t left)
     return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
+/* Which lanes of two vectors of n interleave the first halves of both, or the second halves. */
+#define GEMM_LOW_2 {0, 2}
+#define GEMM_HIGH_2 {1, 3}
+#define GEMM_LOW_4 {0, 4, 1, 5}
+#define GEMM_HIGH_4 {2, 6, 3, 7}
+#define GEMM_LOW_8 {0, 8, 1, 9, 2, 10, 3, 11}
+#define GEMM_HIGH_8 {4, 12, 5, 13, 6, 14, 7, 15}
+#define GEMM_LOW_16 {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}
+#define GEMM_HIGH_16 {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31}
+#define GEMM_PASTE(name, n) name##n
+#define GEMM_LOW(n) GEMM_PASTE(GEMM_LOW_, n)
+#define GEMM_HIGH(n) GEMM_PASTE(GEMM_HIGH_, n)
+
 #define T float
+#define INDEX int32_t
+#define LANES GEMM_F32_LANES
 #define NAME(x) x##_f32
 #include "kernels/cpu/gemm_body.h"
 #define T double
+#define INDEX int64_t
+#define LANES GEMM_F64_LANES
 #define NAME(x) x##_f64
 #include "kernels/cpu/gemm_body.h"
+
+void
+FAC_TIERED(gemm_pack_columns)(FacDType dtype, const void *from, int64_t step, int64_t columns,
+                              int64_t width, int64_t k, void *to)
+{
+    if (dtype == FAC_DT_F32)
+        pack_b_columns_f32(from, step, columns, width, k, to);
+    else
+        pack_b_columns_f64(from, step, columns, width, k, to);
+}
 
 #define INT_GEMM(DT, T)                                                                            \
     static void gemm_##DT(const FacGemm *g)                                                        \
@@ -109,6 +144,20 @@ batch_body(int64_t begin, int64_t end, void *context)
     }
 }
 
+/* Columns of a product with few rows. */
+static void
+thin_body(int64_t begin, int64_t end, void *context)
+{
+    FacGemm g = *(const FacGemm *)context;
+    const int64_t size = fac_dtype_size(g.dtype), first = begin * GEMM_THIN_COLUMNS;
+    const int64_t last = end * GEMM_THIN_COLUMNS;
+    g.n = (last < g.n ? last : g.n) - first;
+    g.b = (const char *)g.b + first * g.b_col * size;
+    g.c = (char *)g.c + first * size;
+    if (g.add) g.add = (const char *)g.add + first * g.add_col * size;
+    FAC_TIERED(gemm_serial)(&g);
+}
+
 static bool
 is_small(const FacGemm *g)
 {
@@ -138,12 +187,19 @@ FacStatus
 FAC_TIERED(gemm)(const FacGemm *g)
 {
     if (g->m == 0 || g->n == 0) return FAC_OK;
-    if (g->n == 1 && g->m > 1 && g->c_row == 1 && !FAC_IS_COMPLEX(g->dtype)) {
+    if (g->n == 1 && g->m > 1 && g->c_row == 1 && !FAC_IS_COMPLEX(g->dtype) && !g->fill) {
         FacGemm row = turned(g);
         return FAC_TIERED(gemm)(&row);
     }
     if (is_small(g)) {
         FAC_TIERED(gemm_serial)(g);
+        return FAC_OK;
+    }
+    if (g->m * (FAC_IS_COMPLEX(g->dtype) ? 2 : 1) <= GEMM_THIN && !FAC_IS_INT(g->dtype) &&
+        !g->fill) {
+        const int64_t grain = GEMM_SMALL / (g->m * g->k * GEMM_THIN_COLUMNS);
+        fac_parallel(fac_chunks(g->n, GEMM_THIN_COLUMNS), grain > 0 ? grain : 1, thin_body,
+                     (void *)g);
         return FAC_OK;
     }
     if (FAC_IS_INT(g->dtype)) {

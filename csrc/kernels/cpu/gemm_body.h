@@ -1,4 +1,5 @@
-/* gemm_body.h - the product in one real type: included by gemm.c with T and NAME defined.
+/* gemm_body.h - the product in one real type: included by gemm.c with T, NAME,
+ * INDEX (the integer of its size) and LANES (how many make a vector) defined.
  *
  * The inner tile is a block of up to GEMM_ROWS x 2 vectors of accumulators, one fused multiply-add
  * an element and step of k. Its operands may lie anywhere: A is read by single elements, B by
@@ -11,6 +12,8 @@
 
 enum { NAME(VL) = GEMM_BYTES / sizeof(T), NAME(NR) = 2 * NAME(VL) };
 typedef T NAME(vec) __attribute__((vector_size(GEMM_BYTES), aligned(sizeof(T)), may_alias));
+typedef INDEX NAME(index) __attribute__((vector_size(GEMM_BYTES)));
+static const NAME(index) NAME(low) = GEMM_LOW(LANES), NAME(high) = GEMM_HIGH(LANES);
 
 #define TILE(rows, vecs)                                                                           \
     static void NAME(tile_##rows##_##vecs)(int64_t k, const T *a, int64_t a_row, int64_t a_col,    \
@@ -51,18 +54,57 @@ NAME(tile)(int rows, int vecs)
     return NULL;
 }
 
+/* VL rows of VL elements, `step` apart, to columns: after log2(VL) rounds of interleaving the first
+ * half of the vectors with the second, the matrix is transposed. Rows from `valid` on are zeros. */
+static inline void
+NAME(transpose)(const T *from, int64_t step, int valid, NAME(vec) *r)
+{
+    _Pragma("GCC unroll 16") for (int i = 0; i < NAME(VL); i++)
+        r[i] = i < valid ? *(const NAME(vec) *)(from + i * step) : (NAME(vec)){0};
+    _Pragma("GCC unroll 4") for (int round = 1; round < NAME(VL); round *= 2) {
+        NAME(vec) s[NAME(VL)];
+        _Pragma("GCC unroll 16") for (int i = 0; i < NAME(VL) / 2; i++) {
+            s[2 * i] = __builtin_shuffle(r[i], r[i + NAME(VL) / 2], NAME(low));
+            s[2 * i + 1] = __builtin_shuffle(r[i], r[i + NAME(VL) / 2], NAME(high));
+        }
+        _Pragma("GCC unroll 16") for (int i = 0; i < NAME(VL); i++) r[i] = s[i];
+    }
+}
+
+/* The part of a panel of row-major A that blocks of VL steps cover; returns how many steps. The
+ * vectors of a step are wider than the panel: the next step overwrites what is too much, so the last
+ * steps are left to the caller. */
+static int64_t
+NAME(pack_a_blocks)(const T *a, int64_t a_row, int rows, int64_t k, T *to)
+{
+    NAME(vec) r[GEMM_ROWS / NAME(VL) + 1][NAME(VL)];
+    const int groups = (rows + NAME(VL) - 1) / NAME(VL);
+    int64_t p = 0;
+    if (groups * NAME(VL) > 2 * rows) return 0;
+    for (; p + NAME(VL) < k; p += NAME(VL)) {
+        for (int g = 0; g < groups; g++) {
+            const int valid = rows - g * NAME(VL);
+            NAME(transpose)(a + g * NAME(VL) * a_row + p, a_row, valid, r[g]);
+        }
+        for (int step = 0; step < NAME(VL); step++)
+            for (int g = 0; g < groups; g++)
+                *(NAME(vec) *)(to + (p + step) * rows + g * NAME(VL)) = r[g][step];
+    }
+    return p;
+}
+
 /* k of one row panel of A, from row i0 and step p0, as the tile reads it: rows side by side. */
 static void
 NAME(pack_a)(const FacGemm *g, int64_t i0, int rows, int64_t p0, int64_t k, T *to)
 {
-    const T *a = g->a;
+    const T *a = (const T *)g->a + i0 * g->a_row + p0 * g->a_col;
     if (!FAC_IS_COMPLEX(g->dtype)) {
-        a += i0 * g->a_row + p0 * g->a_col;
-        for (int64_t p = 0; p < k; p++, to += rows)
+        int64_t p = g->a_col == 1 ? NAME(pack_a_blocks)(a, g->a_row, rows, k, to) : 0;
+        for (to += p * rows; p < k; p++, to += rows)
             for (int i = 0; i < rows; i++) to[i] = a[i * g->a_row + p * g->a_col];
         return;
     }
-    a += i0 * g->a_row + p0 * g->a_col; /* halves of the real row and step, twice the elements */
+    /* i0 and p0 count halves of complex numbers: as offsets in Ts they are right as they are */
     for (int64_t p = 0; p < k; p += 2, to += 2 * rows)
         for (int i = 0; i < rows; i += 2) {
             const T *z = a + i * g->a_row + p * g->a_col;
@@ -73,6 +115,24 @@ NAME(pack_a)(const FacGemm *g, int64_t i0, int rows, int64_t p0, int64_t k, T *t
         }
 }
 
+/* A strip of B whose columns are contiguous in memory: whole blocks by transposing. */
+static void
+NAME(pack_b_columns)(const T *b, int64_t col, int64_t columns, int64_t width, int64_t k, T *to)
+{
+    NAME(vec) r[NAME(VL)];
+    const int64_t blocks = k / NAME(VL) * NAME(VL);
+    for (int64_t j = 0; j < width; j += NAME(VL)) {
+        const int valid = columns - j < NAME(VL) ? (int)(columns - j) : NAME(VL);
+        for (int64_t p = 0; p < blocks; p += NAME(VL)) {
+            NAME(transpose)(b + j * col + p, col, valid, r);
+            for (int i = 0; i < NAME(VL); i++) *(NAME(vec) *)(to + (p + i) * width + j) = r[i];
+        }
+        for (int64_t p = blocks; p < k; p++)
+            for (int i = 0; i < NAME(VL); i++)
+                to[p * width + j + i] = i < valid ? b[(j + i) * col + p] : 0;
+    }
+}
+
 /* One strip of B, padded with zeros to `width` columns. */
 static void
 NAME(pack_b)(const FacGemm *g, int64_t j0, int64_t columns, int64_t width, int64_t p0, int64_t k,
@@ -80,8 +140,16 @@ NAME(pack_b)(const FacGemm *g, int64_t j0, int64_t columns, int64_t width, int64
 {
     const T *b = g->b;
     int64_t row = g->b_row, col = g->b_col;
+    if (g->fill) {
+        g->fill(g->fill_context, p0, k, j0, columns, width, to);
+        return;
+    }
     if (!FAC_IS_COMPLEX(g->dtype)) {
         b += j0 * col + p0 * row;
+        if (row == 1 && col != 1) {
+            NAME(pack_b_columns)(b, col, columns, width, k, to);
+            return;
+        }
         for (int64_t p = 0; p < k; p++, to += width) {
             if (col == 1)
                 for (int64_t j = 0; j < columns; j++) to[j] = b[p * row + j];
@@ -179,7 +247,7 @@ NAME(finish)(const FacGemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
 static void
 NAME(serial)(const FacGemm *g)
 {
-    T strip[GEMM_RUN * NAME(NR)], panel[GEMM_RUN * GEMM_ROWS];
+    T strip[GEMM_RUN * NAME(NR)] __attribute__((aligned(64))), panel[GEMM_RUN * GEMM_ROWS];
     const bool complex = FAC_IS_COMPLEX(g->dtype);
     const int64_t m = complex ? 2 * g->m : g->m, k = complex ? 2 * g->k : g->k;
     for (int64_t p0 = 0; p0 < k; p0 += GEMM_RUN) {
@@ -191,7 +259,7 @@ NAME(serial)(const FacGemm *g)
             const int64_t width = vecs * NAME(VL);
             const T *b = (const T *)g->b + j0 + p0 * g->b_row;
             int64_t b_row = g->b_row;
-            if (complex || g->b_col != 1 || columns != width) {
+            if (complex || g->fill || g->b_col != 1 || columns != width) {
                 NAME(pack_b)(g, j0, columns, width, p0, run, strip);
                 b = strip;
                 b_row = width;
@@ -300,4 +368,6 @@ NAME(parallel)(const FacGemm *g)
     return FAC_OK;
 }
 #undef T
+#undef INDEX
+#undef LANES
 #undef NAME
