@@ -150,7 +150,7 @@ fac_composite_take_along_dim(FacCall *call)
 {
     FacStatus st;
     FacTensor *self = fac_arg_tensor(call, 0), *indices = fac_arg_tensor(call, 1);
-    FacTensor *wide_self = NULL, *wide_indices = NULL;
+    FacTensor *wide_self = NULL, *wide_indices = NULL, *below = NULL, *up = NULL, *wrapped = NULL;
     FacDim a[FAC_MAX_NDIM], b[FAC_MAX_NDIM], all = -1;
     int dim = 0, ndim = self->ndim;
     if (FAC_ARG(call, 2).tag == FAC_V_NONE) {
@@ -175,11 +175,19 @@ fac_composite_take_along_dim(FacCall *call)
         FAC_TRY(resized(FAC_OP_expand, self, ndim, a, &wide_self));
         FAC_TRY(resized(FAC_OP_expand, indices, ndim, b, &wide_indices));
     }
-    FacValue args[] = {fac_v_tensor(wide_self), fac_v_int(dim), fac_v_tensor(wide_indices)};
+    /* negative indices count from the end */
+    int64_t size = wide_self->ndim ? wide_self->sizes[dim] : 1;
+    FAC_TRY(fac_op_lt(fac_v_tensor(wide_indices), fac_v_int(0), &below));
+    FAC_TRY(fac_op_add(fac_v_tensor(wide_indices), fac_v_int(size), fac_v_int(1), &up));
+    FAC_TRY(fac_op_where(below, fac_v_tensor(up), fac_v_tensor(wide_indices), &wrapped));
+    FacValue args[] = {fac_v_tensor(wide_self), fac_v_int(dim), fac_v_tensor(wrapped)};
     FAC_TRY(fac_call(FAC_OP_gather, 3, args, call->results));
 done:
     fac_tensor_release(wide_self);
     fac_tensor_release(wide_indices);
+    fac_tensor_release(below);
+    fac_tensor_release(up);
+    fac_tensor_release(wrapped);
     return st;
 }
 

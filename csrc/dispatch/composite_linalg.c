@@ -458,3 +458,45 @@ done:
         give(call, out);
     return st;
 }
+
+/* The two dimensions go last, and come back as 1 if they are kept. */
+FacStatus
+fac_composite_matrix_norm_name(FacCall *call)
+{
+    FacTensor *self = fac_arg_tensor(call, 0), *cast = NULL, *moved = NULL, *norm = NULL;
+    FacValue dims = call->args[2], dtype = call->args[4];
+    const char *name = call->args[1].v.s;
+    const int64_t last[2] = {-2, -1};
+    FacStatus st = FAC_OK;
+    FacDim sizes[FAC_MAX_NDIM];
+    int a, b;
+    if (!strcmp(name, "fro"))
+        return fac_call(FAC_OP_linalg_vector_norm, 5,
+                        (FacValue[]){call->args[0], fac_v_int(2), dims, call->args[3], dtype},
+                        call->results);
+    if (strcmp(name, "nuc"))
+        return fac_error(FAC_RUNTIME_ERROR, "linalg.matrix_norm: order %s not supported", name);
+    if (dims.len != 2)
+        return fac_error(FAC_RUNTIME_ERROR, "linalg.matrix_norm: dim must be a 2-tuple, got %u dims", dims.len);
+    FAC_TRY(fac_wrap_dim(dims.v.ints[0], self->ndim, &a));
+    FAC_TRY(fac_wrap_dim(dims.v.ints[1], self->ndim, &b));
+    if (a == b || self->ndim < 2)
+        FAC_FAIL(FAC_RUNTIME_ERROR, "linalg.matrix_norm: dims must be different, got %d and %d", a, b);
+    if (dtype.tag == FAC_V_DTYPE)
+        FAC_TRY(fac_op__to_copy(self, (FacDType)dtype.v.i, FAC_VALUE_NONE, FAC_VALUE_NONE, false,
+                                FAC_VALUE_NONE, &cast));
+    FAC_TRY(fac_op_movedim(cast ? cast : self, dims, fac_v_ints(last, 2), &moved));
+    FAC_TRY(fac_op__nuclear_norm(moved, &norm, NULL));
+    if (call->args[3].v.b) {
+        for (int i = 0; i < self->ndim; i++) sizes[i] = i == a || i == b ? 1 : self->sizes[i];
+        FAC_TRY(fac_call(FAC_OP_reshape, 2, (FacValue[]){fac_v_tensor(norm), fac_v_ints(sizes, self->ndim)},
+                         call->results));
+    } else {
+        call->results[0] = fac_v_tensor(fac_tensor_retain(norm));
+    }
+done:
+    fac_tensor_release(cast);
+    fac_tensor_release(moved);
+    fac_tensor_release(norm);
+    return st;
+}

@@ -230,8 +230,9 @@ range(FacCall *call, FacValue start, FacValue end, FacValue step)
                          a, b, s);
     double count = ceil((b - a) / s);
     FacDim size = (FacDim)count;
-    if (integral) {
+    if (integral || dtype == FAC_DT_I64) { /* as the peer: int64 ranges are of whole numbers */
         __int128 span = (__int128)fac_v_as_int(end) - fac_v_as_int(start), by = fac_v_as_int(step);
+        if (by == 0) return fac_error(FAC_RUNTIME_ERROR, "step must be nonzero");
         size = (FacDim)((span + by - (by > 0 ? 1 : -1)) / by);
     } else if (!(count < 0x1p62)) {
         return fac_error(FAC_RUNTIME_ERROR, "invalid size, possible overflow?");

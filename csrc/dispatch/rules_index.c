@@ -15,8 +15,9 @@
 static FacStatus
 check_index_dtype(const FacCall *call, int i)
 {
-    FacDType dt = (FacDType)fac_arg_tensor(call, i)->dtype;
-    if (dt == FAC_DT_I64 || dt == FAC_DT_I32) return FAC_OK;
+    const FacTensor *index = fac_arg_tensor(call, i);
+    FacDType dt = (FacDType)index->dtype;
+    if (dt == FAC_DT_I64 || dt == FAC_DT_I32 || !index->numel) return FAC_OK;
     return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must be of dtype int64 or int32, not %s",
                               fac_dtype_info[dt].name);
 }

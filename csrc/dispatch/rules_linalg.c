@@ -216,3 +216,20 @@ fac_rule_linalg_inv_ex(FacCall *call)
     FAC_RETURN_IF_ERROR(fac_out(call, 0, t->dtype, t->device, t->ndim, t->sizes));
     return fac_out(call, 1, FAC_DT_I32, t->device, t->ndim - 2, t->sizes);
 }
+
+/* (matrices) -> (norms, polar factors): real norms of the batch. */
+FacStatus
+fac_rule_nuclear_norm(FacCall *call)
+{
+    FacTensor *t = fac_arg_tensor(call, 0);
+    if (t->ndim < 2)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 0,
+                                  "must have at least 2 dimensions, not %d", t->ndim);
+    if (FAC_IS_INT(t->dtype) || fac_dtype_info[t->dtype].compute != t->dtype)
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "needs float32, float64, complex64 or complex128, not %s",
+                         fac_dtype_info[t->dtype].name);
+    FAC_RETURN_IF_ERROR(fac_out(call, 0, (FacDType)fac_dtype_info[t->dtype].real, t->device,
+                                t->ndim - 2, t->sizes));
+    return fac_out(call, 1, t->dtype, t->device, t->ndim, t->sizes);
+}

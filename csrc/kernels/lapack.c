@@ -7,6 +7,7 @@
 #include "tensor/iter.h"
 
 #include <stdint.h>
+#include <string.h>
 
 typedef void (*Getrf)(const int *m, const int *n, void *a, const int *lda, int *pivots, int *info);
 typedef void (*Getri)(const int *n, void *a, const int *lda, const int *pivots, void *work,
@@ -59,5 +60,110 @@ fac_k_linalg_inv_ex(FacCall *call)
 done:
     fac_mem_free(pivots);
     fac_mem_free(work);
+    return st;
+}
+
+/* --- singular values ------------------------------------------------------------------------------- */
+
+typedef void (*GesddReal)(const char *job, const int *m, const int *n, void *a, const int *lda,
+                          void *s, void *u, const int *ldu, void *vt, const int *ldvt, void *work,
+                          const int *lwork, int *iwork, int *info);
+typedef void (*GesddComplex)(const char *job, const int *m, const int *n, void *a, const int *lda,
+                             void *s, void *u, const int *ldu, void *vt, const int *ldvt,
+                             void *work, const int *lwork, void *rwork, int *iwork, int *info);
+typedef void (*Gemm)(const char *ta, const char *tb, const int *m, const int *n, const int *k,
+                     const void *alpha, const void *a, const int *lda, const void *b, const int *ldb,
+                     const void *beta, void *c, const int *ldc);
+
+/* Workspace of one decomposition of an m x n matrix (columns together). */
+typedef struct Svd {
+    FacDType dtype;
+    int m, n, k, work_n;
+    size_t size;
+    char *memory, *a, *s, *u, *vt, *work, *real_work;
+    int *int_work;
+} Svd;
+
+static FacStatus
+svd_init(Svd *svd, FacDType dtype, int m, int n)
+{
+    const size_t k = (size_t)(m < n ? m : n), wide = (size_t)(m < n ? n : m);
+    const size_t size = (size_t)fac_dtype_size(dtype);
+    const size_t work = k * (4 * k + 8) + 64 * (wide + k), reals = k * (7 * k + 2 * wide + 16);
+    const size_t counts[] = {(size_t)m * (size_t)n, k, (size_t)m * k, k * (size_t)n, work, reals};
+    size_t bytes = 8 * k * sizeof(int) + 64, offsets[6];
+    for (int i = 0; i < 6; i++) {
+        offsets[i] = bytes;
+        bytes += (counts[i] * size + 63) / 64 * 64;
+    }
+    if (work > INT32_MAX) return fac_error(FAC_RUNTIME_ERROR, "the matrix is too large for LAPACK");
+    char *memory = fac_mem_alloc(bytes);
+    if (!memory) return fac_mem_error(bytes);
+    *svd = (Svd){.dtype = dtype, .m = m, .n = n, .k = (int)k, .work_n = (int)work, .size = size,
+                 .memory = memory, .a = memory + offsets[0], .s = memory + offsets[1],
+                 .u = memory + offsets[2], .vt = memory + offsets[3], .work = memory + offsets[4],
+                 .real_work = memory + offsets[5], .int_work = (int *)memory};
+    return FAC_OK;
+}
+
+/* svd->a = u * s * vt; LINALG_ERROR when the iteration does not converge. */
+static FacStatus
+svd_run(Svd *svd)
+{
+    void *gesdd;
+    int info = 0;
+    FAC_RETURN_IF_ERROR(routine(svd->dtype, "gesdd_", &gesdd));
+    if (FAC_IS_COMPLEX(svd->dtype))
+        ((GesddComplex)gesdd)("S", &svd->m, &svd->n, svd->a, &svd->m, svd->s, svd->u, &svd->m,
+                              svd->vt, &svd->k, svd->work, &svd->work_n, svd->real_work,
+                              svd->int_work, &info);
+    else
+        ((GesddReal)gesdd)("S", &svd->m, &svd->n, svd->a, &svd->m, svd->s, svd->u, &svd->m,
+                           svd->vt, &svd->k, svd->work, &svd->work_n, svd->int_work, &info);
+    if (info)
+        return fac_error(FAC_LINALG_ERROR, "the singular value decomposition did not converge");
+    return FAC_OK;
+}
+
+/* (matrices) -> (sums of singular values, U V^H). Read by columns our matrix is its transpose, whose
+ * singular values are the same and whose factor is the transpose of the one that is wanted: so what is
+ * written by columns is right by rows. */
+FacStatus
+fac_k_nuclear_norm(FacCall *call)
+{
+    FacTensor *norm = fac_result_tensor(call, 0), *polar = fac_result_tensor(call, 1);
+    FacTensor *plain = NULL;
+    const FacDType dtype = (FacDType)polar->dtype;
+    const int64_t rows = polar->sizes[polar->ndim - 2], cols = polar->sizes[polar->ndim - 1];
+    const double one[2] = {1, 0};
+    const float one_f[2] = {1, 0}, zero[4] = {0};
+    const void *unit = fac_dtype_info[dtype].real == FAC_DT_F32 ? (const void *)one_f : one;
+    Svd svd = {.memory = NULL};
+    Gemm gemm;
+    FacStatus st = FAC_OK;
+    if (rows > INT32_MAX / 64 || cols > INT32_MAX / 64)
+        FAC_FAIL(FAC_RUNTIME_ERROR, "the matrix is too large for LAPACK");
+    if (!polar->numel) {
+        if (norm->numel) memset(fac_data(norm), 0, fac_nbytes(norm));
+        goto done;
+    }
+    FAC_TRY(fac_contiguous(fac_arg_tensor(call, 0), dtype, &plain));
+    FAC_TRY(svd_init(&svd, dtype, (int)cols, (int)rows));
+    FAC_TRY(routine(dtype, "gemm_", (void **)&gemm));
+    const size_t area = (size_t)(rows * cols) * svd.size;
+    for (int64_t i = 0; i < norm->numel; i++) {
+        double sum = 0;
+        memcpy(svd.a, (const char *)fac_data(plain) + (size_t)i * area, area);
+        FAC_TRY(svd_run(&svd));
+        for (int j = 0; j < svd.k; j++)
+            sum += norm->dtype == FAC_DT_F32 ? ((float *)svd.s)[j] : ((double *)svd.s)[j];
+        fac_v_store(fac_v_float(sum), (FacDType)norm->dtype,
+                    (char *)fac_data(norm) + (size_t)i * (size_t)fac_dtype_size((FacDType)norm->dtype));
+        gemm("N", "N", &svd.m, &svd.n, &svd.k, unit, svd.u, &svd.m, svd.vt, &svd.k, zero,
+             (char *)fac_data(polar) + (size_t)i * area, &svd.m);
+    }
+done:
+    fac_tensor_release(plain);
+    fac_mem_free(svd.memory);
     return st;
 }

@@ -49,7 +49,7 @@ op("index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor",
    doc="The slices of source written over those slices of self that index names.")
 op("index_fill(Tensor self, int dim, Tensor index, Operand value) -> Tensor",
    variants="function method inplace", rule="index_fill", kernel="index_fill",
-   grad={"self": "index_fill(grad, dim, index, 0)", "value": "index_select(grad, dim, index).sum()"},
+   grad={"self": "index_fill(grad, dim, index, 0)", "value": "index_select(grad, dim, _unique2(index)[0]).sum()"},
    doc="One value written over those slices of self that index names.")
 op("index_reduce(Tensor self, int dim, Tensor index, Tensor source, str reduce, *, bool include_self=True) -> Tensor",
    variants="function method inplace out", rule="index_reduce", kernel="index_reduce",
@@ -165,7 +165,7 @@ op("select_scatter(Tensor self, Tensor src, int dim, int index) -> Tensor",
    variants="function method", composite="c:select_scatter",
    doc="A copy of self with src as one index of a dimension.")
 op("slice_scatter(Tensor self, Tensor src, int dim=0, int? start=None, int? end=None, int step=1) -> Tensor",
-   variants="function method", composite="c:slice_scatter",
+   variants="function method out", composite="c:slice_scatter",
    doc="A copy of self with src as a range of a dimension.")
 op("diagonal_scatter(Tensor self, Tensor src, int offset=0, int dim1=0, int dim2=1) -> Tensor",
    variants="function method", rule="diagonal_scatter", kernel="diagonal_scatter",

@@ -91,5 +91,12 @@ op("linalg_inv_ex(Tensor A, *, bool check_errors=False) -> (Tensor inverse, Tens
 op("linalg_inv(Tensor A) -> Tensor",
    variants="function out", module="linalg", public="inv", composite="c:linalg_inv",
    like="numpy.linalg.inv", doc="The inverses of square matrices.")
+op("_nuclear_norm(Tensor self) -> (Tensor norm, Tensor polar)",
+   variants="function", module="_C", rule="nuclear_norm", host_kernel="nuclear_norm", nondiff="polar",
+   grad={"self": "unsqueeze(unsqueeze(grads[0], -1), -1) * polar"},
+   doc="The sums of the singular values of matrices U S V^H, and U V^H.")
+op("linalg_matrix_norm.str_ord(Tensor self, str ord=\"fro\", int[] dim=[-2, -1], bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+   variants="function", module="_C", composite="c:matrix_norm_name",
+   doc="The nuclear or Frobenius norm of the matrices over two dimensions.")
 op("inverse(Tensor self) -> Tensor",
    variants="function method out", composite="linalg_inv(self)", doc="linalg.inv.")

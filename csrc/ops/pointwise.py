@@ -202,14 +202,14 @@ op("log1p(Tensor self) -> Tensor",
 op("logaddexp(Tensor self, Tensor other) -> Tensor",
    variants="function method out", family=BINARY,
    scalar={"float": "fx_logaddexp(a, b)", "complex": "fx_logaddexp(a, b)"},
-   grad={"self": "grad * conj(exp(self - result))", "other": "grad * conj(exp(other - result))"},
+   grad={"self": "grad / conj(1 + exp(other - self))", "other": "grad / conj(1 + exp(self - other))"},
    like="numpy.logaddexp",
    doc="log(exp(self) + exp(other)), without overflow.")
 
 op("logaddexp2(Tensor self, Tensor other) -> Tensor",
    variants="function method out", family=BINARY,
    scalar={"float": "fx_logaddexp2(a, b)"},
-   grad={"self": "grad * exp2(self - result)", "other": "grad * exp2(other - result)"},
+   grad={"self": "grad / (1 + exp2(other - self))", "other": "grad / (1 + exp2(self - other))"},
    like="numpy.logaddexp2",
    doc="log2(2 ** self + 2 ** other), without overflow.")
 
@@ -639,7 +639,9 @@ op("copysign_backward(Tensor grad, Tensor self, Tensor result) -> Tensor",
 
 op("nextafter(Tensor self, Tensor other) -> Tensor",
    variants="function method inplace out", family=BINARY,
-   scalar={"float": "fx_nextafter(a, b)"}, grad=None, like="numpy.nextafter",
+   scalar={"float": "fx_nextafter(a, b)"},
+   grad={"self": "masked_fill(grad, self == other, 0)", "other": "zeros_like(grad)"},
+   like="numpy.nextafter",
    doc="The next representable number after self towards other.")
 
 op("heaviside(Tensor self, Tensor values) -> Tensor",
@@ -781,8 +783,15 @@ op("hardswish(Tensor self) -> Tensor",
 op("mish(Tensor self) -> Tensor",
    variants="function inplace out", module="nn.functional", family=UNARY,
    scalar={"float": "a * fx_tanh(fx_log1p(fx_exp(a)) if a < 20 else a)"},
-   grad={"self": "grad * ((t := tanh(softplus(self))) + self * sigmoid(self) * (1 - t * t))"},
-   doc="self * tanh(softplus(self)).")
+   grad={"self": "mish_backward(grad, self)"}, doc="self * tanh(softplus(self)).")
+
+op("mish_backward(Tensor grad_output, Tensor self) -> Tensor",
+   variants="function", module="_C", family=BINARY,
+   scalar={"float": "a * fx_mish_slope(b)"},
+   grad={"grad_output": "mish_backward(grad, self)",
+         "self": "grad * grad_output * (s := sigmoid(self)) * (1 - (t := tanh(softplus(self))) * t)"
+                 " * (2 + self * (1 - s - 2 * t * s))"},
+   doc="The gradient of mish.")
 
 op("log_sigmoid(Tensor self) -> Tensor",
    variants="function out", module="nn.functional", public="logsigmoid", family=UNARY,

@@ -66,7 +66,8 @@ op("bernoulli.p(Tensor self, float p, *, Generator? generator=None) -> Tensor",
    variants="function method", flags="random", composite="c:bernoulli_p", grad=None,
    doc="1 with probability p, else 0, in the shape of self.")
 op("normal(Operand mean, Operand std=1, *, Generator? generator=None) -> Tensor",
-   variants="function out", flags="random", composite="c:normal", grad=None,
+   variants="function out", flags="random broadcasts", composite="c:normal",
+   grad={"mean": "zeros_like(grad)", "std": "zeros_like(grad)"},
    doc="Normal numbers with means and deviations of their own.")
 op("normal.size(float mean, float std, int[] size, *, Generator? generator=None, ScalarType? dtype=None, Layout? layout=None, Device? device=None) -> Tensor",
    variants="function out", family=FACTORY, flags="factory random", rule="normal_size", kernel="normal_size", grad=None,

@@ -3,16 +3,16 @@
 op("sort(Tensor self, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
    variants="function method out", rule="sort", kernel="sort", nondiff="indices",
    grad={"self": "scatter(new_zeros(grads[0], self.shape), dim, indices, grads[0]) if self.ndim > 0 else grads[0]"},
-   doc="The elements along a dimension in order, and where they were; equal ones keep their order.")
+   doc="The elements along a dimension in order, and where they were; equal ones in any order.")
 op("sort.stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
    variants="function method out", rule="sort_stable", kernel="sort_stable", nondiff="indices",
    grad={"self": "scatter(new_zeros(grads[0], self.shape), dim, indices, grads[0]) if self.ndim > 0 else grads[0]"},
-   doc="The elements along a dimension in order, and where they were; equal ones keep their order.")
+   doc="The elements along a dimension in order, and where they were; equal ones keep theirs if stable.")
 op("argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor",
    variants="function method", composite="sort(self, dim, descending)[1]", grad=None, like="numpy.argsort",
    doc="The indices that would sort along a dimension.")
 op("argsort.stable(Tensor self, *, bool stable, int dim=-1, bool descending=False) -> Tensor",
-   variants="function method", composite="sort(self, dim, descending)[1]", grad=None,
+   variants="function method", composite="sort_stable(self, stable=stable, dim=dim, descending=descending)[1]", grad=None,
    doc="The indices that would sort along a dimension.")
 op("msort(Tensor self) -> Tensor",
    variants="function method out", composite="sort(self, 0)[0]",

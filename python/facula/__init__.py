@@ -99,6 +99,7 @@ _HOMES = {
             "is_signed",
             "is_storage",
             "meshgrid",
+            "nonzero",
             "norm",
             "numel",
             "tensordot",

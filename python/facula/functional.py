@@ -224,9 +224,16 @@ def norm(input: Tensor, p="fro", dim=None, keepdim=False, out=None, dtype=None) 
     elif isinstance(p, str):
         if p != "nuc":
             raise RuntimeError(f"only valid string values are 'fro' and 'nuc', found {p}")
-        return _ops["norm"](input, p, dim, keepdim, dtype=dtype)
+        return _ops["norm"](input, p, dim, keepdim, dtype=dtype, out=out)
     p = 2.0 if p is None else p
     return _ops["linalg_vector_norm"](input, p, dim, keepdim, dtype=dtype, out=out)
+
+
+def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False):
+    """The positions of the elements that are not zero: a matrix, or a tensor a dimension."""
+    if as_tuple:
+        return _ops["nonzero"](input, as_tuple=True)
+    return _ops["nonzero"](input, out=out)
 
 
 def unique(input: Tensor, sorted=True, return_inverse=False, return_counts=False, dim=None):

@@ -275,7 +275,7 @@ linspace(FacCall *call, double base)
     double a[2], b[2];
     FAC_RETURN_IF_ERROR(number_arg(call, 0, a));
     FAC_RETURN_IF_ERROR(number_arg(call, 1, b));
-    if (FAC_IS_INT(t->dtype) && base == 0) { /* the ends are numbers of the dtype */
+    if (FAC_IS_INT(t->dtype)) { /* the ends are numbers of the dtype */
         a[0] = trunc(a[0]);
         b[0] = trunc(b[0]);
     }

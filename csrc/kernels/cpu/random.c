@@ -84,6 +84,24 @@ uniform_floats(FacGenerator *g, float *to, int64_t n, float from, float range)
     }
 }
 
+/* What rounding has made equal to the upper end, which does not belong to the range, becomes the lower. */
+static void
+uniform_wrap(FacDType dtype, void *to, int64_t n, double from, double upto)
+{
+    _Alignas(8) char low[8], high[8];
+    fac_casts[FAC_DT_F64][dtype](&from, low, 1);
+    fac_casts[FAC_DT_F64][dtype](&upto, high, 1);
+#define WRAP(T)                                                                                    \
+    for (int64_t i = 0; i < n; i++)                                                                \
+        if (((T *)to)[i] == *(T *)high) ((T *)to)[i] = *(T *)low
+    switch (fac_dtype_size(dtype)) {
+    case 2: WRAP(uint16_t); break;
+    case 4: WRAP(uint32_t); break;
+    default: WRAP(uint64_t);
+    }
+#undef WRAP
+}
+
 static void
 uniform_run(FacGenerator *g, FacDType dtype, void *to, int64_t n, double from, double upto)
 {
@@ -99,6 +117,7 @@ uniform_run(FacGenerator *g, FacDType dtype, void *to, int64_t n, double from, d
             fac_casts[FAC_DT_F32][dtype](block, (char *)to + at * fac_dtype_size(dtype), k);
         }
     }
+    uniform_wrap(dtype, to, n, from, upto);
 }
 
 /* Complex tensors are filled part by part, as twice as many real numbers. */

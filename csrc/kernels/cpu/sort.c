@@ -5,7 +5,8 @@
 #include "kernels/cpu/kernel.h"
 
 #include <stdatomic.h>
-#include <stdlib.h>
+
+typedef enum How { SORT, SORT_STABLE, SELECT, SELECT_SORTED } How;
 
 /* Rows along one dimension of contiguous tensors: element i of a row is `stride` further. */
 typedef struct Rows {
@@ -13,7 +14,8 @@ typedef struct Rows {
     void *values;
     int64_t *indices;
     int64_t n, k, stride; /* stride: product of the sizes behind the dimension */
-    bool descending, select;
+    How how;
+    bool descending;
     _Atomic bool *failed;
 } Rows;
 
@@ -36,20 +38,6 @@ typedef struct Search {
     int64_t n, per_row; /* length of a sequence; values that look into the same one */
     bool right, shared;
 } Search;
-
-static int
-compare_indices(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* Chosen elements in the order of their places, so that the stable sort decides ties by place. */
-static void
-index_insertion(int64_t *at, int64_t n)
-{
-    qsort(at, (size_t)n, sizeof *at, compare_indices);
-}
 
 #define LESS(a, b) ((a) < (b))
 #define T uint8_t
@@ -138,7 +126,7 @@ bodies_of(FacDType dtype)
 /* --- sort and topk ---------------------------------------------------------------------------------------- */
 
 static FacStatus
-sort_along(FacTensor *self, int64_t dim, int64_t k, bool descending, bool select, FacTensor *values, FacTensor *indices)
+sort_along(FacTensor *self, int64_t dim, int64_t k, bool descending, How how, FacTensor *values, FacTensor *indices)
 {
     FacDType dtype = working_dtype((FacDType)self->dtype);
     FacTensor *plain = NULL, *wide = NULL;
@@ -152,7 +140,7 @@ sort_along(FacTensor *self, int64_t dim, int64_t k, bool descending, bool select
     else FAC_TRY(fac_tensor_new(dtype, values->device, values->ndim, values->sizes, &wide));
     Rows rows = {.from = fac_data(plain), .values = fac_data(wide), .indices = fac_data(indices),
                  .n = self->ndim ? self->sizes[d] : 1, .k = self->ndim ? k : 1, .stride = 1,
-                 .descending = descending, .select = select, .failed = &failed};
+                 .descending = descending, .how = how, .failed = &failed};
     for (int i = d + 1; i < self->ndim; i++) rows.stride *= self->sizes[i];
     int64_t grain = fac_grain(16) / (rows.n + 1);
     fac_parallel(self->numel / rows.n, grain < 1 ? 1 : grain, bodies_of(dtype).rows, &rows);
@@ -165,32 +153,34 @@ done:
 }
 
 static FacStatus
-sort_whole(FacCall *call, int dim_at)
+sort_whole(FacCall *call, int dim_at, How how)
 {
     FacTensor *self = fac_arg_tensor(call, 0);
     int64_t dim = call->args[dim_at].v.i;
     int d;
     FAC_RETURN_IF_ERROR(fac_wrap_dim(dim, self->ndim, &d));
-    return sort_along(self, d, self->ndim ? self->sizes[d] : 1, call->args[dim_at + 1].v.b, false,
+    return sort_along(self, d, self->ndim ? self->sizes[d] : 1, call->args[dim_at + 1].v.b, how,
                       fac_result_tensor(call, 0), fac_result_tensor(call, 1));
 }
 
 FacStatus
 FAC_KERNEL(sort)(FacCall *call)
 {
-    return sort_whole(call, 1);
+    return sort_whole(call, 1, SORT);
 }
 
 FacStatus
 FAC_KERNEL(sort_stable)(FacCall *call)
 {
-    return sort_whole(call, 2);
+    FacValue stable = call->args[1];
+    return sort_whole(call, 2, stable.tag == FAC_V_BOOL && stable.v.b ? SORT_STABLE : SORT);
 }
 
 FacStatus
 FAC_KERNEL(topk)(FacCall *call)
 {
-    return sort_along(fac_arg_tensor(call, 0), call->args[2].v.i, call->args[1].v.i, call->args[3].v.b, true,
+    How how = call->args[4].v.b ? SELECT_SORTED : SELECT;
+    return sort_along(fac_arg_tensor(call, 0), call->args[2].v.i, call->args[1].v.i, call->args[3].v.b, how,
                       fac_result_tensor(call, 0), fac_result_tensor(call, 1));
 }
 
@@ -348,7 +338,7 @@ unique(FacCall *call, int dim, bool ordered, bool inverse, bool counts)
         st = fac_tensor_view(plain, 1, &n, (FacDim[]){1}, plain->offset, &row);
         if (st == FAC_OK) st = fac_tensor_new(dtype, self->device, 1, &n, &values);
         if (st == FAC_OK) st = fac_tensor_new(FAC_DT_I64, self->device, 1, &n, &indices);
-        if (st == FAC_OK) st = sort_along(row, 0, n, false, false, values, indices);
+        if (st == FAC_OK) st = sort_along(row, 0, n, false, SORT_STABLE, values, indices);
         if (st == FAC_OK) memcpy(order, fac_data(indices), (size_t)n * sizeof *order);
         fac_tensor_release(row);
         fac_tensor_release(values);
@@ -456,6 +446,8 @@ FAC_KERNEL(bincount)(FacCall *call)
     const int64_t *at = fac_data(plain);
     for (int64_t i = 0; i < self->numel; i++) {
         if (at[i] < 0) FAC_FAIL(FAC_RUNTIME_ERROR, "bincount only supports 1-d non-negative integral inputs.");
+        if (at[i] == INT64_MAX) FAC_FAIL(FAC_MEMORY_ERROR, "a bin for each number up to %lld is too many",
+                     (long long)INT64_MAX);
         if (at[i] >= bins) bins = at[i] + 1;
     }
     FAC_TRY(fac_out(call, 0, dtype, self->device, 1, &bins));

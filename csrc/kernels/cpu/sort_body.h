@@ -1,8 +1,9 @@
 /* sort_body.h - sorting, selecting and searching for one type; included by sort.c with T and NAME(x)
- * defined. LESS(a, b) puts NaN after every number.
+ * defined. LESS(a, b) puts NaN after every number. Keys travel with their indices.
  *
- * Sorting is a bottom-up merge over short runs made by insertion: stable, and the same order whatever the
- * machine. Keys travel with their indices.
+ * Stable sorting is a bottom-up merge over short runs made by insertion. Other sorting and topk leave equal
+ * keys in an order that depends on every step, so they are, step by step, the introsort, introselect and heaps
+ * of the C++ library with which the peer is built: both give the same indices.
  */
 
 static inline bool
@@ -17,20 +18,49 @@ NAME(before)(T a, T b, bool descending)
     return descending ? NAME(less)(b, a) : NAME(less)(a, b);
 }
 
+/* What is sorted: keys, where they come from, and which way. */
+typedef struct NAME(Items) {
+    T *key;
+    int64_t *at;
+    bool descending;
+} NAME(Items);
+
+static inline bool
+NAME(precedes)(const NAME(Items) *s, int64_t i, int64_t j)
+{
+    return NAME(before)(s->key[i], s->key[j], s->descending);
+}
+
+static inline void
+NAME(move)(const NAME(Items) *s, int64_t to, int64_t from)
+{
+    s->key[to] = s->key[from];
+    s->at[to] = s->at[from];
+}
+
+static inline void
+NAME(swap)(const NAME(Items) *s, int64_t i, int64_t j)
+{
+    T key = s->key[i];
+    int64_t at = s->at[i];
+    NAME(move)(s, i, j);
+    s->key[j] = key;
+    s->at[j] = at;
+}
+
 static void
-NAME(insertion)(T *key, int64_t *at, int64_t begin, int64_t end, bool descending)
+NAME(insertion)(const NAME(Items) *s, int64_t begin, int64_t end)
 {
     for (int64_t i = begin + 1; i < end; i++) {
-        T k = key[i];
-        int64_t from = at[i], j = i;
-        for (; j > begin && NAME(before)(k, key[j - 1], descending); j--) {
-            key[j] = key[j - 1];
-            at[j] = at[j - 1];
-        }
-        key[j] = k;
-        at[j] = from;
+        T key = s->key[i];
+        int64_t at = s->at[i], j = i;
+        for (; j > begin && NAME(before)(key, s->key[j - 1], s->descending); j--) NAME(move)(s, j, j - 1);
+        s->key[j] = key;
+        s->at[j] = at;
     }
 }
+
+/* --- stable ------------------------------------------------------------------------------------------------- */
 
 static void
 NAME(merge)(const T *key, const int64_t *at, T *to, int64_t *to_at, int64_t begin, int64_t middle, int64_t end,
@@ -47,16 +77,16 @@ NAME(merge)(const T *key, const int64_t *at, T *to, int64_t *to_at, int64_t begi
 
 /* Sorts n keys and their indices in place; `spare` arrays of the same length. */
 static void
-NAME(sort)(T *key, int64_t *at, T *spare, int64_t *spare_at, int64_t n, bool descending)
+NAME(stable_sort)(const NAME(Items) *s, T *spare, int64_t *spare_at, int64_t n)
 {
     enum { RUN = 16 };
-    for (int64_t i = 0; i < n; i += RUN) NAME(insertion)(key, at, i, i + RUN < n ? i + RUN : n, descending);
-    T *from = key, *to = spare;
-    int64_t *from_at = at, *to_at = spare_at;
+    for (int64_t i = 0; i < n; i += RUN) NAME(insertion)(s, i, i + RUN < n ? i + RUN : n);
+    T *from = s->key, *to = spare;
+    int64_t *from_at = s->at, *to_at = spare_at;
     for (int64_t width = RUN; width < n; width *= 2) {
         for (int64_t i = 0; i < n; i += 2 * width) {
             int64_t middle = i + width < n ? i + width : n, end = i + 2 * width < n ? i + 2 * width : n;
-            NAME(merge)(from, from_at, to, to_at, i, middle, end, descending);
+            NAME(merge)(from, from_at, to, to_at, i, middle, end, s->descending);
         }
         T *swap = from;
         int64_t *swap_at = from_at;
@@ -65,45 +95,151 @@ NAME(sort)(T *key, int64_t *at, T *spare, int64_t *spare_at, int64_t n, bool des
         to = swap;
         to_at = swap_at;
     }
-    if (from != key) {
-        memcpy(key, from, (size_t)n * sizeof *key);
-        memcpy(at, from_at, (size_t)n * sizeof *at);
+    if (from != s->key) {
+        memcpy(s->key, from, (size_t)n * sizeof *from);
+        memcpy(s->at, from_at, (size_t)n * sizeof *from_at);
     }
 }
 
-/* Whether element a ranks behind b among the k best: worse, or as good and later. */
-static inline bool
-NAME(behind)(const T *key, int64_t a, int64_t b, bool largest)
+/* --- not stable --------------------------------------------------------------------------------------------- */
+
+/* Puts (key, at) into the hole of a heap of n items whose last item in order is on top. */
+static void
+NAME(sift)(const NAME(Items) *s, int64_t hole, int64_t n, T key, int64_t at)
 {
-    if (NAME(before)(key[b], key[a], largest)) return true;
-    return !NAME(before)(key[a], key[b], largest) && a > b;
+    int64_t top = hole, child = hole;
+    while (child < (n - 1) / 2) {
+        child = 2 * (child + 1);
+        if (NAME(precedes)(s, child, child - 1)) child--;
+        NAME(move)(s, hole, child);
+        hole = child;
+    }
+    if ((n & 1) == 0 && child == (n - 2) / 2) {
+        child = 2 * child + 1;
+        NAME(move)(s, hole, child);
+        hole = child;
+    }
+    for (; hole > top; hole = (hole - 1) / 2) {
+        int64_t parent = (hole - 1) / 2;
+        if (!NAME(before)(s->key[parent], key, s->descending)) break;
+        NAME(move)(s, hole, parent);
+    }
+    s->key[hole] = key;
+    s->at[hole] = at;
 }
 
-/* The k best of n keys: a heap with the worst of them on top. */
+/* The top of a heap of n items goes to `to`, whose item goes into the heap. */
 static void
-NAME(select)(const T *key, int64_t n, int64_t k, bool largest, int64_t *heap)
+NAME(pop)(const NAME(Items) *s, int64_t n, int64_t to)
 {
-    int64_t size = 0;
-    for (int64_t i = 0; i < n && k; i++) {
-        int64_t slot;
-        if (size < k) {
-            slot = size++;
-            for (; slot && NAME(behind)(key, i, heap[(slot - 1) / 2], largest); slot = (slot - 1) / 2)
-                heap[slot] = heap[(slot - 1) / 2];
-            heap[slot] = i;
-        } else if (NAME(behind)(key, heap[0], i, largest)) {
-            for (slot = 0;;) {
-                int64_t child = 2 * slot + 1;
-                if (child >= k) break;
-                if (child + 1 < k && NAME(behind)(key, heap[child + 1], heap[child], largest)) child++;
-                if (!NAME(behind)(key, heap[child], i, largest)) break;
-                heap[slot] = heap[child];
-                slot = child;
-            }
-            heap[slot] = i;
+    T key = s->key[to];
+    int64_t at = s->at[to];
+    NAME(move)(s, to, 0);
+    NAME(sift)(s, 0, n, key, at);
+}
+
+/* The first k of n items in order become a heap at the front. */
+static void
+NAME(heap_select)(const NAME(Items) *s, int64_t k, int64_t n)
+{
+    for (int64_t i = (k - 2) / 2; k > 1 && i >= 0; i--) NAME(sift)(s, i, k, s->key[i], s->at[i]);
+    for (int64_t i = k; i < n; i++)
+        if (NAME(precedes)(s, i, 0)) NAME(pop)(s, k, i);
+}
+
+static void
+NAME(heap_sort)(const NAME(Items) *s, int64_t n)
+{
+    while (n-- > 1) NAME(pop)(s, n, n);
+}
+
+/* Splits at the median of three, which goes to the front; returns where the second part begins. */
+static int64_t
+NAME(partition)(const NAME(Items) *s, int64_t n)
+{
+    int64_t a = 1, b = n / 2, c = n - 1, low = 1, high = n;
+    bool ab = NAME(precedes)(s, a, b), bc = NAME(precedes)(s, b, c), ac = NAME(precedes)(s, a, c);
+    NAME(swap)(s, 0, ab ? (bc ? b : ac ? c : a) : ac ? a : bc ? c : b);
+    for (;; low++) {
+        while (NAME(precedes)(s, low, 0)) low++;
+        for (high--; NAME(precedes)(s, 0, high);) high--;
+        if (low >= high) return low;
+        NAME(swap)(s, low, high);
+    }
+}
+
+static NAME(Items)
+NAME(from)(const NAME(Items) *s, int64_t begin)
+{
+    return (NAME(Items)){s->key + begin, s->at + begin, s->descending};
+}
+
+static int
+NAME(depth)(int64_t n)
+{
+    return 2 * (63 - __builtin_clzll((unsigned long long)n));
+}
+
+/* Sorts all but runs of at most 16. */
+static void
+NAME(introsort)(const NAME(Items) *s, int64_t n, int depth)
+{
+    while (n > 16) {
+        if (depth-- == 0) {
+            NAME(heap_select)(s, n, n);
+            NAME(heap_sort)(s, n);
+            return;
+        }
+        int64_t cut = NAME(partition)(s, n);
+        NAME(Items) rest = NAME(from)(s, cut);
+        NAME(introsort)(&rest, n - cut, depth);
+        n = cut;
+    }
+}
+
+static void
+NAME(sort)(const NAME(Items) *s, int64_t n)
+{
+    if (n > 1) NAME(introsort)(s, n, NAME(depth)(n));
+    NAME(insertion)(s, 0, n);
+}
+
+/* Item k becomes what it is in order, and what precedes it comes before it. */
+static void
+NAME(introselect)(NAME(Items) s, int64_t k, int64_t n)
+{
+    for (int depth = NAME(depth)(n); n > 3;) {
+        if (depth-- == 0) {
+            NAME(heap_select)(&s, k + 1, n);
+            NAME(swap)(&s, 0, k);
+            return;
+        }
+        int64_t cut = NAME(partition)(&s, n);
+        if (cut <= k) {
+            s = NAME(from)(&s, cut);
+            k -= cut;
+            n -= cut;
+        } else {
+            n = cut;
         }
     }
+    NAME(insertion)(&s, 0, n);
 }
+
+/* The first k of n items in order come to the front. */
+static void
+NAME(select)(const NAME(Items) *s, int64_t k, int64_t n, bool sorted)
+{
+    if (k * 64 <= n) {
+        NAME(heap_select)(s, k, n);
+        NAME(heap_sort)(s, k);
+    } else {
+        NAME(introselect)(*s, k - 1, n);
+        if (sorted) NAME(sort)(s, k - 1);
+    }
+}
+
+/* --- rows --------------------------------------------------------------------------------------------------- */
 
 static void
 NAME(sort_rows)(int64_t begin, int64_t end, void *context)
@@ -117,6 +253,7 @@ NAME(sort_rows)(int64_t begin, int64_t end, void *context)
     }
     int64_t *at = (int64_t *)scratch, *spare_at = at + n;
     T *key = (T *)(spare_at + n), *spare = key + n;
+    NAME(Items) items = {key, at, rows->descending};
     for (int64_t row = begin; row < end; row++) {
         const T *from = (const T *)rows->from + row_start(rows, row);
         T *values = (T *)rows->values + result_start(rows, row);
@@ -125,14 +262,9 @@ NAME(sort_rows)(int64_t begin, int64_t end, void *context)
             key[i] = from[i * rows->stride];
             at[i] = i;
         }
-        if (rows->select) {
-            NAME(select)(key, n, k, rows->descending, spare_at);
-            for (int64_t i = 0; i < k; i++) at[i] = spare_at[i];
-            index_insertion(at, k);
-            for (int64_t i = 0; i < k; i++) spare[i] = key[at[i]];
-            memcpy(key, spare, (size_t)k * sizeof *key);
-        }
-        NAME(sort)(key, at, spare, spare_at, k, rows->descending);
+        if (rows->how == SORT_STABLE) NAME(stable_sort)(&items, spare, spare_at, n);
+        else if (rows->how == SORT) NAME(sort)(&items, n);
+        else NAME(select)(&items, k, n, rows->how == SELECT_SORTED);
         for (int64_t i = 0; i < k; i++) {
             values[i * rows->stride] = key[i];
             indices[i * rows->stride] = at[i];

@@ -17,9 +17,6 @@ globals().update(_C._published("nn.functional"))
 _ops = SimpleNamespace(**_C._functions)
 
 # Operators that stand elsewhere and belong here too.
-adaptive_avg_pool1d = _ops.adaptive_avg_pool1d
-adaptive_avg_pool2d = _ops.adaptive_avg_pool2d
-adaptive_avg_pool3d = _ops.adaptive_avg_pool3d
 avg_pool1d = _ops.avg_pool1d
 conv1d = _ops.conv1d
 conv2d = _ops.conv2d
@@ -160,11 +157,12 @@ def dropout(
     return (_ops.dropout_ if inplace else _ops.dropout)(input, p, training)
 
 
-def _channel_dropout(input, p, training, inplace, spatial):
+def _channel_dropout(input, p, training, inplace, kept):
+    """Noise over the first `kept` dimensions, the same along the others."""
     _check_probability(p)
     if not training or p == 0.0:
         return input
-    shape = [*input.shape[: input.dim() - spatial], *[1] * spatial]
+    shape = [*input.shape[:kept], *[1] * (input.dim() - kept)]
     noise = input.new_empty(shape).bernoulli_(1 - p)
     if p < 1.0:
         noise.div_(1 - p)
@@ -173,17 +171,17 @@ def _channel_dropout(input, p, training, inplace, spatial):
 
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
     """Zeroes whole channels of (N, C, L) or (C, L)."""
-    return _channel_dropout(input, p, training, inplace, 1)
+    return _channel_dropout(input, p, training, inplace, max(input.dim() - 1, 1))
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
-    """Zeroes whole channels of (N, C, H, W) or (C, H, W)."""
+    """Zeroes whole channels of (N, C, H, W); three dimensions are read as (N, C, L)."""
     return _channel_dropout(input, p, training, inplace, 2)
 
 
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
     """Zeroes whole channels of (N, C, D, H, W) or (C, D, H, W)."""
-    return _channel_dropout(input, p, training, inplace, 3)
+    return _channel_dropout(input, p, training, inplace, max(input.dim() - 3, 1))
 
 
 # --- embedding ------------------------------------------------------------------------------------
@@ -251,12 +249,34 @@ def _max_pool(n):
 max_pool1d, max_pool2d, max_pool3d = _max_pool(1), _max_pool(2), _max_pool(3)
 
 
+def _output_size(input, output_size, n):
+    """None stands for the size that the dimension has."""
+    if not isinstance(output_size, tuple | list) or None not in output_size:
+        return output_size
+    sizes = input.shape[input.dim() - n :]
+    return [size if wanted is None else wanted for size, wanted in zip(sizes, output_size)]
+
+
+def _adaptive_avg_pool(n):
+    pool = _C._functions[f"adaptive_avg_pool{n}d"]
+
+    def adaptive_avg_pool(input, output_size):
+        """Means of windows that divide the last dimensions evenly."""
+        return pool(input, _output_size(input, output_size, n))
+
+    adaptive_avg_pool.__name__ = adaptive_avg_pool.__qualname__ = f"adaptive_avg_pool{n}d"
+    return adaptive_avg_pool
+
+
+adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = map(_adaptive_avg_pool, (1, 2, 3))
+
+
 def _adaptive_max_pool(n):
     both = _C._functions[f"adaptive_max_pool{n}d"]
 
     def adaptive_max_pool(input, output_size, return_indices=False):
         """Maxima of windows that divide the last dimensions evenly."""
-        result = both(input, output_size)
+        result = both(input, _output_size(input, output_size, n))
         return result if return_indices else result[0]
 
     adaptive_max_pool.__name__ = adaptive_max_pool.__qualname__ = f"adaptive_max_pool{n}d"
