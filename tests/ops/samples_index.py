@@ -130,8 +130,10 @@ def _(make):
 )
 def _(make):
     for indices in index_lists(make):
-        shape = facula._C.index(make(3, 4, 5), indices).shape
-        yield Sample((make(*shape), [3, 4, 5], indices))
+        masked = any(index is not None and index.dtype == facula.bool for index in indices)
+        if not masked:  # the shape of the gradient of a mask depends on the mask
+            shape = facula._C.index(make(3, 4, 5), indices).shape
+            yield Sample((make(*shape), [3, 4, 5], indices))
 
 
 @samples("index_put", reference=put)
