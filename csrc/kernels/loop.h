@@ -21,11 +21,9 @@
 #ifndef FAC_KERNELS_LOOP_H
 #define FAC_KERNELS_LOOP_H
 
-#if defined(__CUDACC__) || defined(__HIPCC__)
+#include "kernels/scalar.h"
 
-#ifdef __HIPCC__
-#include <hip/hip_runtime.h>
-#endif
+#if defined(__CUDACC__) || defined(__HIPCC__)
 
 typedef struct FacLoopArgs {
     void *data[8];
@@ -58,8 +56,6 @@ typedef struct FacLoopArgs {
     const FacLoops FAC_TIERED(loops_##name) = {.loop = {__VA_ARGS__}};
 
 #endif
-
-#include "kernels/scalar.h"
 
 #define FAC_UNUSED __attribute__((unused))
 #define FAC_RESULT(T, at) T *r##at = (T *)FAC_DATA[at]

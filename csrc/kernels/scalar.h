@@ -19,6 +19,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __HIPCC__
+#include <hip/hip_runtime.h>
+#endif
 #if defined(__CUDACC__) || defined(__HIPCC__)
 #define FX __host__ __device__ static inline
 #elif defined(__GNUC__)
@@ -190,14 +193,18 @@ FX double fx_fma_f64(double a, double b, double c) { return a * b + c; }
     FX int fx_isnan_##S(T a) { return a != a; }                                                    \
     FX int fx_isinf_##S(T a) { return fx_abs_##S(a) == (T)INFINITY; }                              \
     FX int fx_isfinite_##S(T a) { return fx_abs_##S(a) < (T)INFINITY; }                            \
-    FX int fx_signbit_##S(T a) { return (int)(fx_bits_##S(a) >> (8 * sizeof(T) - 1)); }            \
+    FX int fx_signbit_##S(T a) { return fx_copysign_##S(1, a) < 0; }                               \
     FX T fx_sign_##S(T a) { return (T)((a > 0) - (a < 0)); }                                       \
     FX T fx_sgn_##S(T a) { return (T)((a > 0) - (a < 0)); }                                        \
     FX T fx_max_##S(T a, T b) { return (a > b) | (a != a) ? a : b; }                               \
     FX T fx_min_##S(T a, T b) { return (a < b) | (a != a) ? a : b; }                               \
     FX T fx_fmax_##S(T a, T b) { return (a > b) | (b != b) ? a : b; }                              \
     FX T fx_fmin_##S(T a, T b) { return (a < b) | (b != b) ? a : b; }                              \
-    FX T fx_clamp_##S(T a, T low, T high) { return fx_min_##S(fx_max_##S(a, low), high); }         \
+    FX T fx_clamp_##S(T a, T low, T high)                                                          \
+    {                                                                                              \
+        a = (a <= low) | (low != low) ? low : a;                                                   \
+        return (a >= high) | (high != high) ? high : a;                                            \
+    }                                                                                              \
     FX T fx_relu_##S(T a) { return (a > 0) | (a != a) ? a : 0; }                                   \
     FX T fx_heaviside_##S(T a, T b) { return a == 0 ? b : (T)(a > 0); }                            \
     FX T fx_angle_##S(T a) { return a != a ? a : a < 0 ? (T)3.14159265358979324 : 0; }             \

@@ -1,8 +1,8 @@
 /* scalar_complex.h - functions of complex numbers (included by scalar.h).
  *
- * Written once for both widths: FX_COMPLEX(suffix, struct, suffix of its parts, part, C99 type,
- * libm's suffix). Functions with branch cuts go to the C library on the CPU, which has their
- * special values right. Other compilers (CUDA, HIP) see the arithmetic only.
+ * Written once for both widths: (suffix, struct, suffix of its parts, part). Functions with branch
+ * cuts go to the C library, which has their special values right, and to that of C++ in CUDA and
+ * HIP.
  */
 #ifndef FAC_KERNELS_SCALAR_COMPLEX_H
 #define FAC_KERNELS_SCALAR_COMPLEX_H
@@ -70,41 +70,59 @@
 FX_COMPLEX_ARITHMETIC(c64, fac_c64, f32, float)
 FX_COMPLEX_ARITHMETIC(c128, fac_c128, f64, double)
 
-#if !defined(__cplusplus)
+/* The complex numbers of the library; in C++ a type makes its values. */
+#if defined(__CUDACC__) || defined(__HIPCC__)
+#ifdef __CUDACC__
+#include <cuda/std/complex>
+namespace fx_std = cuda::std;
+#else
+#include <complex>
+namespace fx_std = std;
+#endif
+#define FX_LIBRARY_c64(name) fx_std::name
+#define FX_LIBRARY_c128(name) fx_std::name
+#define FX_Z_c64 fx_std::complex<float>
+#define FX_Z_c128 fx_std::complex<double>
+#define FX_MAKE_Z_c64 FX_Z_c64
+#define FX_MAKE_Z_c128 FX_Z_c128
+#else
 #include <complex.h>
+#undef complex
+#undef I
+#define FX_LIBRARY_c64(name) c##name##f
+#define FX_LIBRARY_c128(name) c##name
+#define FX_Z_c64 float _Complex
+#define FX_Z_c128 double _Complex
+#define FX_MAKE_Z_c64 CMPLXF
+#define FX_MAKE_Z_c128 CMPLX
+#endif
 
-#define FX_LIBM_C_c64(name) c##name##f
-#define FX_LIBM_C_c128(name) c##name
-
-#define FX_COMPLEX_LIBM(S, C, P, T, Z, name)                                                       \
+#define FX_COMPLEX_LIBM(S, C, P, T, name)                                                          \
     FX C fx_##name##_##S(C a)                                                                      \
     {                                                                                              \
-        Z z = FX_LIBM_C_##S(name)(CMPLX_##S(a.re, a.im));                                          \
-        return fx_complex_##S((T)FX_LIBM_C_##S(real)(z), (T)FX_LIBM_C_##S(imag)(z));               \
+        FX_Z_##S z = FX_LIBRARY_##S(name)(FX_MAKE_Z_##S(a.re, a.im));                              \
+        return fx_complex_##S((T)FX_LIBRARY_##S(real)(z), (T)FX_LIBRARY_##S(imag)(z));             \
     }
-#define CMPLX_c64(x, y) CMPLXF(x, y)
-#define CMPLX_c128(x, y) CMPLX(x, y)
-
-#define FX_COMPLEX_FUNCTIONS(S, C, P, T, Z)                                                        \
-    FX_COMPLEX_LIBM(S, C, P, T, Z, exp)                                                            \
-    FX_COMPLEX_LIBM(S, C, P, T, Z, log)                                                            \
-    FX_COMPLEX_LIBM(S, C, P, T, Z, sqrt)                                                           \
-    FX_COMPLEX_LIBM(S, C, P, T, Z, sin)                                                            \
-    FX_COMPLEX_LIBM(S, C, P, T, Z, cos)                                                            \
-    FX_COMPLEX_LIBM(S, C, P, T, Z, tan)                                                            \
-    FX_COMPLEX_LIBM(S, C, P, T, Z, sinh)                                                           \
-    FX_COMPLEX_LIBM(S, C, P, T, Z, cosh)                                                           \
-    FX_COMPLEX_LIBM(S, C, P, T, Z, tanh)                                                           \
-    FX_COMPLEX_LIBM(S, C, P, T, Z, asin)                                                           \
-    FX_COMPLEX_LIBM(S, C, P, T, Z, acos)                                                           \
-    FX_COMPLEX_LIBM(S, C, P, T, Z, atan)                                                           \
-    FX_COMPLEX_LIBM(S, C, P, T, Z, asinh)                                                          \
-    FX_COMPLEX_LIBM(S, C, P, T, Z, acosh)                                                          \
-    FX_COMPLEX_LIBM(S, C, P, T, Z, atanh)                                                          \
+#define FX_COMPLEX_FUNCTIONS(S, C, P, T)                                                           \
+    FX_COMPLEX_LIBM(S, C, P, T, exp)                                                               \
+    FX_COMPLEX_LIBM(S, C, P, T, log)                                                               \
+    FX_COMPLEX_LIBM(S, C, P, T, sqrt)                                                              \
+    FX_COMPLEX_LIBM(S, C, P, T, sin)                                                               \
+    FX_COMPLEX_LIBM(S, C, P, T, cos)                                                               \
+    FX_COMPLEX_LIBM(S, C, P, T, tan)                                                               \
+    FX_COMPLEX_LIBM(S, C, P, T, sinh)                                                              \
+    FX_COMPLEX_LIBM(S, C, P, T, cosh)                                                              \
+    FX_COMPLEX_LIBM(S, C, P, T, tanh)                                                              \
+    FX_COMPLEX_LIBM(S, C, P, T, asin)                                                              \
+    FX_COMPLEX_LIBM(S, C, P, T, acos)                                                              \
+    FX_COMPLEX_LIBM(S, C, P, T, atan)                                                              \
+    FX_COMPLEX_LIBM(S, C, P, T, asinh)                                                             \
+    FX_COMPLEX_LIBM(S, C, P, T, acosh)                                                             \
+    FX_COMPLEX_LIBM(S, C, P, T, atanh)                                                             \
     FX C fx_pow_##S(C a, C b)                                                                      \
     {                                                                                              \
-        Z z = FX_LIBM_C_##S(pow)(CMPLX_##S(a.re, a.im), CMPLX_##S(b.re, b.im));                    \
-        C power = fx_complex_##S((T)FX_LIBM_C_##S(real)(z), (T)FX_LIBM_C_##S(imag)(z));            \
+        FX_Z_##S z = FX_LIBRARY_##S(pow)(FX_MAKE_Z_##S(a.re, a.im), FX_MAKE_Z_##S(b.re, b.im));    \
+        C power = fx_complex_##S((T)FX_LIBRARY_##S(real)(z), (T)FX_LIBRARY_##S(imag)(z));          \
         C square = fx_mul_##S(a, a);                                                               \
         power = (b.re == 2) & (b.im == 0) ? square : power;                                        \
         return fx_true_##S(b) ? power : fx_widen_##S(1);                                           \
@@ -147,9 +165,7 @@ FX_COMPLEX_ARITHMETIC(c128, fac_c128, f64, double)
         C sum = fx_add_##S(big, fx_log1p_##S(fx_exp_##S(fx_sub_##S(small, big))));                 \
         return fx_isinf_##P(big.re) & (a.re == b.re) ? big : sum;                                  \
     }
-FX_COMPLEX_FUNCTIONS(c64, fac_c64, f32, float, float complex)
-FX_COMPLEX_FUNCTIONS(c128, fac_c128, f64, double, double complex)
-#undef I
+FX_COMPLEX_FUNCTIONS(c64, fac_c64, f32, float)
+FX_COMPLEX_FUNCTIONS(c128, fac_c128, f64, double)
 
-#endif
 #endif

@@ -216,7 +216,7 @@ FX double fx_zeta_f64(double s, double q)
  * end. */
 FX double fx_polygamma_f64(double a, double n)
 {
-    double s = n + 1, below = floor(a), sign = fmod(n, 2) == 0 ? -1 : 1;
+    double s = n + 1, below = floor(a), sign = fmod(n, 2.0) == 0 ? -1 : 1;
     if (n == 0) return fx_digamma_f64(a);
     if (a <= 0 && a == below) return sign * (double)INFINITY;
     double sum = fx_zeta_f64(s, a > 0 ? a : a - below);
@@ -289,6 +289,11 @@ fx_polygamma_f32(float a, float n)
     {                                                                                              \
         T below = (T)0.5 * (1 + fx_erf_##S(b * (T)0.70710678118654752));                           \
         return a * (below + b * fx_exp_##S(b * b * (T)-0.5) * (T)0.39894228040143268);             \
+    }                                                                                              \
+    FX T fx_mish_slope_##S(T a)                                                                    \
+    {                                                                                              \
+        T t = fx_tanh_##S(a < 20 ? fx_log1p_##S(fx_exp_##S(a)) : a);                               \
+        return t + a * fx_sigmoid_##S(a) * (1 - t * t);                                            \
     }                                                                                              \
     FX T fx_gelu_tanh_##S(T a)                                                                     \
     {                                                                                              \
