@@ -31,6 +31,9 @@ number_at(FacValue list, int i)
 static FacStatus
 check_list(FacValue list, int n, const char *what)
 {
+    for (uint32_t i = 0; i < list.len; i++)
+        if (list.v.ints[i] <= -(INT64_C(1) << 31) || list.v.ints[i] >= INT64_C(1) << 31)
+            return fac_error(FAC_RUNTIME_ERROR, "%s is too large", what);
     if ((int)list.len == n || list.len == 1) return FAC_OK;
     return fac_error(FAC_RUNTIME_ERROR, "expected %s to be a single integer value or a list of %d "
                                         "values to match the convolution dimensions, but got %u",
@@ -71,6 +74,12 @@ open_window(Window *w, FacTensor *input, FacTensor *weight, FacValue stride, Fac
     *w = (Window){.n = weight->ndim - 2, .stride = stride, .dilation = dilation, .groups = groups};
     if (w->n < 1)
         return fac_error(FAC_RUNTIME_ERROR, "weight should have at least three dimensions");
+    if (groups < 1 || groups >= INT64_C(1) << 31)
+        return fac_error(FAC_RUNTIME_ERROR, "groups must be positive and small, not %lld",
+                         (long long)groups);
+    for (int i = 0; i < weight->ndim; i++)
+        if (weight->sizes[i] >= INT64_C(1) << 31)
+            return fac_error(FAC_RUNTIME_ERROR, "the weight is too large");
     if (input->ndim != w->n + 1 && input->ndim != w->n + 2) {
         FacText text = {.len = 0};
         fac_text_dims(&text, input->ndim, input->sizes);
@@ -131,6 +140,8 @@ transposed_size(Window *w, const FacTensor *x, const FacTensor *weight, FacValue
                              "output_padding %lld, stride %lld, dilation %lld",
                              (long long)more, (long long)stride, (long long)dilation);
         w->padding[2 * i + 1] -= more;
+        if (x->sizes[i + 2] >= INT64_C(1) << 31)
+            return fac_error(FAC_RUNTIME_ERROR, "the input is too large");
         sizes[i + 2] = (x->sizes[i + 2] - 1) * stride - w->padding[2 * i] - w->padding[2 * i + 1] +
                        dilation * (weight->sizes[i + 2] - 1) + 1;
     }

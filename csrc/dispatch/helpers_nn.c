@@ -9,7 +9,7 @@ range(int64_t begin, int64_t end, int64_t skip, FacValue *out)
 {
     int64_t dims[FAC_MAX_NDIM];
     int n = 0;
-    for (int64_t i = begin; i < end; i++)
+    for (int64_t i = begin < 0 ? 0 : begin; i < end; i++)
         if (i != skip) dims[n++] = i;
     return fac_value_keep(fac_v_ints(dims, n), out);
 }

@@ -79,6 +79,37 @@ fac_dims_arg(const FacCall *call, int i, const FacTensor *t, bool empty_means_al
     }
 }
 
+FacStatus
+fac_check_sizes(const FacCall *call, int i, int ndim, const FacDim *sizes)
+{
+    const FacTensor *t = fac_arg_tensor(call, i);
+    FacText have = {.len = 0}, want = {.len = 0};
+    if (!t || (t->ndim == ndim && !memcmp(t->sizes, sizes, (size_t)ndim * sizeof *sizes)))
+        return FAC_OK;
+    fac_text_dims(&have, t->ndim, t->sizes);
+    fac_text_dims(&want, ndim, sizes);
+    return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "has the shape %s, it must have %s",
+                              have.at, want.at);
+}
+
+FacStatus
+fac_check_one(const FacCall *call, int i)
+{
+    const FacTensor *t = fac_arg_tensor(call, i);
+    if (t->numel == 1) return FAC_OK;
+    return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must have one element, not %lld",
+                              (long long)t->numel);
+}
+
+FacStatus
+fac_check_range(const FacCall *call, int i, int64_t low, int64_t high)
+{
+    const int64_t n = FAC_ARG(call, i).v.i;
+    if (n >= low && n <= high) return FAC_OK;
+    return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must be from %lld to %lld, not %lld",
+                              (long long)low, (long long)high, (long long)n);
+}
+
 /* --- rules of several families ---------------------------------------------------------------- */
 
 FacStatus

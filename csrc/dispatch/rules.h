@@ -27,6 +27,13 @@ FacStatus fac_dims_arg(const FacCall *call, int i, const FacTensor *t, bool empt
 FacStatus fac_argument_error(FacStatus code, const FacCall *call, int i, const char *format, ...)
     FAC_PRINTF(4, 5);
 
+/* Argument i, unless it is None, has these sizes: gradients beside what they are gradients of. */
+FacStatus fac_check_sizes(const FacCall *call, int i, int ndim, const FacDim *sizes) FAC_MUST_CHECK;
+/* Argument i has exactly one element. */
+FacStatus fac_check_one(const FacCall *call, int i) FAC_MUST_CHECK;
+/* The number argument i lies in [low, high]. */
+FacStatus fac_check_range(const FacCall *call, int i, int64_t low, int64_t high) FAC_MUST_CHECK;
+
 /* Rules that more than one file uses. */
 FacStatus fac_rule_pointwise(FacCall *call); /* broadcast, promote by op->promote, result layout */
 FacStatus fac_rule_same(FacCall *call);      /* result like the first tensor, C order */

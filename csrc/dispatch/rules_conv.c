@@ -8,6 +8,9 @@
 
 #include <string.h>
 
+/* Numbers below it multiply and add up without an overflow. */
+static const int64_t number_limit = INT64_C(1) << 31, size_limit = INT64_C(1) << 61;
+
 /* Reads a list argument of n numbers, or one number for all. */
 static FacStatus
 list_arg(const FacCall *call, int i, int n, int64_t least, int64_t *out)
@@ -21,6 +24,9 @@ list_arg(const FacCall *call, int i, int n, int64_t least, int64_t *out)
         if (out[j] < least)
             return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must not be below %lld",
                                       (long long)least);
+        if (out[j] >= number_limit)
+            return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must be below %lld",
+                                      (long long)number_limit);
     }
     return FAC_OK;
 }
@@ -42,14 +48,16 @@ window_args(const FacCall *call, int first, int ndim, Window *w)
     w->groups = FAC_ARG(call, first + 3).v.i;
     if (w->n < 1 || w->n > 3)
         return fac_error(FAC_RUNTIME_ERROR, "convolutions have 1 to 3 spatial dims, not %d", w->n);
-    if (w->groups < 1)
-        return fac_argument_error(FAC_RUNTIME_ERROR, call, first + 3, "must be positive");
+    FAC_RETURN_IF_ERROR(fac_check_range(call, first + 3, 1, number_limit - 1));
     FAC_RETURN_IF_ERROR(list_arg(call, first, w->n, 1, w->stride));
     FAC_RETURN_IF_ERROR(list_arg(call, first + 2, w->n, 1, w->dilation));
     if ((int)padding.len == 2 * w->n) {
         for (int i = 0; i < w->n; i++) {
             w->before[i] = padding.v.ints[2 * i];
             w->after[i] = padding.v.ints[2 * i + 1];
+            if (w->before[i] <= -number_limit || w->before[i] >= number_limit ||
+                w->after[i] <= -number_limit || w->after[i] >= number_limit)
+                return fac_argument_error(FAC_RUNTIME_ERROR, call, first + 1, "is too large");
         }
         return FAC_OK;
     }
@@ -64,6 +72,10 @@ conv_sizes(const Window *w, int ndim, const FacDim *input, const FacDim *weight,
 {
     FacText text = {.len = 0};
     fac_text_dims(&text, ndim, weight);
+    for (int i = 0; i < ndim; i++)
+        if (weight[i] < 0 || weight[i] >= number_limit || input[i] < 0 || input[i] >= size_limit)
+            return fac_error(FAC_RUNTIME_ERROR, "sizes must not be negative or too large, got %s for "
+                                                "the weight", text.at);
     if (weight[1] * w->groups != input[1]) {
         FacText shape = {.len = 0};
         fac_text_dims(&shape, ndim, input);
@@ -166,43 +178,58 @@ fac_rule_conv_weight(FacCall *call)
 
 /* --- pooling ------------------------------------------------------------------------------------------ */
 
+/* args[i] is what is pooled over the last n dims, or its sizes, `in`. */
 static FacStatus
-check_pooled(FacCall *call, int n)
+check_pooled(FacCall *call, int i, int n, int ndim, const FacDim *in)
 {
     const FacTensor *t = fac_arg_tensor(call, 0);
     const FacDType compute = (FacDType)fac_dtype_info[t->dtype].compute;
-    if (t->ndim != n + 1 && t->ndim != n + 2)
-        return fac_argument_error(FAC_RUNTIME_ERROR, call, 0, "must have %d or %d dimensions, not %d",
-                                  n + 1, n + 2, t->ndim);
-    for (int i = t->ndim - n - 1; i < t->ndim; i++)
-        if (t->sizes[i] == 0)
-            return fac_argument_error(FAC_RUNTIME_ERROR, call, 0,
+    if (n < 1 || n > 3) return fac_error(FAC_RUNTIME_ERROR, "1 to 3 dims are pooled, not %d", n);
+    if (ndim != n + 1 && ndim != n + 2)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must have %d or %d dimensions, not %d",
+                                  n + 1, n + 2, ndim);
+    for (int d = ndim - n - 1; d < ndim; d++)
+        if (in[d] < 1 || in[d] >= size_limit)
+            return fac_argument_error(FAC_RUNTIME_ERROR, call, i,
                                       "must have no empty dimension but the batch");
     call->compute = (int8_t)compute;
     return fac_check_dtypes(call, compute, call->op->dtypes);
 }
 
-/* kernel_size, stride, padding at args[1..3]; dilation at args[4] if `dilated`, else 1. */
-static FacStatus
-pool_sizes(FacCall *call, int ceil_arg, bool dilated, FacDim *sizes)
+/* Windows that start in the padding before the input reach into it, whatever the dilation. */
+static bool
+reaches_input(FacDim size, FacDim input, int64_t stride, int64_t padding, int64_t step)
 {
-    const FacTensor *t = fac_arg_tensor(call, 0);
-    const int n = (int)FAC_ARG(call, 1).len;
-    int64_t kernel[FAC_MAX_NDIM], stride[FAC_MAX_NDIM], padding[FAC_MAX_NDIM], step[FAC_MAX_NDIM];
-    FAC_RETURN_IF_ERROR(check_pooled(call, n));
-    FAC_RETURN_IF_ERROR(list_arg(call, 1, n, 1, kernel));
-    if (FAC_ARG(call, 2).len == 0)
+    for (FacDim o = 0; step > input && o < size && o * stride < padding; o++) {
+        const int64_t before = padding - o * stride;
+        if ((before + step - 1) / step * step - before >= input) return false;
+    }
+    return true;
+}
+
+/* The sizes of what pools something of sizes `in`: kernel_size, stride, padding stand from
+ * args[first] on, the dilation behind them if `dilated`, else it is 1. */
+static FacStatus
+pool_sizes(FacCall *call, int ndim, const FacDim *in, int first, int ceil_arg, bool dilated,
+           FacDim *sizes)
+{
+    const int n = (int)FAC_ARG(call, first).len;
+    int64_t kernel[3], stride[3], padding[3], step[3] = {1, 1, 1}, window = 1;
+    FAC_RETURN_IF_ERROR(check_pooled(call, first - 1, n, ndim, in));
+    FAC_RETURN_IF_ERROR(list_arg(call, first, n, 1, kernel));
+    if (FAC_ARG(call, first + 1).len == 0)
         memcpy(stride, kernel, sizeof kernel);
     else
-        FAC_RETURN_IF_ERROR(list_arg(call, 2, n, 1, stride));
-    FAC_RETURN_IF_ERROR(list_arg(call, 3, n, 0, padding));
-    for (int i = 0; i < n; i++) step[i] = 1;
-    if (dilated) FAC_RETURN_IF_ERROR(list_arg(call, 4, n, 1, step));
-    memcpy(sizes, t->sizes, (size_t)t->ndim * sizeof *sizes);
+        FAC_RETURN_IF_ERROR(list_arg(call, first + 1, n, 1, stride));
+    FAC_RETURN_IF_ERROR(list_arg(call, first + 2, n, 0, padding));
+    if (dilated) FAC_RETURN_IF_ERROR(list_arg(call, first + 3, n, 1, step));
+    memcpy(sizes, in, (size_t)ndim * sizeof *sizes);
     for (int i = 0; i < n; i++) {
-        FacDim *size = &sizes[t->ndim - n + i];
+        FacDim *size = &sizes[ndim - n + i];
         const FacDim input = *size, free = input + 2 * padding[i] - step[i] * (kernel[i] - 1) - 1;
         const bool up = FAC_ARG(call, ceil_arg).v.i;
+        if (__builtin_mul_overflow(window, kernel[i], &window))
+            return fac_argument_error(FAC_RUNTIME_ERROR, call, first, "is too large");
         if (2 * padding[i] > kernel[i])
             return fac_error(FAC_RUNTIME_ERROR,
                              "pad should be at most half of effective kernel size, but got pad=%lld, "
@@ -214,6 +241,9 @@ pool_sizes(FacCall *call, int ceil_arg, bool dilated, FacDim *sizes)
         if (*size < 1)
             return fac_error(FAC_RUNTIME_ERROR, "Output size is too small: a window of %lld does not "
                              "fit into %lld", (long long)kernel[i], (long long)input);
+        if (!reaches_input(*size, input, stride[i], padding[i], step[i]))
+            return fac_error(FAC_RUNTIME_ERROR, "a window with dilation %lld steps over the input of "
+                             "size %lld", (long long)step[i], (long long)input);
     }
     return FAC_OK;
 }
@@ -223,9 +253,20 @@ fac_rule_max_pool(FacCall *call)
 {
     const FacTensor *t = fac_arg_tensor(call, 0);
     FacDim sizes[FAC_MAX_NDIM];
-    FAC_RETURN_IF_ERROR(pool_sizes(call, 5, true, sizes));
+    FAC_RETURN_IF_ERROR(pool_sizes(call, t->ndim, t->sizes, 1, 5, true, sizes));
     FAC_RETURN_IF_ERROR(fac_out(call, 0, (FacDType)t->dtype, t->device, t->ndim, sizes));
     return fac_out(call, 1, FAC_DT_I64, t->device, t->ndim, sizes);
+}
+
+/* divisor_override: INT64_MIN / -1 is no number. */
+static FacStatus
+check_divisor(const FacCall *call, int i)
+{
+    const FacValue divisor = FAC_ARG(call, i);
+    if (divisor.tag == FAC_V_NONE) return FAC_OK;
+    if (divisor.v.i == 0) return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must not be zero");
+    if (divisor.v.i > 0 || !FAC_IS_INT(fac_arg_tensor(call, 0)->dtype)) return FAC_OK;
+    return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must be positive for integers");
 }
 
 FacStatus
@@ -233,9 +274,8 @@ fac_rule_avg_pool(FacCall *call)
 {
     const FacTensor *t = fac_arg_tensor(call, 0);
     FacDim sizes[FAC_MAX_NDIM];
-    if (FAC_ARG(call, 6).tag != FAC_V_NONE && FAC_ARG(call, 6).v.i == 0)
-        return fac_argument_error(FAC_RUNTIME_ERROR, call, 6, "must not be zero");
-    FAC_RETURN_IF_ERROR(pool_sizes(call, 4, false, sizes));
+    FAC_RETURN_IF_ERROR(check_divisor(call, 6));
+    FAC_RETURN_IF_ERROR(pool_sizes(call, t->ndim, t->sizes, 1, 4, false, sizes));
     return fac_out(call, 0, (FacDType)t->dtype, t->device, t->ndim, sizes);
 }
 
@@ -246,7 +286,7 @@ adaptive_sizes(FacCall *call, FacDim *sizes)
     const FacValue size = FAC_ARG(call, 1);
     if (t->ndim <= (int)size.len)
         return fac_error(FAC_VALUE_ERROR, "Input dimension should be at least %u", size.len + 1);
-    FAC_RETURN_IF_ERROR(check_pooled(call, (int)size.len));
+    FAC_RETURN_IF_ERROR(check_pooled(call, 0, (int)size.len, t->ndim, t->sizes));
     memcpy(sizes, t->sizes, (size_t)t->ndim * sizeof *sizes);
     for (uint32_t i = 0; i < size.len; i++) {
         if (size.v.ints[i] < 0)
@@ -275,16 +315,49 @@ fac_rule_adaptive_max_pool(FacCall *call)
     return fac_out(call, 1, FAC_DT_I64, t->device, t->ndim, sizes);
 }
 
-/* The gradient of something of the size that is given: an int[] named `size`. */
-FacStatus
-fac_rule_sized(FacCall *call)
+/* The gradient of something of the sizes at args[size_arg], pooled over its last n dims. */
+static FacStatus
+pooled_from(FacCall *call, int size_arg, int64_t n)
 {
     const FacTensor *grad = fac_arg_tensor(call, 0);
-    const FacDType compute = (FacDType)fac_dtype_info[grad->dtype].compute;
-    int i = 1;
-    while (strcmp(call->op->params[i].name, "size")) i++;
-    const FacValue size = FAC_ARG(call, i);
-    call->compute = (int8_t)compute;
-    FAC_RETURN_IF_ERROR(fac_check_dtypes(call, compute, call->op->dtypes));
+    const FacValue size = FAC_ARG(call, size_arg);
+    const int ndim = grad->ndim, most = n < 1 || n > 3 ? 0 : (int)n;
+    FAC_RETURN_IF_ERROR(check_pooled(call, size_arg, most, (int)size.len, size.v.ints));
+    if (ndim != (int)size.len ||
+        memcmp(grad->sizes, size.v.ints, (size_t)(ndim - most) * sizeof *grad->sizes))
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 0,
+                                  "must have the dims of 'size' but for the last %d", most);
     return fac_out(call, 0, (FacDType)grad->dtype, grad->device, (int)size.len, size.v.ints);
+}
+
+/* (grad_output, size, n). */
+FacStatus
+fac_rule_adaptive_pool_backward(FacCall *call)
+{
+    return pooled_from(call, 1, FAC_ARG(call, 2).v.i);
+}
+
+/* (grad_output, indices, size, n). */
+FacStatus
+fac_rule_max_pool_backward(FacCall *call)
+{
+    const FacTensor *grad = fac_arg_tensor(call, 0), *indices = fac_arg_tensor(call, 1);
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 1, grad->ndim, grad->sizes));
+    if (indices->dtype != FAC_DT_I64)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 1, "must be int64, not %s",
+                                  fac_dtype_info[indices->dtype].name);
+    return pooled_from(call, 2, FAC_ARG(call, 3).v.i);
+}
+
+/* (grad_output, size, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor). */
+FacStatus
+fac_rule_avg_pool_backward(FacCall *call)
+{
+    const FacValue size = FAC_ARG(call, 1);
+    FacDim sizes[FAC_MAX_NDIM];
+    FAC_RETURN_IF_ERROR(check_divisor(call, 7));
+    FAC_RETURN_IF_ERROR(pool_sizes(call, (int)size.len, size.v.ints, 2, 5, false, sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 0, (int)size.len, sizes));
+    return pooled_from(call, 1, FAC_ARG(call, 2).len);
 }

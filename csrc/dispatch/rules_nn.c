@@ -36,6 +36,17 @@ fac_rule_softmax(FacCall *call)
     return fac_out(call, 0, dt, t->device, t->ndim, t->sizes);
 }
 
+/* (grad_output, output, dim). */
+FacStatus
+fac_rule_softmax_backward(FacCall *call)
+{
+    const FacTensor *grad = fac_arg_tensor(call, 0);
+    int dim;
+    FAC_RETURN_IF_ERROR(fac_wrap_dim(fac_v_as_int(FAC_ARG(call, 2)), grad->ndim, &dim));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 1, grad->ndim, grad->sizes));
+    return fac_rule_same(call);
+}
+
 /* --- normalization ------------------------------------------------------------------------------------ */
 
 /* The dtype of statistics: float32 where half precision meets float32 parameters. */
@@ -76,39 +87,65 @@ check_normalized(FacCall *call, int i, const FacTensor *x, const FacDim *shape, 
     return FAC_OK;
 }
 
-FacStatus
-fac_rule_native_layer_norm(FacCall *call)
+/* normalized_shape at args[i] is the end of x's; gives the sizes of the statistics. */
+static FacStatus
+check_rows(FacCall *call, int i, const FacTensor *x, FacDim *sizes)
 {
-    const FacTensor *x = fac_arg_tensor(call, 0), *weight = fac_arg_tensor(call, 2);
-    const int n = (int)FAC_ARG(call, 1).len, lead = x->ndim - n;
-    const FacDim *shape = FAC_ARG(call, 1).v.ints;
-    FacDim sizes[FAC_MAX_NDIM];
+    const int n = (int)FAC_ARG(call, i).len, lead = x->ndim - n;
+    const FacDim *shape = FAC_ARG(call, i).v.ints;
     if (n == 0)
-        return fac_argument_error(FAC_RUNTIME_ERROR, call, 1, "must have at least 1 dimension");
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must have at least 1 dimension");
     if (lead < 0 || memcmp(x->sizes + lead, shape, (size_t)n * sizeof *shape)) {
         FacText text = {.len = 0};
         fac_text_dims(&text, n, shape);
         fac_text_add(&text, ", expected input with shape [*");
-        for (int i = 0; i < n; i++) fac_text_add(&text, ", %lld", (long long)shape[i]);
+        for (int d = 0; d < n; d++) fac_text_add(&text, ", %lld", (long long)shape[d]);
         fac_text_add(&text, "], but got input of size");
         fac_text_dims(&text, x->ndim, x->sizes);
         return fac_error(FAC_RUNTIME_ERROR, "Given normalized_shape=%s", text.at);
     }
+    for (int d = 0; d < x->ndim; d++) sizes[d] = d < lead ? x->sizes[d] : 1;
+    return FAC_OK;
+}
+
+FacStatus
+fac_rule_native_layer_norm(FacCall *call)
+{
+    const FacTensor *x = fac_arg_tensor(call, 0), *weight = fac_arg_tensor(call, 2);
+    const int n = (int)FAC_ARG(call, 1).len;
+    const FacDim *shape = FAC_ARG(call, 1).v.ints;
+    FacDim sizes[FAC_MAX_NDIM];
+    FAC_RETURN_IF_ERROR(check_rows(call, 1, x, sizes));
     FAC_RETURN_IF_ERROR(check_normalized(call, 2, x, shape, n));
     FAC_RETURN_IF_ERROR(check_normalized(call, 3, x, shape, n));
     FAC_RETURN_IF_ERROR(check_dtype(call, x));
     const FacDType dt = statistics_dtype(x, weight ? weight : fac_arg_tensor(call, 3));
-    for (int i = 0; i < x->ndim; i++) sizes[i] = i < lead ? x->sizes[i] : 1;
     FAC_RETURN_IF_ERROR(like(call, 0, x));
     FAC_RETURN_IF_ERROR(fac_out(call, 1, dt, x->device, x->ndim, sizes));
     return fac_out(call, 2, dt, x->device, x->ndim, sizes);
 }
 
-/* (grad_output, input, ...): like the input. */
-FacStatus
-fac_rule_norm_backward(FacCall *call)
+/* (grad_output, input, normalized_shape, mean, rstd, ...). */
+static FacStatus
+check_layer_backward(FacCall *call)
 {
-    FAC_RETURN_IF_ERROR(check_dtype(call, fac_arg_tensor(call, 1)));
+    const FacTensor *x = fac_arg_tensor(call, 1);
+    FacDim sizes[FAC_MAX_NDIM];
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    FAC_RETURN_IF_ERROR(check_rows(call, 2, x, sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 0, x->ndim, x->sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 3, x->ndim, sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 4, x->ndim, sizes));
+    return check_dtype(call, x);
+}
+
+/* (grad_output, input, normalized_shape, mean, rstd, weight, eps). */
+FacStatus
+fac_rule_layer_norm_backward(FacCall *call)
+{
+    const FacValue shape = FAC_ARG(call, 2);
+    FAC_RETURN_IF_ERROR(check_layer_backward(call));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 5, (int)shape.len, shape.v.ints));
     return like(call, 0, fac_arg_tensor(call, 1));
 }
 
@@ -118,9 +155,30 @@ fac_rule_layer_norm_backward_affine(FacCall *call)
     const FacTensor *x = fac_arg_tensor(call, 1);
     const FacValue shape = FAC_ARG(call, 2);
     const FacDType dt = (FacDType)fac_arg_tensor(call, 3)->dtype;
-    FAC_RETURN_IF_ERROR(check_dtype(call, x));
+    FAC_RETURN_IF_ERROR(check_layer_backward(call));
+    if (dt != x->dtype && dt != fac_dtype_info[x->dtype].compute)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 3, "is %s, the input is %s",
+                                  fac_dtype_info[dt].name, fac_dtype_info[x->dtype].name);
     FAC_RETURN_IF_ERROR(fac_out(call, 0, dt, x->device, (int)shape.len, shape.v.ints));
     return fac_out(call, 1, dt, x->device, (int)shape.len, shape.v.ints);
+}
+
+/* The input is args[i], other parameters of the channels stand behind it up to the running mean and
+ * variance, args[running] and the one after. */
+static FacStatus
+check_batch(FacCall *call, int i, int running, bool train)
+{
+    const FacTensor *x = fac_arg_tensor(call, i);
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    if (x->ndim < 2)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, i,
+                                  "must have at least 2 dimensions, not %d", x->ndim);
+    for (int j = i + 1; j < running + 2; j++)
+        FAC_RETURN_IF_ERROR(check_channels(call, j, x, x->sizes[1]));
+    if (!train && (!fac_arg_tensor(call, running) || !fac_arg_tensor(call, running + 1)))
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "running_mean and running_var must be given in evaluation mode");
+    return check_dtype(call, x);
 }
 
 FacStatus
@@ -128,14 +186,7 @@ fac_rule_native_batch_norm(FacCall *call)
 {
     const FacTensor *x = fac_arg_tensor(call, 0), *weight = fac_arg_tensor(call, 1);
     const bool train = FAC_ARG(call, 5).v.i;
-    if (x->ndim < 2)
-        return fac_argument_error(FAC_RUNTIME_ERROR, call, 0,
-                                  "must have at least 2 dimensions, not %d", x->ndim);
-    for (int i = 1; i < 5; i++) FAC_RETURN_IF_ERROR(check_channels(call, i, x, x->sizes[1]));
-    if (!train && (!fac_arg_tensor(call, 3) || !fac_arg_tensor(call, 4)))
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "running_mean and running_var must be given in evaluation mode");
-    FAC_RETURN_IF_ERROR(check_dtype(call, x));
+    FAC_RETURN_IF_ERROR(check_batch(call, 0, 3, train));
     const FacTensor *like_one = weight ? weight : fac_arg_tensor(call, 3);
     const FacDType dt = statistics_dtype(x, like_one);
     const FacDim channels = train ? x->sizes[1] : 0;
@@ -144,12 +195,31 @@ fac_rule_native_batch_norm(FacCall *call)
     return fac_out(call, 2, dt, x->device, 1, &channels);
 }
 
+/* (grad_output, input, weight, running_mean, running_var, save_mean, save_invstd, train, eps). */
+static FacStatus
+check_batch_backward(FacCall *call)
+{
+    const FacTensor *x = fac_arg_tensor(call, 1);
+    const bool train = FAC_ARG(call, 7).v.i;
+    FAC_RETURN_IF_ERROR(check_batch(call, 1, 3, train));
+    for (int i = 5; i < 7 && train; i++)
+        FAC_RETURN_IF_ERROR(check_channels(call, i, x, x->sizes[1]));
+    return fac_check_sizes(call, 0, x->ndim, x->sizes);
+}
+
+FacStatus
+fac_rule_batch_norm_backward(FacCall *call)
+{
+    FAC_RETURN_IF_ERROR(check_batch_backward(call));
+    return like(call, 0, fac_arg_tensor(call, 1));
+}
+
 FacStatus
 fac_rule_batch_norm_backward_affine(FacCall *call)
 {
     const FacTensor *x = fac_arg_tensor(call, 1), *weight = fac_arg_tensor(call, 2);
     const FacDType dt = weight ? (FacDType)weight->dtype : (FacDType)x->dtype;
-    FAC_RETURN_IF_ERROR(check_dtype(call, x));
+    FAC_RETURN_IF_ERROR(check_batch_backward(call));
     FAC_RETURN_IF_ERROR(fac_out(call, 0, dt, x->device, 1, &x->sizes[1]));
     return fac_out(call, 1, dt, x->device, 1, &x->sizes[1]);
 }
@@ -163,10 +233,13 @@ check_target(FacCall *call, int ndim, const FacDim *sizes, int target_arg, FacDi
     const FacTensor *target = fac_arg_tensor(call, target_arg);
     const FacTensor *weight = fac_arg_tensor(call, target_arg + 1);
     *nrest = 0;
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    FAC_RETURN_IF_ERROR(fac_check_range(call, target_arg + 2, 0, 2));
+    if (ndim == 0 || ndim > FAC_MAX_NDIM)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, target_arg - 1,
+                                  "must have from 1 to %d dimensions", FAC_MAX_NDIM);
     for (int i = 0; i < ndim; i++)
         if (i != (ndim > 1)) rest[(*nrest)++] = sizes[i];
-    if (ndim == 0)
-        return fac_argument_error(FAC_RUNTIME_ERROR, call, 0, "must have at least 1 dimension");
     if (!FAC_IS_INT(target->dtype))
         return fac_argument_error(FAC_RUNTIME_ERROR, call, target_arg,
                                   "must hold classes as int64, not %s",
@@ -211,6 +284,11 @@ fac_rule_nll_loss_backward(FacCall *call)
     int n;
     FAC_RETURN_IF_ERROR(check_target(call, (int)size.len, size.v.ints, 2, rest, &n));
     FAC_RETURN_IF_ERROR(check_dtype(call, grad));
+    if (FAC_ARG(call, 4).v.i == 0)
+        FAC_RETURN_IF_ERROR(fac_check_sizes(call, 0, n, rest));
+    else
+        FAC_RETURN_IF_ERROR(fac_check_one(call, 0));
+    FAC_RETURN_IF_ERROR(fac_check_one(call, 6));
     return fac_out(call, 0, (FacDType)grad->dtype, grad->device, (int)size.len, size.v.ints);
 }
 
@@ -234,6 +312,10 @@ fac_rule_embedding(FacCall *call)
         return fac_argument_error(FAC_RUNTIME_ERROR, call, 0, "must be 2-D, not %d-D",
                                   weight->ndim);
     FAC_RETURN_IF_ERROR(check_indices(call, 1));
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    if (indices->ndim == FAC_MAX_NDIM)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 1, "has too many dimensions, %d",
+                                  indices->ndim);
     memcpy(sizes, indices->sizes, (size_t)indices->ndim * sizeof *sizes);
     sizes[indices->ndim] = weight->sizes[1];
     return fac_out(call, 0, (FacDType)weight->dtype, weight->device, indices->ndim + 1, sizes);
@@ -242,11 +324,29 @@ fac_rule_embedding(FacCall *call)
 FacStatus
 fac_rule_embedding_dense_backward(FacCall *call)
 {
-    const FacTensor *grad = fac_arg_tensor(call, 0);
-    const FacDim sizes[2] = {FAC_ARG(call, 2).v.i, grad->sizes[grad->ndim - 1]};
+    const FacTensor *grad = fac_arg_tensor(call, 0), *indices = fac_arg_tensor(call, 1);
+    const int n = grad->ndim - 1;
+    if (n != indices->ndim || memcmp(grad->sizes, indices->sizes, (size_t)n * sizeof *grad->sizes))
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 0,
+                                  "must have the shape of 'indices' and one dimension more");
+    const FacDim sizes[2] = {FAC_ARG(call, 2).v.i, grad->sizes[n]};
     FAC_RETURN_IF_ERROR(check_indices(call, 1));
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
     FAC_RETURN_IF_ERROR(check_dtype(call, grad));
     return fac_out(call, 0, (FacDType)grad->dtype, grad->device, 2, sizes);
+}
+
+/* (self, indices, max_norm, norm_type): writes self. */
+FacStatus
+fac_rule_embedding_renorm(FacCall *call)
+{
+    const FacTensor *self = fac_arg_tensor(call, 0);
+    if (self->ndim != 2)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 0, "must be 2-D, not %d-D", self->ndim);
+    FAC_RETURN_IF_ERROR(check_indices(call, 1));
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    FAC_RETURN_IF_ERROR(check_dtype(call, self));
+    return fac_rule_inplace(call);
 }
 
 /* --- others --------------------------------------------------------------------------------------------- */
@@ -265,21 +365,30 @@ fac_rule_lstm_cell(FacCall *call)
     return like(call, 1, cx);
 }
 
-/* Lists of equal length (the momentum buffers and maxima may be absent), tensor by tensor of one
- * shape, dtype and device. The results are the first list itself. */
+/* Lists of equal length (the momentum buffers of SGD and the maxima of Adam may be absent), tensor by
+ * tensor of one shape, dtype and device; the steps are single numbers. The results are the first list itself. */
 FacStatus
 fac_rule_fused_step(FacCall *call)
 {
     const FacValue params = FAC_ARG(call, 0);
+    const bool adam = call->op->nparams > 12;
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    for (int i = call->op->nparams - 2; i < call->op->nparams; i++)
+        if (fac_arg_tensor(call, i)) FAC_RETURN_IF_ERROR(fac_check_one(call, i));
     for (int i = 0; i < call->op->nparams; i++) {
         const FacValue list = FAC_ARG(call, i);
         if (list.tag != FAC_V_TENSORS) break;
-        if (list.len != params.len && !(i > 1 && list.len == 0))
+        if (list.len != params.len && !(i == (adam ? 4 : 2) && list.len == 0))
             return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "has %u tensors, 'self' has %u",
                                       list.len, params.len);
-        const bool steps = call->op->nparams > 12 && i == 5;
-        for (uint32_t j = 0; j < list.len && !steps; j++) {
+        for (uint32_t j = 0; j < list.len; j++) {
             const FacTensor *a = params.v.tensors[j], *b = list.v.tensors[j];
+            if (adam && i == 5) {
+                if (b->numel == 1 && !FAC_IS_COMPLEX(b->dtype)) continue;
+                return fac_argument_error(FAC_RUNTIME_ERROR, call, i,
+                                          "must hold single real numbers, has %lld at %u",
+                                          (long long)b->numel, j);
+            }
             if (a->ndim != b->ndim || a->dtype != b->dtype || !fac_device_equal(a->device, b->device) ||
                 memcmp(a->sizes, b->sizes, a->ndim * sizeof *a->sizes))
                 return fac_argument_error(FAC_RUNTIME_ERROR, call, i,

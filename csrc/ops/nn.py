@@ -16,7 +16,7 @@ op("embedding_dense_backward(Tensor grad_output, Tensor indices, int num_weights
                         "unsqueeze(indices == padding_idx, -1), 0)"},
    doc="The gradient of embedding.")
 op("embedding_renorm_(Tensor(a!) self, Tensor indices, float max_norm, float norm_type) -> Tensor(a!)",
-   variants="function", rule="inplace", kernel="embedding_renorm", grad=None,
+   variants="function", rule="embedding_renorm", dtypes="float", kernel="embedding_renorm", grad=None,
    doc="Scales the rows that are named by index so that their norms are at most max_norm.")
 
 # --- pooling; n dims are pooled, n the length of kernel_size
@@ -28,7 +28,7 @@ op("_max_pool(Tensor self, int[] kernel_size, int[] stride, int[] padding, int[]
    grad={"self": "_max_pool_backward(grad, indices, self.shape, len(kernel_size))"},
    doc="The largest element of each window, and where it stands among those of its plane.")
 op("_max_pool_backward(Tensor grad_output, Tensor indices, int[] size, int n) -> Tensor",
-   variants="function", module="_C", rule="sized", kernel="max_pool_backward", dtypes="int float",
+   variants="function", module="_C", rule="max_pool_backward", kernel="max_pool_backward", dtypes="int float",
    grad={"grad_output": "reshape(gather(flatten(grad, -n), -1, flatten(indices, -n)), "
                         "grad_output.shape)"},
    doc="The gradient of _max_pool.")
@@ -40,7 +40,7 @@ op("_avg_pool(Tensor self, int[] kernel_size, int[] stride, int[] padding, bool 
    doc="The mean of each window.")
 op("_avg_pool_backward(Tensor grad_output, int[] size, int[] kernel_size, int[] stride, "
    "int[] padding, bool ceil_mode, bool count_include_pad, int? divisor_override) -> Tensor",
-   variants="function", module="_C", rule="sized", kernel="avg_pool_backward", dtypes="int float",
+   variants="function", module="_C", rule="avg_pool_backward", kernel="avg_pool_backward", dtypes="int float",
    grad={"grad_output": "_avg_pool(grad, kernel_size, stride, padding, ceil_mode, "
                         "count_include_pad, divisor_override)"},
    doc="The gradient of _avg_pool.")
@@ -50,7 +50,7 @@ op("_adaptive_avg_pool(Tensor self, int[] output_size) -> Tensor",
    grad={"self": "_adaptive_avg_pool_backward(grad, self.shape, len(output_size))"},
    doc="Means of windows that divide the last dims evenly into output_size parts.")
 op("_adaptive_avg_pool_backward(Tensor grad_output, int[] size, int n) -> Tensor",
-   variants="function", module="_C", rule="sized", kernel="adaptive_avg_pool_backward",
+   variants="function", module="_C", rule="adaptive_pool_backward", kernel="adaptive_avg_pool_backward",
    dtypes="float",
    grad={"grad_output": "_adaptive_avg_pool(grad, grad_output.shape[grad_output.ndim - n:])"},
    doc="The gradient of _adaptive_avg_pool.")

@@ -20,13 +20,13 @@ op("log_softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
    grad={"self": "log_softmax_backward(grad, result, dim)"}, like="scipy.special.log_softmax",
    doc="log(softmax(self, dim)), without overflow.")
 op("softmax_backward(Tensor grad_output, Tensor output, int dim) -> Tensor",
-   variants="function", module="_C", rule="same", kernel="softmax_backward", dtypes="float",
+   variants="function", module="_C", rule="softmax_backward", kernel="softmax_backward", dtypes="float",
    grad={"grad_output": "softmax_backward(grad, output, dim)",
          "output": "(v := widened(grad)) * ((g := widened(grad_output)) "
                    "- sum(g * (y := widened(output)), [dim], True)) - g * sum(v * y, [dim], True)"},
    doc="The gradient of softmax.")
 op("log_softmax_backward(Tensor grad_output, Tensor output, int dim) -> Tensor",
-   variants="function", module="_C", rule="same", kernel="log_softmax_backward", dtypes="float",
+   variants="function", module="_C", rule="softmax_backward", kernel="log_softmax_backward", dtypes="float",
    grad={"grad_output": "(v := widened(grad)) - sum(v * exp(widened(output)), [dim], True)",
          "output": "neg(widened(grad) * exp(widened(output)) "
                    "* sum(widened(grad_output), [dim], True))"},
@@ -82,7 +82,7 @@ op("layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor
    doc="Normalizes over the last dims to mean 0 and variance 1, then scales and shifts.")
 op("layer_norm_backward(Tensor grad_output, Tensor input, int[] normalized_shape, Tensor mean, "
    "Tensor rstd, Tensor? weight, float eps) -> Tensor",
-   variants="function", module="_C", rule="norm_backward", kernel="layer_norm_backward",
+   variants="function", module="_C", rule="layer_norm_backward", kernel="layer_norm_backward",
    dtypes="float", flags="broadcasts",
    grad={"grad_output": "_norm_backward(grad, input, "
                         "last_dims(input.ndim, len(normalized_shape)), eps) "
@@ -125,7 +125,7 @@ op("batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean,
    doc="Normalizes each channel, then scales and shifts.")
 op("batch_norm_backward(Tensor grad_output, Tensor input, Tensor? weight, Tensor? running_mean, "
    "Tensor? running_var, Tensor save_mean, Tensor save_invstd, bool train, float eps) -> Tensor",
-   variants="function", module="_C", rule="norm_backward", kernel="batch_norm_backward",
+   variants="function", module="_C", rule="batch_norm_backward", kernel="batch_norm_backward",
    dtypes="float",
    grad={"grad_output": "batch_norm_backward(grad, input, weight, running_mean, running_var, "
                         "save_mean, save_invstd, train, eps)",

@@ -137,7 +137,9 @@ run(FacCall *call, Pool *p, FacTensor *indices)
     p->large = fac_data(backward ? to : from);
     p->small = fac_data(backward ? from : to);
     p->indices = indices ? fac_data(indices) : NULL;
-    const int64_t window = p->adaptive ? 4 : p->kernel[0] * p->kernel[1] * p->kernel[2];
+    int64_t window = 1;
+    for (int i = 0; i < 3; i++)
+        window *= p->adaptive ? 2 : p->kernel[i] < p->in[i] ? p->kernel[i] : p->in[i];
     fac_parallel(p->planes, fac_grain(p->in_area + p->out_area * window), body, p);
     FAC_TRY(plain_done(call, 0, to));
 done:
@@ -158,6 +160,16 @@ FAC_KERNEL(max_pool)(FacCall *call)
     return run(call, &p, fac_result_tensor(call, 1));
 }
 
+static FacStatus
+check_indices(const int64_t *indices, int64_t n, int64_t area)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (indices[i] < 0 || indices[i] >= area)
+            return fac_error(FAC_INDEX_ERROR, "index %lld is out of range in a plane of %lld",
+                             (long long)indices[i], (long long)area);
+    return FAC_OK;
+}
+
 /* (grad_output, indices, size, n). */
 FacStatus
 FAC_KERNEL(max_pool_backward)(FacCall *call)
@@ -166,7 +178,8 @@ FAC_KERNEL(max_pool_backward)(FacCall *call)
     Pool p = sizes(MAX_BACKWARD, (int)FAC_ARG(call, 3).v.i, fac_result_tensor(call, 0),
                    fac_arg_tensor(call, 0));
     FAC_RETURN_IF_ERROR(fac_contiguous(fac_arg_tensor(call, 1), FAC_DT_I64, &indices));
-    const FacStatus st = run(call, &p, indices);
+    FacStatus st = check_indices(fac_data(indices), indices->numel, p.in_area);
+    if (!st) st = run(call, &p, indices);
     fac_tensor_release(indices);
     return st;
 }
