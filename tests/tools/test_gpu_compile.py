@@ -9,14 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPILERS = {
-    "nvcc": ["-x", "cu", "-arch=sm_80", "-Werror=all-warnings"],
-    "hipcc": [
-        "-x",
-        "hip",
-        "--offload-arch=gfx90a",
-        "-Werror",
-        "-Wno-bitwise-conditional-parentheses",
-    ],
+    "nvcc": "-x cu -arch=sm_80 -Werror=all-warnings",
+    "hipcc": "-x hip --offload-arch=gfx90a -Werror -Wno-bitwise-conditional-parentheses",
 }
 
 
@@ -28,7 +22,7 @@ def compile(request, tmp_path):
         pytest.skip(f"{request.param} was not found")
 
     def run(source):
-        flags = [*COMPILERS[request.param], "-std=c++17", f"-I{ROOT / 'csrc'}"]
+        flags = [*COMPILERS[request.param].split(), "-std=c++17", f"-I{ROOT / 'csrc'}"]
         command = [compiler, *flags, "-c", source, "-o", tmp_path / "out.o"]
         done = subprocess.run(command, capture_output=True, text=True)
         return done.stderr + done.stdout if done.returncode else ""
