@@ -23,8 +23,7 @@ class finfo:
             raise TypeError(f"finfo() takes a dtype, not {type!r}")
         if not (type.is_floating_point or type.is_complex):
             raise TypeError(
-                f"finfo() requires a floating point input type. Use iinfo to handle "
-                f"'{type}'"
+                f"finfo() requires a floating point input type. Use iinfo to handle '{type}'"
             )
         real = type.to_real()
         self.dtype = str(real).rpartition(".")[2]
@@ -63,9 +62,7 @@ class iinfo:
         if not isinstance(type, _C.dtype):
             raise TypeError(f"iinfo() takes a dtype, not {type!r}")
         if type.is_floating_point or type.is_complex or type == _types["bool"]:
-            raise TypeError(
-                f"iinfo() requires an integer input type. Use finfo to handle '{type}'"
-            )
+            raise TypeError(f"iinfo() requires an integer input type. Use finfo to handle '{type}'")
         self.dtype = str(type).rpartition(".")[2]
         self.bits = 8 * type.itemsize
         self.min = -(2 ** (self.bits - 1)) if type.is_signed else 0

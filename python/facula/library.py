@@ -249,8 +249,9 @@ class Library:
         if kind not in ("DEF", "FRAGMENT", "IMPL"):
             raise ValueError(f"Unsupported kind: {kind}")
         if ns == "aten" and kind == "DEF":
-            raise ValueError(f"{ns} is a reserved namespace. Please try creating a library with "
-                             "another name.")
+            raise ValueError(
+                f"{ns} is a reserved namespace. Please try creating a library with another name."
+            )
         self.ns, self.kind, self.dispatch_key = ns, kind, dispatch_key
 
     def define(self, schema: str, alias_analysis: str = "", *, tags=()) -> str:

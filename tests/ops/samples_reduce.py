@@ -1,6 +1,7 @@
 """Samples of csrc/ops/reduce.py and csrc/ops/scan.py.
 
-Extremes take distinct elements where gradients are checked: finite differences know nothing of ties.
+Extremes take distinct elements where gradients are checked: finite differences know nothing of
+ties.
 """
 
 import math
@@ -46,7 +47,7 @@ def reductions(make, *, large=True):
             yield Sample((make(*shape, low=-1, high=1), dim), grad=False)
 
 
-# --- sums and products --------------------------------------------------------------------------------
+# --- sums and products ----------------------------------------------------------------------------
 
 
 @samples("sum", reference=lambda a: a.sum(), dtypes=ALL)
@@ -131,7 +132,7 @@ def _(make):
     yield Sample((make(4, 0),))
 
 
-# --- extremes -----------------------------------------------------------------------------------------
+# --- extremes -------------------------------------------------------------------------------------
 
 
 def distinct_reductions(make):
@@ -247,7 +248,7 @@ def _(make):
     yield Sample((make(), tensor, tensor.max()))
 
 
-# --- truth --------------------------------------------------------------------------------------------
+# --- truth ----------------------------------------------------------------------------------------
 
 
 def result_of_truth(tensor):
@@ -328,7 +329,7 @@ def _(make):
     yield Sample((tensor, make(3, 4), 0.5, 0.5), meta=False)
 
 
-# --- statistics ---------------------------------------------------------------------------------------
+# --- statistics -----------------------------------------------------------------------------------
 
 
 def moment(root):
@@ -393,7 +394,7 @@ def _(make):
     yield Sample((make(2, 3) - 3, 0))
 
 
-# --- norms --------------------------------------------------------------------------------------------
+# --- norms ----------------------------------------------------------------------------------------
 
 
 def vector_norm(a, ord=2, dim=None, keepdim=False):
@@ -443,11 +444,11 @@ def _(make):
         yield Sample((make(3, 1), tensor, tensor.norm(order, 1, True), order, 1))
 
 
-# --- order statistics ---------------------------------------------------------------------------------
+# --- order statistics -----------------------------------------------------------------------------
 
 
 def select(a, k, dim, keepdim):
-    """The k-th smallest along dim, counted from 0, and its place when equal ones keep their order."""
+    """The k-th smallest along dim, from 0, and its place when equal ones keep their order."""
     if not a.ndim:
         return a, np.zeros((), np.int64)
     order = np.take(np.argsort(a, dim, stable=True), [k], dim)
@@ -514,7 +515,7 @@ def _(make):
     yield Sample((make.distinct(), 1))
 
 
-# --- scans --------------------------------------------------------------------------------------------
+# --- scans ----------------------------------------------------------------------------------------
 
 
 def scan(function):
@@ -540,8 +541,8 @@ def _(make):
     yield from long_ones(make)
 
 
-@samples("_cumsum_back", reference=scan(lambda a, dim: np.flip(np.cumsum(np.flip(a, dim), dim), dim)),
-         dtypes=ALL)  # fmt: skip
+@samples("_cumsum_back", dtypes=ALL,
+         reference=scan(lambda a, dim: np.flip(np.cumsum(np.flip(a, dim), dim), dim)))  # fmt: skip
 def _(make):
     yield from scanned(make)
     yield from long_ones(make)

@@ -44,7 +44,7 @@ def test_schema_of_a_function():
 
     text = infer_schema(function, mutates_args={"a"})
     assert text == (
-        "(Tensor(a!) a, SymInt[] b, Tensor? c, *, str d=\"x\", bool e=True) -> (Tensor, SymInt)"
+        '(Tensor(a!) a, SymInt[] b, Tensor? c, *, str d="x", bool e=True) -> (Tensor, SymInt)'
     )
     with pytest.raises(ValueError, match="type annotation"):
         infer_schema(lambda x: x, mutates_args=())

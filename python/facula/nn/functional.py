@@ -149,9 +149,7 @@ def _check_probability(p: float) -> None:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
 
 
-def dropout(
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Tensor:
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes elements with probability p in training, and scales the others by 1 / (1 - p)."""
     _check_probability(p)
     return (_ops.dropout_ if inplace else _ops.dropout)(input, p, training)

@@ -526,8 +526,9 @@ class Module(_C.ModuleBase):
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        self._hooked = any(state.get(name) for name, value in vars(Module).items()
-                           if isinstance(value, _Hooks))
+        self._hooked = any(
+            state.get(name) for name, value in vars(Module).items() if isinstance(value, _Hooks)
+        )
 
     def get_extra_state(self):
         """What else to keep in the state dict; goes together with set_extra_state."""
