@@ -1,6 +1,7 @@
 # Made by tools/opdocs.py from csrc/ops: edit the declarations, not this file. The functions are
 # those of facula itself; what is not listed is Any.
 # ruff: noqa: E501
+# fmt: off
 import builtins
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, overload
