@@ -84,10 +84,8 @@ class Body:
             case ast.Constant(value=bool() | int() as value) if not self.dtype.floating:
                 return Part("literal", self.integer(int(value)))
             case ast.Constant(value=bool() | int() | float() as value) if self.dtype.floating:
-                return Part(
-                    "literal",
-                    f"{float(value)!r}{'f' * ('float' in (self.dtype.real, self.dtype.ctype))}",
-                )
+                real = self.dtype.real or self.dtype.ctype
+                return Part("literal", repr(float(value)) + "f" * (real == "float"))
             case ast.Name(id=name) if name in self.operands:
                 return Part("T", name)
             case ast.Name(id=name) if name in self.numbers:
