@@ -123,14 +123,6 @@ out_sizes(FacCall *call, int ndim, const FacDim *sizes)
     return fac_out(call, 0, (FacDType)self->dtype, self->device, ndim, sizes);
 }
 
-/* Results like args[0] with the sizes of args[1]: gradients of what selects. */
-FacStatus
-fac_rule_sizes_of_arg(FacCall *call)
-{
-    FacValue sizes = FAC_ARG(call, 1);
-    return out_sizes(call, (int)sizes.len, sizes.v.ints);
-}
-
 /* --- basic ----------------------------------------------------------------------------------- */
 
 FacStatus
@@ -141,6 +133,18 @@ fac_rule_index_view(FacCall *call)
     FacLayout v;
     FAC_RETURN_IF_ERROR(fac_index_layout(self, (int)spec.len, spec.v.ints, &v));
     return fac_out_view(call, 0, self, v.ndim, v.sizes, v.strides, v.offset);
+}
+
+/* (grad_output, input_sizes, spec). */
+FacStatus
+fac_rule_index_view_backward(FacCall *call)
+{
+    FacValue sizes = FAC_ARG(call, 1), spec = FAC_ARG(call, 2);
+    FacLayout v;
+    FAC_RETURN_IF_ERROR(out_sizes(call, (int)sizes.len, sizes.v.ints));
+    FAC_RETURN_IF_ERROR(
+        fac_index_layout(fac_result_tensor(call, 0), (int)spec.len, spec.v.ints, &v));
+    return fac_check_sizes(call, 0, v.ndim, v.sizes);
 }
 
 FacStatus
@@ -193,6 +197,21 @@ fac_rule_index(FacCall *call)
     if (plan.nmasks) return fac_rule_data(call);
     FAC_RETURN_IF_ERROR(fac_index_plan_sizes(self, NULL, &plan));
     return out_sizes(call, plan.ndim, plan.sizes);
+}
+
+/* (grad_output, input_sizes, indices): with masks the kernel knows how many places there are. */
+FacStatus
+fac_rule_index_backward(FacCall *call)
+{
+    FacValue sizes = FAC_ARG(call, 1), indices = FAC_ARG(call, 2);
+    FacIndexPlan plan;
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    FAC_RETURN_IF_ERROR(out_sizes(call, (int)sizes.len, sizes.v.ints));
+    const FacTensor *out = fac_result_tensor(call, 0);
+    FAC_RETURN_IF_ERROR(fac_index_plan(out, (int)indices.len, indices.v.tensors, &plan));
+    if (plan.nmasks) return FAC_OK;
+    FAC_RETURN_IF_ERROR(fac_index_plan_sizes(out, NULL, &plan));
+    return fac_check_sizes(call, 0, plan.ndim, plan.sizes);
 }
 
 FacStatus

@@ -8,7 +8,7 @@ op("_index_view(Tensor(a) self, int[] spec) -> Tensor(a)",
    grad={"self": "_index_view_backward(grad, self.shape, spec)"},
    doc="The view that a basic index describes.")
 op("_index_view_backward(Tensor grad_output, int[] input_sizes, int[] spec) -> Tensor",
-   variants="function", module="_C", rule="sizes_of_arg", kernel="index_view_backward",
+   variants="function", module="_C", rule="index_view_backward", kernel="index_view_backward",
    grad={"grad_output": "_index_view(grad, spec)"},
    doc="Zeros with grad_output at the place that a basic index describes.")
 op("_index_view_scatter(Tensor self, Tensor src, int[] spec) -> Tensor",
@@ -22,7 +22,7 @@ op("index(Tensor self, Tensor?[] indices) -> Tensor",
    grad={"self": "_index_backward(grad, self.shape, indices)"},
    doc="The elements at index tensors and masks, one a dimension; None keeps a dimension whole.")
 op("_index_backward(Tensor grad_output, int[] input_sizes, Tensor?[] indices) -> Tensor",
-   variants="function", module="_C", rule="sizes_of_arg", kernel="index_backward",
+   variants="function", module="_C", rule="index_backward", kernel="index_backward",
    grad={"grad_output": "index(grad, indices)"},
    doc="Zeros to which grad_output is added at index tensors and masks.")
 op("index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
