@@ -28,7 +28,11 @@ extern const FacDTypeInfo fac_dtype_info[FAC_DTYPES];
 #define FAC_IS_FLOAT(dt) (fac_dtype_info[dt].kind == FAC_KIND_FLOAT)
 #define FAC_IS_COMPLEX(dt) (fac_dtype_info[dt].kind == FAC_KIND_COMPLEX)
 #define FAC_IS_INT(dt) (fac_dtype_info[dt].kind <= FAC_KIND_INT) /* bool too */
-static inline int fac_dtype_size(FacDType dt) { return fac_dtype_info[dt].size; }
+static inline int
+fac_dtype_size(FacDType dt)
+{
+    return fac_dtype_info[dt].size;
+}
 
 /* The peer's promote_types; FAC_DT_NONE where it has none (float8 with another). */
 FacDType fac_promote(FacDType a, FacDType b);

@@ -12,10 +12,10 @@
 
 #include <stdatomic.h>
 
-void *fac_mem_alloc(size_t bytes);              /* NULL when there is none left; no message is set */
-void *fac_mem_zalloc(size_t bytes);             /* zeroed */
-void *fac_mem_realloc(void *at, size_t bytes);  /* NULL on failure, `at` stays valid */
-void fac_mem_free(void *at);                    /* accepts NULL */
+void *fac_mem_alloc(size_t bytes);             /* NULL when there is none left; no message is set */
+void *fac_mem_zalloc(size_t bytes);            /* zeroed */
+void *fac_mem_realloc(void *at, size_t bytes); /* NULL on failure, `at` stays valid */
+void fac_mem_free(void *at);                   /* accepts NULL */
 /* Sets the message for a failed fac_mem_alloc and returns FAC_MEMORY_ERROR. */
 FacStatus fac_mem_error(size_t bytes);
 
@@ -27,7 +27,7 @@ bool fac_mem_fails_now(void);
 /* Blocks allocated and not yet freed. Empties this thread's free lists first, since a block in one
  * is nobody's; the lists of other threads count until those threads end. */
 int64_t fac_mem_live(void);
-bool fac_stress(void);      /* FACULA_STRESS=1 was set when the library was loaded */
+bool fac_stress(void); /* FACULA_STRESS=1 was set when the library was loaded */
 
 /* A per-thread list of free blocks of one size: the fast way for objects that come and go. It
  * starts without room, so that its first use takes the slow way, which enters it in the thread's

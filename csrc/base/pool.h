@@ -16,7 +16,11 @@ typedef void (*FacBody)(int64_t begin, int64_t end, void *context);
 
 /* Chunks of `grain` elements (the last may be shorter). One chunk, or one thread: runs in place. */
 void fac_parallel(int64_t n, int64_t grain, FacBody body, void *context);
-static inline int64_t fac_chunks(int64_t n, int64_t grain) { return (n + grain - 1) / grain; }
+static inline int64_t
+fac_chunks(int64_t n, int64_t grain)
+{
+    return (n + grain - 1) / grain;
+}
 
 /* A grain in elements for work of `cost` "cheap operations" an element; 1 in the stress build. */
 int64_t fac_grain(int64_t cost);

@@ -221,7 +221,7 @@ static inline PyObject *
 fac_py_dtype(FacDType dt)
 {
     return fac_py.dtypes[dt];
-}                                            /* borrowed */
+} /* borrowed */
 FacDType fac_dtype_from_python(PyObject *o); /* FAC_DT_NONE when it is no dtype */
 /* dtype objects, also Python's float, int, bool, complex types; 1, 0, -1. */
 int fac_dtype_convert(PyObject *o, FacDType *out);

@@ -63,13 +63,13 @@ device_dict(void)
 static PyObject *
 config(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    return Py_BuildValue(
-        "{s:s,s:s,s:s,s:s,s:N,s:(LLL),s:i,s:i,s:N,s:s,s:N}", "compiler", COMPILER, "processor",
-        fac_cpu_model(), "tier", fac_cpu_tier_name(fac_cpu_tier()), "best_tier",
-        fac_cpu_tier_name(fac_cpu_tier_best()), "built_tiers", built_tiers(), "caches",
-        (long long)fac_cpu_cache(1), (long long)fac_cpu_cache(2), (long long)fac_cpu_cache(3),
-        "processors", fac_cpu_count(), "threads", fac_num_threads(), "blas", blas_text(),
-        "library_dir", fac_library_dir(), "devices", device_dict());
+    return Py_BuildValue("{s:s,s:s,s:s,s:s,s:N,s:(LLL),s:i,s:i,s:N,s:s,s:N}", "compiler", COMPILER,
+                         "processor", fac_cpu_model(), "tier", fac_cpu_tier_name(fac_cpu_tier()),
+                         "best_tier", fac_cpu_tier_name(fac_cpu_tier_best()), "built_tiers",
+                         built_tiers(), "caches", (long long)fac_cpu_cache(1),
+                         (long long)fac_cpu_cache(2), (long long)fac_cpu_cache(3), "processors",
+                         fac_cpu_count(), "threads", fac_num_threads(), "blas", blas_text(),
+                         "library_dir", fac_library_dir(), "devices", device_dict());
 }
 
 PyMethodDef fac_config_functions[] = {

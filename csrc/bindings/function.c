@@ -13,16 +13,15 @@
 #include <structmember.h>
 
 typedef struct SavedItem {
-    FacTensor *alias;   /* NULL for None */
-    PyObject *input;    /* of an input: its own object; NULL for a result */
-    int result;         /* of a result: which; -1 otherwise */
+    FacTensor *alias; /* NULL for None */
+    PyObject *input;  /* of an input: its own object; NULL for a result */
+    int result;       /* of a result: which; -1 otherwise */
     int64_t version;
 } SavedItem;
 
 typedef struct FacCtx {
-    PyObject_HEAD
-    PyObject *dict;
-    PyObject *needs_input_grad; /* tuple of bools */
+    PyObject_HEAD PyObject *dict;
+    PyObject *needs_input_grad;          /* tuple of bools */
     PyObject *to_save, *dirty, *nondiff; /* tuples, as given */
     PyObject *cls;
     PyObject *edges; /* tuple: for each argument, whether it is a tensor with an edge */
@@ -104,7 +103,8 @@ save_for_backward(PyObject *o, PyObject *args)
         PyObject *item = PyTuple_GET_ITEM(args, i);
         if (item != Py_None && !fac_is_tensor(item))
             return PyErr_Format(PyExc_TypeError,
-                                "save_for_backward can only save tensors and None, but argument %zd is of type %s; keep "
+                                "save_for_backward can only save tensors and None, but argument "
+                                "%zd is of type %s; keep "
                                 "other things as attributes of ctx",
                                 i, Py_TYPE(item)->tp_name);
     }
@@ -141,7 +141,8 @@ unpack_result(FacCtx *self, const SavedItem *item)
 {
     FacTensor *t = NULL;
     FacStatus st = fac_tensor_alias(item->alias, &t);
-    if (st == FAC_OK && self->node && fac_grad_enabled()) st = fac_set_history(t, self->node, (uint32_t)item->result);
+    if (st == FAC_OK && self->node && fac_grad_enabled())
+        st = fac_set_history(t, self->node, (uint32_t)item->result);
     if (st == FAC_OK) return fac_wrap_take(t);
     fac_tensor_release(t);
     return fac_py_raise(st);
@@ -151,11 +152,13 @@ static PyObject *
 get_saved_tensors(PyObject *o, void *Py_UNUSED(closure))
 {
     FacCtx *self = (FacCtx *)o;
-    if (self->ran && self->node && fac_node_released(self->node) && self->to_save == NULL && !self->saved)
-        return fac_py_raise(fac_error(FAC_RUNTIME_ERROR,
-                                      "Trying to backward through the graph a second time (or directly access saved "
-                                      "tensors after they have already been freed). Specify retain_graph=True if you "
-                                      "need to backward through the graph a second time."));
+    if (self->ran && self->node && fac_node_released(self->node) && self->to_save == NULL &&
+        !self->saved)
+        return fac_py_raise(fac_error(
+            FAC_RUNTIME_ERROR,
+            "Trying to backward through the graph a second time (or directly access saved "
+            "tensors after they have already been freed). Specify retain_graph=True if you "
+            "need to backward through the graph a second time."));
     if (!self->saved) return self->to_save ? Py_NewRef(self->to_save) : PyTuple_New(0);
     PyObject *tuple = PyTuple_New(self->nsaved);
     for (int i = 0; tuple && i < self->nsaved; i++) {
@@ -163,30 +166,39 @@ get_saved_tensors(PyObject *o, void *Py_UNUSED(closure))
         PyObject *value = NULL;
         if (item->alias && fac_tensor_version(item->alias) != item->version) {
             PyErr_Format(PyExc_RuntimeError,
-                         "one of the variables needed for gradient computation has been modified by an inplace "
-                         "operation: tensor %d that %R saved for backward is at version %lld; expected version %lld "
+                         "one of the variables needed for gradient computation has been modified "
+                         "by an inplace "
+                         "operation: tensor %d that %R saved for backward is at version %lld; "
+                         "expected version %lld "
                          "instead. Use the out-of-place form of the operation, or save a clone.",
-                         i, self->cls, (long long)fac_tensor_version(item->alias), (long long)item->version);
+                         i, self->cls, (long long)fac_tensor_version(item->alias),
+                         (long long)item->version);
         } else if (!item->alias) {
             value = Py_NewRef(Py_None);
         } else {
             value = item->input ? Py_NewRef(item->input) : unpack_result(self, item);
         }
-        if (!value) Py_CLEAR(tuple);
-        else PyTuple_SET_ITEM(tuple, i, value);
+        if (!value)
+            Py_CLEAR(tuple);
+        else
+            PyTuple_SET_ITEM(tuple, i, value);
     }
     return tuple;
 }
 
 static PyMethodDef ctx_methods[] = {
     {"save_for_backward", save_for_backward, METH_VARARGS,
-     "save_for_backward(*tensors)\n--\n\nKeeps tensors for backward, where ctx.saved_tensors gives them back."},
-    {"save_for_forward", save_for_backward, METH_VARARGS, "save_for_forward(*tensors)\n--\n\nKeeps tensors for jvp."},
-    {"mark_dirty", mark_dirty, METH_VARARGS, "mark_dirty(*tensors)\n--\n\nSays which inputs forward changed in place."},
+     "save_for_backward(*tensors)\n--\n\nKeeps tensors for backward, where ctx.saved_tensors gives "
+     "them back."},
+    {"save_for_forward", save_for_backward, METH_VARARGS,
+     "save_for_forward(*tensors)\n--\n\nKeeps tensors for jvp."},
+    {"mark_dirty", mark_dirty, METH_VARARGS,
+     "mark_dirty(*tensors)\n--\n\nSays which inputs forward changed in place."},
     {"mark_non_differentiable", mark_non_differentiable, METH_VARARGS,
      "mark_non_differentiable(*tensors)\n--\n\nSays which results have no gradient."},
     {"set_materialize_grads", set_materialize_grads, METH_O,
-     "set_materialize_grads(value, /)\n--\n\nWhether undefined gradients arrive as zeros (the default) or None."},
+     "set_materialize_grads(value, /)\n--\n\nWhether undefined gradients arrive as zeros (the "
+     "default) or None."},
     {NULL, NULL, 0, NULL},
 };
 static PyMemberDef ctx_members[] = {
@@ -210,9 +222,10 @@ ctx_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwarg
 }
 
 static PyType_Slot ctx_slots[] = {
-    {Py_tp_new, ctx_new},         {Py_tp_dealloc, ctx_dealloc}, {Py_tp_traverse, ctx_traverse},
-    {Py_tp_clear, ctx_clear},     {Py_tp_methods, ctx_methods}, {Py_tp_members, ctx_members},
-    {Py_tp_getset, ctx_getset},   {0, NULL},
+    {Py_tp_new, ctx_new},           {Py_tp_dealloc, ctx_dealloc},
+    {Py_tp_traverse, ctx_traverse}, {Py_tp_clear, ctx_clear},
+    {Py_tp_methods, ctx_methods},   {Py_tp_members, ctx_members},
+    {Py_tp_getset, ctx_getset},     {0, NULL},
 };
 static PyType_Spec ctx_spec = {
     .name = "facula._C.FunctionCtx",
@@ -247,8 +260,10 @@ gradient_arguments(FacCtx *ctx, FacNode *node, FacTensor *const *grads)
             o = Py_NewRef(Py_None);
         } else {
             FacMeta *meta = &node->metas[i];
-            FacStatus st = fac_tensor_new((FacDType)meta->dtype, meta->device, meta->ndim, meta->sizes, &zeros);
-            if (st == FAC_OK && zeros->storage->data) memset(zeros->storage->data, 0, fac_nbytes(zeros));
+            FacStatus st = fac_tensor_new((FacDType)meta->dtype, meta->device, meta->ndim,
+                                          meta->sizes, &zeros);
+            if (st == FAC_OK && zeros->storage->data)
+                memset(zeros->storage->data, 0, fac_nbytes(zeros));
             o = st == FAC_OK ? fac_wrap_take(zeros) : fac_py_raise(st);
         }
         if (!o) {
@@ -270,20 +285,25 @@ spread_gradients(FacCtx *ctx, PyObject *returned, FacTensor **out)
     for (Py_ssize_t i = n; tuple && i < given; i++) /* more than arguments: only if None */
         if (PyTuple_GET_ITEM(tuple, i) != Py_None) st = -1;
     if (tuple && (given < n || st < 0)) {
-        PyErr_Format(PyExc_RuntimeError, "function %R returned an incorrect number of gradients (expected %zd, got %zd)",
-                     ctx->cls, n, given);
+        PyErr_Format(
+            PyExc_RuntimeError,
+            "function %R returned an incorrect number of gradients (expected %zd, got %zd)",
+            ctx->cls, n, given);
         st = -1;
     }
     for (Py_ssize_t i = 0; st == 0 && i < n; i++) {
         PyObject *grad = PyTuple_GET_ITEM(tuple, i);
         bool has_edge = PyTuple_GET_ITEM(ctx->edges, i) == Py_True;
         if (grad != Py_None && !fac_is_tensor(grad)) {
-            PyErr_Format(PyExc_TypeError, "%R returned a gradient of type %s for argument %zd; it must be a tensor or None",
-                         ctx->cls, Py_TYPE(grad)->tp_name, i);
+            PyErr_Format(
+                PyExc_TypeError,
+                "%R returned a gradient of type %s for argument %zd; it must be a tensor or None",
+                ctx->cls, Py_TYPE(grad)->tp_name, i);
             st = -1;
         } else if (grad != Py_None && !has_edge) {
             PyErr_Format(PyExc_RuntimeError,
-                         "%R returned a gradient different from None at position %zd, but the corresponding forward "
+                         "%R returned a gradient different from None at position %zd, but the "
+                         "corresponding forward "
                          "input was not a Variable",
                          ctx->cls, i);
             st = -1;
@@ -332,9 +352,10 @@ function_destroy(FacNode *node)
     PyGILState_Release(gil);
 }
 
-static const FacNodeKind function_kind = {
-    .name = "FunctionBackward", .apply = function_apply, .release_saved = function_release_saved,
-    .destroy = function_destroy};
+static const FacNodeKind function_kind = {.name = "FunctionBackward",
+                                          .apply = function_apply,
+                                          .release_saved = function_release_saved,
+                                          .destroy = function_destroy};
 
 PyObject *
 fac_function_ctx(const FacNode *node)
@@ -400,7 +421,8 @@ finish_result(FacCtx *ctx, FacNode *node, PyObject *args, PyObject *o, int i)
         }
         return st == FAC_OK ? Py_NewRef(o) : fac_py_raise(st);
     }
-    if (input || t->base || (node && !fac_is_leaf(t))) { /* an object of its own, apart from the input's */
+    if (input || t->base ||
+        (node && !fac_is_leaf(t))) { /* an object of its own, apart from the input's */
         FacTensor *alias = NULL;
         if ((st = fac_tensor_alias(t, &alias)) != FAC_OK) return fac_py_raise(st);
         t = alias;
@@ -428,7 +450,8 @@ keep_saved(FacCtx *ctx, PyObject *outputs, PyObject *finished)
         saved[i].result = -1;
         if (o == Py_None) continue;
         for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(outputs); k++)
-            if (PyTuple_GET_ITEM(outputs, k) == o || PyTuple_GET_ITEM(finished, k) == o) saved[i].result = (int)k;
+            if (PyTuple_GET_ITEM(outputs, k) == o || PyTuple_GET_ITEM(finished, k) == o)
+                saved[i].result = (int)k;
         FacStatus st = fac_tensor_alias(fac_unwrap(o), &saved[i].alias);
         if (st != FAC_OK) return fac_py_raise(st), -1;
         saved[i].version = fac_tensor_version(saved[i].alias);
@@ -447,12 +470,14 @@ run_forward(PyObject *cls, PyObject *ctx, PyObject *args, bool with_setup)
     bool was = fac_set_grad_enabled(false);
     if (forward && with_setup) {
         result = PyObject_Call(forward, args, NULL);
-        PyObject *none = result ? PyObject_CallMethod(cls, "setup_context", "OOO", ctx, args, result) : NULL;
+        PyObject *none =
+            result ? PyObject_CallMethod(cls, "setup_context", "OOO", ctx, args, result) : NULL;
         if (!none) Py_CLEAR(result);
         Py_XDECREF(none);
     } else if (forward && (given = PyTuple_New(n + 1))) {
         PyTuple_SET_ITEM(given, 0, Py_NewRef(ctx));
-        for (Py_ssize_t i = 0; i < n; i++) PyTuple_SET_ITEM(given, i + 1, Py_NewRef(PyTuple_GET_ITEM(args, i)));
+        for (Py_ssize_t i = 0; i < n; i++)
+            PyTuple_SET_ITEM(given, i + 1, Py_NewRef(PyTuple_GET_ITEM(args, i)));
         result = PyObject_Call(forward, given, NULL);
     }
     fac_set_grad_enabled(was);
@@ -505,7 +530,8 @@ apply_function(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t n
     bool wanted;
     Py_XSETREF(ctx->cls, Py_NewRef(cls));
     int nedges = look_at_inputs(ctx, args, &wanted);
-    if (nedges < 0 || !(result = run_forward(cls, given[1], args, given[2] == Py_True))) return NULL;
+    if (nedges < 0 || !(result = run_forward(cls, given[1], args, given[2] == Py_True)))
+        return NULL;
     bool single = !PyTuple_Check(result);
     outputs = single ? PyTuple_Pack(1, result) : Py_NewRef(result);
     if (outputs) finished = connect(ctx, args, outputs, nedges, wanted && fac_grad_enabled());

@@ -12,8 +12,7 @@
 #include <structmember.h>
 
 typedef struct FacOverload {
-    PyObject_HEAD
-    vectorcallfunc vectorcall;
+    PyObject_HEAD vectorcallfunc vectorcall;
     FacOpEntry entry;
     uint8_t call_flags;
 } FacOverload;
@@ -37,8 +36,10 @@ fac_py_is_default(const FacOp *op, int i, FacValue v)
     case FAC_V_OBJECT: return false;
     case FAC_V_STR: return v.len == d.len && !memcmp(v.v.s, d.v.s, v.len);
     case FAC_V_INTS: return v.len == d.len && !memcmp(v.v.ints, d.v.ints, v.len * sizeof *v.v.ints);
-    case FAC_V_FLOATS: return v.len == d.len && !memcmp(v.v.floats, d.v.floats, v.len * sizeof *v.v.floats);
-    case FAC_V_BOOLS: return v.len == d.len && !memcmp(v.v.bools, d.v.bools, v.len * sizeof *v.v.bools);
+    case FAC_V_FLOATS:
+        return v.len == d.len && !memcmp(v.v.floats, d.v.floats, v.len * sizeof *v.v.floats);
+    case FAC_V_BOOLS:
+        return v.len == d.len && !memcmp(v.v.bools, d.v.bools, v.len * sizeof *v.v.bools);
     case FAC_V_BOOL: return v.v.b == d.v.b;
     default: return v.v.i == d.v.i;
     }
@@ -77,8 +78,8 @@ take_result(const FacCall *call, const FacParam *result, PyObject *o, FacValue *
     fac_scratch_release(&scratch);
     if (fits) return st;
 wrong:
-    return fac_error(FAC_TYPE_ERROR, "%s() returned %s where its schema says otherwise: %s", call->op->name,
-                     Py_TYPE(o)->tp_name, call->op->schema);
+    return fac_error(FAC_TYPE_ERROR, "%s() returned %s where its schema says otherwise: %s",
+                     call->op->name, Py_TYPE(o)->tp_name, call->op->schema);
 }
 
 FacStatus
@@ -87,7 +88,8 @@ fac_py_take_results(FacCall *call, PyObject *returned)
     const FacOp *op = call->op;
     FacStatus st = FAC_OK;
     if (call->flags) { /* in-place and out=: the results are the targets, whatever was returned */
-        for (int i = 0; i < op->nresults; i++) call->results[i] = fac_v_tensor(fac_tensor_retain(call->targets[i]));
+        for (int i = 0; i < op->nresults; i++)
+            call->results[i] = fac_v_tensor(fac_tensor_retain(call->targets[i]));
         return FAC_OK;
     }
     if (op->nresults == 0) return FAC_OK;
@@ -111,7 +113,8 @@ overload_vectorcall(PyObject *callable, PyObject *const *args, size_t nargsf, Py
 {
     FacOverload *self = (FacOverload *)callable;
     const FacOp *op = self->entry.op;
-    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf), n = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf),
+               n = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
     int wanted = fac_override_wanted(args, n);
     if (wanted) return wanted < 0 ? NULL : fac_override_call(callable, args, nargs, kwnames);
     FacFrame frame;
@@ -162,7 +165,8 @@ static PyObject *
 get_name(PyObject *o, void *Py_UNUSED(closure))
 {
     FacOverload *self = (FacOverload *)o;
-    return PyUnicode_FromFormat("%s%s.%s", self->entry.op->name, self->entry.inplace ? "_" : "", overload_name(self));
+    return PyUnicode_FromFormat("%s%s.%s", self->entry.op->name, self->entry.inplace ? "_" : "",
+                                overload_name(self));
 }
 
 static PyObject *
@@ -182,7 +186,8 @@ static PyObject *
 get_schema(PyObject *o, void *Py_UNUSED(closure))
 {
     const FacOp *op = ((FacOverload *)o)->entry.op;
-    if (op->flags & FAC_OP_RUNTIME) return PyUnicode_FromString(op->schema); /* names its namespace */
+    if (op->flags & FAC_OP_RUNTIME)
+        return PyUnicode_FromString(op->schema); /* names its namespace */
     return PyUnicode_FromFormat("%s::%s", op->ns, op->schema);
 }
 
@@ -196,7 +201,8 @@ static PyObject *
 method_name(PyObject *o, PyObject *Py_UNUSED(ignored))
 {
     FacOverload *self = (FacOverload *)o;
-    return PyUnicode_FromFormat("%s::%s%s%s%s", self->entry.op->ns, self->entry.op->name, self->entry.inplace ? "_" : "",
+    return PyUnicode_FromFormat("%s::%s%s%s%s", self->entry.op->ns, self->entry.op->name,
+                                self->entry.inplace ? "_" : "",
                                 *self->entry.op->overload ? "." : "", self->entry.op->overload);
 }
 
@@ -206,8 +212,9 @@ overload_reduce(PyObject *o, PyObject *Py_UNUSED(ignored))
 {
     FacOverload *self = (FacOverload *)o;
     PyObject *make = PyObject_GetAttrString(fac_py.module, "_overload");
-    PyObject *name = PyUnicode_FromFormat("%s::%s%s%s", self->entry.op->ns, self->entry.op->name,
-                                          *self->entry.op->overload ? "." : "", self->entry.op->overload);
+    PyObject *name =
+        PyUnicode_FromFormat("%s::%s%s%s", self->entry.op->ns, self->entry.op->name,
+                             *self->entry.op->overload ? "." : "", self->entry.op->overload);
     if (!make || !name) {
         Py_XDECREF(make);
         Py_XDECREF(name);
@@ -234,8 +241,12 @@ static PyMethodDef overload_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 static PyType_Slot overload_slots[] = {
-    {Py_tp_call, PyVectorcall_Call},       {Py_tp_repr, overload_repr},     {Py_tp_str, overload_str},
-    {Py_tp_members, overload_members},     {Py_tp_getset, overload_getset}, {Py_tp_methods, overload_methods},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_repr, overload_repr},
+    {Py_tp_str, overload_str},
+    {Py_tp_members, overload_members},
+    {Py_tp_getset, overload_getset},
+    {Py_tp_methods, overload_methods},
     {0, NULL},
 };
 static PyType_Spec overload_spec = {
@@ -287,8 +298,9 @@ done:
 static FacStatus
 missing(const FacCall *call, const char *kind)
 {
-    return fac_error(FAC_NOT_IMPLEMENTED, "the operator '%s::%s' has no function for '%s'; register one with "
-                                          "facula.library.impl",
+    return fac_error(FAC_NOT_IMPLEMENTED,
+                     "the operator '%s::%s' has no function for '%s'; register one with "
+                     "facula.library.impl",
                      call->op->ns, call->op->name, kind);
 }
 
@@ -351,9 +363,14 @@ set_kernel(PyObject *Py_UNUSED(module), PyObject *args)
     if (!PyArg_ParseTuple(args, "O!sO", overload_type, &overload, &kind, &function)) return NULL;
     FacOp *op = (FacOp *)overload->entry.op;
     if (!(op->flags & FAC_OP_RUNTIME))
-        return PyErr_Format(PyExc_RuntimeError, "%s is a built-in operator; its functions cannot be replaced", op->name);
-    if (strcmp(kind, "cpu") && strcmp(kind, "meta") && strcmp(kind, "composite") && strcmp(kind, "autograd"))
-        return PyErr_Format(PyExc_ValueError, "kind must be 'cpu', 'meta', 'composite' or 'autograd', got '%s'", kind);
+        return PyErr_Format(PyExc_RuntimeError,
+                            "%s is a built-in operator; its functions cannot be replaced",
+                            op->name);
+    if (strcmp(kind, "cpu") && strcmp(kind, "meta") && strcmp(kind, "composite") &&
+        strcmp(kind, "autograd"))
+        return PyErr_Format(PyExc_ValueError,
+                            "kind must be 'cpu', 'meta', 'composite' or 'autograd', got '%s'",
+                            kind);
     FacPyRow *row = fac_py_row(op);
     if (!row || (!row->kernels && !(row->kernels = PyDict_New()))) return NULL;
     if (PyDict_SetItemString(row->kernels, kind, function) < 0) return NULL;
@@ -376,7 +393,8 @@ load_library(PyObject *Py_UNUSED(module), PyObject *path)
     }
     void *library = dlopen(PyBytes_AS_STRING(encoded), RTLD_NOW | RTLD_LOCAL);
     Py_DECREF(encoded);
-    if (!library) return PyErr_Format(PyExc_OSError, "the library could not be loaded: %s", dlerror());
+    if (!library)
+        return PyErr_Format(PyExc_OSError, "the library could not be loaded: %s", dlerror());
     Py_RETURN_NONE;
 }
 
@@ -398,7 +416,8 @@ static int
 add_overloads(PyObject *list, const FacOp *op, const char *ns, const char *name)
 {
     size_t n = strlen(op->name);
-    bool same = !strcmp(op->name, name), with_bar = !strncmp(op->name, name, n) && !strcmp(name + n, "_");
+    bool same = !strcmp(op->name, name),
+         with_bar = !strncmp(op->name, name, n) && !strcmp(name + n, "_");
     uint8_t flags[3] = {0};
     int count = 0;
     if (strcmp(op->ns, ns)) return 0;
@@ -432,7 +451,8 @@ dtypes_of(const FacOp *op)
 {
     PyObject *list = PyList_New(0);
     for (int dt = 0; list && dt < FAC_DTYPES; dt++)
-        if ((op->dtypes & FAC_BIT(dt)) && PyList_Append(list, fac_py_dtype((FacDType)dt)) < 0) Py_CLEAR(list);
+        if ((op->dtypes & FAC_BIT(dt)) && PyList_Append(list, fac_py_dtype((FacDType)dt)) < 0)
+            Py_CLEAR(list);
     return list;
 }
 
@@ -447,13 +467,17 @@ params_of(const FacParam *params, int n)
     PyObject *list = PyList_New(n);
     for (int i = 0; list && i < n; i++) {
         const FacParam *p = &params[i];
-        PyObject *entry = Py_BuildValue(
-            "{s:z,s:s,s:N,s:N,s:N,s:N,s:N}", "name", p->name, "type", types[p->type], "list",
-            PyBool_FromLong(p->flags & FAC_P_LIST), "optional", PyBool_FromLong(p->flags & FAC_P_OPTIONAL), "keyword",
-            PyBool_FromLong(p->flags & FAC_P_KEYWORD), "default", PyBool_FromLong(p->flags & FAC_P_DEFAULT), "write",
-            PyBool_FromLong(p->flags & FAC_P_WRITE));
-        if (!entry) Py_CLEAR(list);
-        else PyList_SET_ITEM(list, i, entry);
+        PyObject *entry =
+            Py_BuildValue("{s:z,s:s,s:N,s:N,s:N,s:N,s:N}", "name", p->name, "type", types[p->type],
+                          "list", PyBool_FromLong(p->flags & FAC_P_LIST), "optional",
+                          PyBool_FromLong(p->flags & FAC_P_OPTIONAL), "keyword",
+                          PyBool_FromLong(p->flags & FAC_P_KEYWORD), "default",
+                          PyBool_FromLong(p->flags & FAC_P_DEFAULT), "write",
+                          PyBool_FromLong(p->flags & FAC_P_WRITE));
+        if (!entry)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, entry);
     }
     return list;
 }
@@ -464,10 +488,12 @@ row_description(const FacOp *op)
     static const struct {
         uint32_t bit;
         const char *name;
-    } flags[] = {{FAC_OP_FUNCTION, "function"}, {FAC_OP_METHOD, "method"},       {FAC_OP_INPLACE, "inplace"},
-                 {FAC_OP_OUT, "out"},           {FAC_OP_VIEW, "view"},           {FAC_OP_WRITES, "writes"},
-                 {FAC_OP_POINTWISE, "pointwise"}, {FAC_OP_DATA_SHAPE, "data_shape"}, {FAC_OP_RANDOM, "random"},
-                 {FAC_OP_FACTORY, "factory"},   {FAC_OP_RUNTIME, "runtime"}};
+    } flags[] = {{FAC_OP_FUNCTION, "function"},   {FAC_OP_METHOD, "method"},
+                 {FAC_OP_INPLACE, "inplace"},     {FAC_OP_OUT, "out"},
+                 {FAC_OP_VIEW, "view"},           {FAC_OP_WRITES, "writes"},
+                 {FAC_OP_POINTWISE, "pointwise"}, {FAC_OP_DATA_SHAPE, "data_shape"},
+                 {FAC_OP_RANDOM, "random"},       {FAC_OP_FACTORY, "factory"},
+                 {FAC_OP_RUNTIME, "runtime"}};
     PyObject *set = PyList_New(0);
     for (size_t i = 0; set && i < sizeof flags / sizeof *flags; i++) {
         PyObject *name = op->flags & flags[i].bit ? PyUnicode_FromString(flags[i].name) : NULL;
@@ -475,12 +501,13 @@ row_description(const FacOp *op)
         Py_XDECREF(name);
     }
     if (!set) return NULL;
-    return Py_BuildValue("{s:s,s:s,s:s,s:s,s:s,s:s,s:z,s:z,s:N,s:N,s:N,s:N,s:N}", "name", op->name, "overload",
-                         op->overload, "namespace", op->ns, "module", op->module ? op->module : "", "public_name",
-                         op->public_name ? op->public_name : op->name, "schema", op->schema, "like", op->like, "doc",
-                         op->doc, "flags", set, "params", params_of(op->params, op->nparams), "results",
-                         params_of(op->results, op->nresults), "dtypes", dtypes_of(op), "differentiable",
-                         PyBool_FromLong(op->grad || op->composite));
+    return Py_BuildValue(
+        "{s:s,s:s,s:s,s:s,s:s,s:s,s:z,s:z,s:N,s:N,s:N,s:N,s:N}", "name", op->name, "overload",
+        op->overload, "namespace", op->ns, "module", op->module ? op->module : "", "public_name",
+        op->public_name ? op->public_name : op->name, "schema", op->schema, "like", op->like, "doc",
+        op->doc, "flags", set, "params", params_of(op->params, op->nparams), "results",
+        params_of(op->results, op->nresults), "dtypes", dtypes_of(op), "differentiable",
+        PyBool_FromLong(op->grad || op->composite));
 }
 
 static PyObject *
@@ -488,7 +515,8 @@ rows(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
     PyObject *list = PyList_New(0);
     const FacOp *op;
-    for (int i = 0; list && (op = i < fac_op_count ? &fac_ops[i] : fac_op_registered(i - fac_op_count)); i++) {
+    for (int i = 0;
+         list && (op = i < fac_op_count ? &fac_ops[i] : fac_op_registered(i - fac_op_count)); i++) {
         PyObject *row = row_description(op);
         if (!row || PyList_Append(list, row) < 0) Py_CLEAR(list);
         Py_XDECREF(row);
@@ -498,10 +526,13 @@ rows(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 
 PyMethodDef fac_library_functions[] = {
     {"_rows", rows, METH_NOARGS, "_rows()\n--\n\nA description of every operator row."},
-    {"_overload", overload, METH_VARARGS, "_overload(name, flags=0, /)\n--\n\nThe OpOverload of that qualified name."},
-    {"_overloads", overloads, METH_VARARGS, "_overloads(namespace, name, /)\n--\n\nThe OpOverloads of a name."},
+    {"_overload", overload, METH_VARARGS,
+     "_overload(name, flags=0, /)\n--\n\nThe OpOverload of that qualified name."},
+    {"_overloads", overloads, METH_VARARGS,
+     "_overloads(namespace, name, /)\n--\n\nThe OpOverloads of a name."},
     {"_register_op", register_op, METH_VARARGS,
-     "_register_op(schema, doc, /)\n--\n\nMakes an operator whose functions are set with _set_kernel."},
+     "_register_op(schema, doc, /)\n--\n\nMakes an operator whose functions are set with "
+     "_set_kernel."},
     {"_set_kernel", set_kernel, METH_VARARGS,
      "_set_kernel(overload, kind, function, /)\n--\n\nSets a function of a registered operator."},
     {"_load_library", load_library, METH_O,

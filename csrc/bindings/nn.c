@@ -14,8 +14,7 @@
 #include <structmember.h>
 
 typedef struct FacPyModule {
-    PyObject_HEAD
-    vectorcallfunc vectorcall;
+    PyObject_HEAD vectorcallfunc vectorcall;
     PyObject *dict;
     PyObject *weakrefs;
     char hooked; /* this module has, or had, hooks: calls go by _call_hooked */
@@ -213,8 +212,8 @@ module_dealloc(PyObject *o)
 {
     PyTypeObject *type = Py_TYPE(o);
     PyObject_GC_UnTrack(o);
-    Py_TRASHCAN_BEGIN(o, module_dealloc)
-    if (((FacPyModule *)o)->weakrefs) PyObject_ClearWeakRefs(o);
+    Py_TRASHCAN_BEGIN(o, module_dealloc) if (((FacPyModule *)o)->weakrefs)
+        PyObject_ClearWeakRefs(o);
     module_clear(o);
     type->tp_free(o);
     Py_DECREF(type);
@@ -248,16 +247,15 @@ static PyType_Slot module_slots[] = {
 static PyType_Spec module_spec = {
     .name = "facula._C.ModuleBase",
     .basicsize = sizeof(FacPyModule),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
-             Py_TPFLAGS_HAVE_VECTORCALL,
+    .flags =
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
     .slots = module_slots,
 };
 
 /* --- Forward -------------------------------------------------------------------------------------- */
 
 typedef struct FacForward {
-    PyObject_HEAD
-    vectorcallfunc vectorcall;
+    PyObject_HEAD vectorcallfunc vectorcall;
     PyObject *function;
     PyObject *inputs, *attributes; /* tuples of names */
 } FacForward;
@@ -320,9 +318,9 @@ forward_vectorcall(PyObject *callable, PyObject *const *args, size_t nargsf, PyO
         if (!value) goto done;
         stack[ninputs + got] = value;
     }
-    result = PyObject_Vectorcall(self->function, stack,
-                                 (size_t)(ninputs + nattributes) | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                 NULL);
+    result =
+        PyObject_Vectorcall(self->function, stack,
+                            (size_t)(ninputs + nattributes) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
 done:
     while (got) Py_DECREF(stack[ninputs + --got]);
     return result;
@@ -442,7 +440,8 @@ set_global_module_hooks(PyObject *Py_UNUSED(module), PyObject *on)
 
 static PyMethodDef module_functions[] = {
     {"_set_global_module_hooks", set_global_module_hooks, METH_O,
-     "_set_global_module_hooks(on, /)\n--\n\nWhether there are hooks for the calls of all modules."},
+     "_set_global_module_hooks(on, /)\n--\n\nWhether there are hooks for the calls of all "
+     "modules."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -458,8 +457,8 @@ fac_start_nn(PyObject *module)
         PyObject **to;
         const char *text;
     } names[] = {
-        {&s_kinds[0], "_parameters"}, {&s_kinds[1], "_buffers"},
-        {&s_kinds[MODULES], "_modules"}, {&s_forward, "forward"},
+        {&s_kinds[0], "_parameters"},     {&s_kinds[1], "_buffers"},
+        {&s_kinds[MODULES], "_modules"},  {&s_forward, "forward"},
         {&s_call_hooked, "_call_hooked"}, {&s_assign, "_assign"},
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)

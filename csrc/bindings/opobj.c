@@ -54,7 +54,8 @@ fac_py_row(const FacOp *op)
 static bool
 only_numbers(const FacOp *op, const FacValue *args)
 {
-    if (!op->nparams || op->params[0].type != FAC_TYPE_OPERAND || (op->flags & FAC_OP_FACTORY)) return false;
+    if (!op->nparams || op->params[0].type != FAC_TYPE_OPERAND || (op->flags & FAC_OP_FACTORY))
+        return false;
     for (int i = 0; i < op->nparams && op->params[i].type == FAC_TYPE_OPERAND; i++)
         if (args[i].tag == FAC_V_TENSOR) return false;
     return true;
@@ -66,8 +67,10 @@ fac_py_run_frame(const FacOp *op, FacFrame *f, bool inplace)
     FacValue results[FAC_RESULTS_MAX];
     FacTensor *target = NULL;
     if (FAC_UNLIKELY(only_numbers(op, f->args)))
-        return PyErr_Format(PyExc_TypeError, "%s(): one of the arguments '%s' and '%s' must be a tensor, not a number",
-                            op->name, op->params[0].name, op->params[1].name);
+        return PyErr_Format(
+            PyExc_TypeError,
+            "%s(): one of the arguments '%s' and '%s' must be a tensor, not a number", op->name,
+            op->params[0].name, op->params[1].name);
     for (int i = 0; i < op->nresults; i++) results[i] = FAC_VALUE_NONE;
     FacCall call = {.op = op, .args = f->args, .results = results};
     if (inplace) {

@@ -25,8 +25,10 @@ set_depth(int kind, int depth)
 {
     *depth_of(kind) = depth;
     if (kind != DISPATCH_MODES) return;
-    if (depth) fac_thread.include |= FAC_KEY(PYTHON);
-    else fac_thread.include &= ~FAC_KEY(PYTHON);
+    if (depth)
+        fac_thread.include |= FAC_KEY(PYTHON);
+    else
+        fac_thread.include &= ~FAC_KEY(PYTHON);
 }
 
 static PyObject *
@@ -64,10 +66,11 @@ static bool
 is_indifferent(PyTypeObject *type)
 {
     return type == fac_py.tensor_type || type == fac_py.parameter_type || type == &PyLong_Type ||
-           type == &PyFloat_Type || type == &PyBool_Type || type == &PyUnicode_Type || type == &PyComplex_Type ||
-           type == Py_TYPE(Py_None) || type == &PySlice_Type || type == Py_TYPE(Py_Ellipsis) ||
-           type == fac_py.dtype_type || type == fac_py.device_type || type == fac_py.size_type ||
-           type == fac_py.layout_type || type == fac_py.format_type || type == fac_py.generator_type ||
+           type == &PyFloat_Type || type == &PyBool_Type || type == &PyUnicode_Type ||
+           type == &PyComplex_Type || type == Py_TYPE(Py_None) || type == &PySlice_Type ||
+           type == Py_TYPE(Py_Ellipsis) || type == fac_py.dtype_type ||
+           type == fac_py.device_type || type == fac_py.size_type || type == fac_py.layout_type ||
+           type == fac_py.format_type || type == fac_py.generator_type ||
            type == fac_py.storage_type;
 }
 
@@ -84,7 +87,8 @@ int
 fac_override_asks(PyObject *o)
 {
     PyTypeObject *type = Py_TYPE(o);
-    if (is_indifferent(type) || type == &PyList_Type || type == &PyTuple_Type || type == &PyDict_Type || PyType_Check(o))
+    if (is_indifferent(type) || type == &PyList_Type || type == &PyTuple_Type ||
+        type == &PyDict_Type || PyType_Check(o))
         return 0;
     PyObject *handler = handler_of(type, fac_py.s_torch_function);
     bool asks = handler && handler != disabled_impl;
@@ -168,7 +172,8 @@ types_of(PyObject *objects)
 
 /* handler.name(function, types, args, kwargs), with the top mode left while it runs if it is one. */
 static PyObject *
-call_mode(int kind, PyObject *name, PyObject *function, PyObject *types, PyObject *args, PyObject *kwargs)
+call_mode(int kind, PyObject *name, PyObject *function, PyObject *types, PyObject *args,
+          PyObject *kwargs)
 {
     int depth = *depth_of(kind);
     PyObject *mode = Py_NewRef(PyList_GET_ITEM(mode_stacks[kind], depth - 1));
@@ -182,9 +187,10 @@ call_mode(int kind, PyObject *name, PyObject *function, PyObject *types, PyObjec
 static PyObject *
 no_handler(PyObject *name, PyObject *function, PyObject *types)
 {
-    return PyErr_Format(PyExc_TypeError,
-                        "no implementation found for %R: %U of every type that has one returned NotImplemented: %R",
-                        function, name, types);
+    return PyErr_Format(
+        PyExc_TypeError,
+        "no implementation found for %R: %U of every type that has one returned NotImplemented: %R",
+        function, name, types);
 }
 
 PyObject *
@@ -192,7 +198,8 @@ fac_override_call(PyObject *function, PyObject *const *args, Py_ssize_t nargs, P
 {
     Py_ssize_t n = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
     PyObject *result = NULL, *found = PyList_New(0), *types = NULL, *tuple = NULL, *kwargs = NULL;
-    if (!found || (!fac_thread.function_off && each_argument(args, n, collect, found) < 0)) goto done;
+    if (!found || (!fac_thread.function_off && each_argument(args, n, collect, found) < 0))
+        goto done;
     types = types_of(found);
     tuple = tuple_of(args, nargs);
     kwargs = keyword_dict(args + nargs, kwnames);
@@ -203,7 +210,8 @@ fac_override_call(PyObject *function, PyObject *const *args, Py_ssize_t nargs, P
     }
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(found); i++) {
         Py_CLEAR(result);
-        PyObject *handler = PyObject_GetAttr((PyObject *)Py_TYPE(PyList_GET_ITEM(found, i)), fac_py.s_torch_function);
+        PyObject *handler = PyObject_GetAttr((PyObject *)Py_TYPE(PyList_GET_ITEM(found, i)),
+                                             fac_py.s_torch_function);
         if (!handler) goto done;
         result = PyObject_CallFunctionObjArgs(handler, function, types, tuple, kwargs, NULL);
         Py_DECREF(handler);
@@ -305,7 +313,8 @@ dispatch_to_python(FacCall *call, PyObject *function, PyObject *found, PyObject 
     }
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(found); i++) {
         Py_CLEAR(result);
-        PyObject *handler = PyObject_GetAttr((PyObject *)Py_TYPE(PyList_GET_ITEM(found, i)), fac_py.s_torch_dispatch);
+        PyObject *handler = PyObject_GetAttr((PyObject *)Py_TYPE(PyList_GET_ITEM(found, i)),
+                                             fac_py.s_torch_dispatch);
         if (!handler) goto done;
         result = PyObject_CallFunctionObjArgs(handler, function, types, args, kwargs, NULL);
         Py_DECREF(handler);
@@ -412,7 +421,8 @@ static PyObject *
 override_python(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *function, *relevant, *args, *kwargs;
-    if (!PyArg_ParseTuple(arguments, "OOO!O!", &function, &relevant, &PyTuple_Type, &args, &PyDict_Type, &kwargs))
+    if (!PyArg_ParseTuple(arguments, "OOO!O!", &function, &relevant, &PyTuple_Type, &args,
+                          &PyDict_Type, &kwargs))
         return NULL;
     PyObject *names = PySequence_Tuple(kwargs), *result = NULL;
     Py_ssize_t n = PyTuple_GET_SIZE(args), k = PyDict_GET_SIZE(kwargs);
@@ -422,7 +432,8 @@ override_python(PyObject *Py_UNUSED(module), PyObject *arguments)
         return names ? PyErr_NoMemory() : NULL;
     }
     for (Py_ssize_t i = 0; i < n; i++) flat[i] = PyTuple_GET_ITEM(args, i);
-    for (Py_ssize_t i = 0; i < k; i++) flat[n + i] = PyDict_GetItem(kwargs, PyTuple_GET_ITEM(names, i));
+    for (Py_ssize_t i = 0; i < k; i++)
+        flat[n + i] = PyDict_GetItem(kwargs, PyTuple_GET_ITEM(names, i));
     result = fac_override_call(function, flat, n, names);
     PyMem_Free(flat);
     Py_DECREF(names);
@@ -434,38 +445,49 @@ static PyObject *
 run_disabled(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *function, *types, *args = NULL, *kwargs = NULL;
-    if (!PyArg_UnpackTuple(arguments, "_disabled_torch_function_impl", 2, 4, &function, &types, &args, &kwargs))
+    if (!PyArg_UnpackTuple(arguments, "_disabled_torch_function_impl", 2, 4, &function, &types,
+                           &args, &kwargs))
         return NULL;
     PyObject *empty = args ? NULL : PyTuple_New(0);
     if (!args && !empty) return NULL;
     bool was = fac_thread.function_off;
     fac_thread.function_off = true;
-    PyObject *result = PyObject_Call(function, args ? args : empty, kwargs == Py_None ? NULL : kwargs);
+    PyObject *result =
+        PyObject_Call(function, args ? args : empty, kwargs == Py_None ? NULL : kwargs);
     fac_thread.function_off = was;
     Py_XDECREF(empty);
     return result;
 }
 
 PyMethodDef fac_override_functions[] = {
-    {"_push_function_mode", push_function_mode, METH_O, "_push_function_mode(mode, /)\n--\n\nEnters a mode."},
-    {"_pop_function_mode", pop_function_mode, METH_NOARGS, "_pop_function_mode()\n--\n\nLeaves the top mode."},
-    {"_push_dispatch_mode", push_dispatch_mode, METH_O, "_push_dispatch_mode(mode, /)\n--\n\nEnters a mode."},
-    {"_pop_dispatch_mode", pop_dispatch_mode, METH_NOARGS, "_pop_dispatch_mode()\n--\n\nLeaves the top mode."},
-    {"_function_modes", function_modes, METH_NOARGS, "_function_modes()\n--\n\nThe active modes, outermost first."},
-    {"_dispatch_modes", dispatch_modes, METH_NOARGS, "_dispatch_modes()\n--\n\nThe active modes, outermost first."},
+    {"_push_function_mode", push_function_mode, METH_O,
+     "_push_function_mode(mode, /)\n--\n\nEnters a mode."},
+    {"_pop_function_mode", pop_function_mode, METH_NOARGS,
+     "_pop_function_mode()\n--\n\nLeaves the top mode."},
+    {"_push_dispatch_mode", push_dispatch_mode, METH_O,
+     "_push_dispatch_mode(mode, /)\n--\n\nEnters a mode."},
+    {"_pop_dispatch_mode", pop_dispatch_mode, METH_NOARGS,
+     "_pop_dispatch_mode()\n--\n\nLeaves the top mode."},
+    {"_function_modes", function_modes, METH_NOARGS,
+     "_function_modes()\n--\n\nThe active modes, outermost first."},
+    {"_dispatch_modes", dispatch_modes, METH_NOARGS,
+     "_dispatch_modes()\n--\n\nThe active modes, outermost first."},
     {"_set_torch_function_off", set_function_off, METH_O,
-     "_set_torch_function_off(off, /)\n--\n\nTurns __torch_function__ of subclasses off or on; returns what it was."},
+     "_set_torch_function_off(off, /)\n--\n\nTurns __torch_function__ of subclasses off or on; "
+     "returns what it was."},
     {"_has_torch_function", has_torch_function, METH_O,
-     "_has_torch_function(arguments, /)\n--\n\nWhether a mode or one of the arguments overrides calls."},
+     "_has_torch_function(arguments, /)\n--\n\nWhether a mode or one of the arguments overrides "
+     "calls."},
     {"_override", override_python, METH_VARARGS,
-     "_override(function, relevant, args, kwargs, /)\n--\n\nHands a call of a Python function to its overrides."},
+     "_override(function, relevant, args, kwargs, /)\n--\n\nHands a call of a Python function to "
+     "its overrides."},
     {NULL, NULL, 0, NULL},
 };
 /* One object, known by its identity, so it is not among the module's functions. */
-static PyMethodDef disabled_method = {
-    "_disabled_torch_function_impl", run_disabled, METH_VARARGS,
-    "_disabled_torch_function_impl(function, types, args=(), kwargs=None)\n--\n\nThe __torch_function__ of "
-    "classes that override nothing."};
+static PyMethodDef disabled_method = {"_disabled_torch_function_impl", run_disabled, METH_VARARGS,
+                                      "_disabled_torch_function_impl(function, types, args=(), "
+                                      "kwargs=None)\n--\n\nThe __torch_function__ of "
+                                      "classes that override nothing."};
 
 int
 fac_start_override(PyObject *module)

@@ -22,12 +22,14 @@ typedef struct FacDeviceOps {
 /* By FacDeviceType; NULL where this build or this machine has none. */
 extern const FacDeviceOps *fac_devices[FAC_DEVICE_TYPES];
 
-static inline FacDevice fac_device(FacDeviceType type, int index)
+static inline FacDevice
+fac_device(FacDeviceType type, int index)
 {
     return (FacDevice){(int8_t)type, (int8_t)index};
 }
 #define FAC_CPU_DEVICE fac_device(FAC_DEV_CPU, -1)
-static inline bool fac_device_equal(FacDevice a, FacDevice b)
+static inline bool
+fac_device_equal(FacDevice a, FacDevice b)
 {
     return a.type == b.type && a.index == b.index;
 }

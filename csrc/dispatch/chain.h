@@ -50,7 +50,10 @@ chain_end(Chain *c)
 }
 
 #define CHAIN_ARGS(...)                                                                            \
-    (int)(sizeof((FacValue[]){__VA_ARGS__}) / sizeof(FacValue)), (FacValue[]){__VA_ARGS__}
+    (int)(sizeof((FacValue[]){__VA_ARGS__}) / sizeof(FacValue)), (FacValue[])                      \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 #define CHAIN(op, out, ...) FAC_TRY(chain_call(&c, FAC_OP_##op, out, CHAIN_ARGS(__VA_ARGS__)))
 
 #endif

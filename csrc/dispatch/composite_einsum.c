@@ -19,10 +19,10 @@ typedef struct Term {
 } Term;
 
 typedef struct Equation {
-    int nterms, wide;          /* wide: dimensions of the longest ellipsis */
+    int nterms, wide; /* wide: dimensions of the longest ellipsis */
     Term terms[FAC_MAX_NDIM];
-    int position[SUBSCRIPTS];  /* number of the first dimension of a label, or -1 */
-    int n, nout;               /* all dimensions, those of the output */
+    int position[SUBSCRIPTS]; /* number of the first dimension of a label, or -1 */
+    int n, nout;              /* all dimensions, those of the output */
 } Equation;
 
 static void
@@ -51,7 +51,8 @@ parse_term(const char **text, Term *term)
         int what = label(*s);
         if (*s == ' ') continue;
         if (s[0] == '.' && s[1] == '.' && s[2] == '.') {
-            if (seen) return fac_error(FAC_RUNTIME_ERROR, "einsum(): more than one ellipsis in a term");
+            if (seen)
+                return fac_error(FAC_RUNTIME_ERROR, "einsum(): more than one ellipsis in a term");
             what = ELLIPSIS;
             seen = true;
             s += 2;
@@ -76,8 +77,7 @@ number_output(Equation *e, const char *text, const int *uses)
     if (*text) {
         text += 2;
         FAC_RETURN_IF_ERROR(parse_term(&text, &out));
-        if (*text)
-            return fac_error(FAC_RUNTIME_ERROR, "einsum(): there is more than one output");
+        if (*text) return fac_error(FAC_RUNTIME_ERROR, "einsum(): there is more than one output");
     } else {
         if (uses[ELLIPSIS]) out.at[out.n++] = ELLIPSIS;
         for (int i = 0; i < LABELS; i++)
@@ -112,8 +112,9 @@ parse(const char *text, int noperands, FacTensor *const *operands, Equation *e)
     e->nterms = e->wide = 0;
     for (;;) {
         if (e->nterms >= noperands)
-            return fac_error(FAC_RUNTIME_ERROR,
-                             "einsum(): fewer operands were provided than specified in the equation");
+            return fac_error(
+                FAC_RUNTIME_ERROR,
+                "einsum(): fewer operands were provided than specified in the equation");
         Term *term = &e->terms[e->nterms];
         FAC_RETURN_IF_ERROR(parse_term(&text, term));
         const int ndim = operands[e->nterms]->ndim;
@@ -121,10 +122,11 @@ parse(const char *text, int noperands, FacTensor *const *operands, Equation *e)
         for (int i = 0; i < term->n; i++) dots |= term->at[i] == ELLIPSIS;
         term->dots = dots ? ndim - (term->n - 1) : 0;
         if (dots ? term->dots < 0 : term->n != ndim)
-            return fac_error(FAC_RUNTIME_ERROR,
-                             "einsum(): the number of subscripts in the equation (%d) does not match "
-                             "the number of dimensions (%d) for operand %d",
-                             term->n - dots, ndim, e->nterms);
+            return fac_error(
+                FAC_RUNTIME_ERROR,
+                "einsum(): the number of subscripts in the equation (%d) does not match "
+                "the number of dimensions (%d) for operand %d",
+                term->n - dots, ndim, e->nterms);
         for (int i = 0; i < term->n; i++) uses[term->at[i]]++;
         if (term->dots > e->wide) e->wide = term->dots;
         e->nterms++;
@@ -160,8 +162,7 @@ align(const Equation *e, const Term *term, FacTensor *operand, FacTensor **out)
                                             "the sizes differ");
             FAC_TRY(fac_op_diagonal(t, 0, from[at], dim, &next));
             replace(&t, next);
-            for (int j = 0, k = 0; j < t->ndim; j++)
-                order[j] = j == from[at] ? t->ndim - 1 : k++;
+            for (int j = 0, k = 0; j < t->ndim; j++) order[j] = j == from[at] ? t->ndim - 1 : k++;
             FAC_TRY(fac_op_permute(t, fac_v_ints(order, t->ndim), &next));
             replace(&t, next);
         }
@@ -288,7 +289,8 @@ fac_composite_einsum(FacCall *call)
     Equation e = {0};
     FacStatus st = FAC_OK;
     if (n == 0 || n > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "einsum(): must provide 1 to %d operands", FAC_MAX_NDIM);
+        return fac_error(FAC_RUNTIME_ERROR, "einsum(): must provide 1 to %d operands",
+                         FAC_MAX_NDIM);
     FAC_RETURN_IF_ERROR(parse(FAC_ARG(call, 0).v.s, n, FAC_ARG(call, 1).v.tensors, &e));
     for (int i = 0; i < n; i++)
         FAC_TRY(align(&e, &e.terms[i], FAC_ARG(call, 1).v.tensors[i], &operands[i]));

@@ -28,7 +28,8 @@ base_of(const FacOp *op, bool *inplace)
 static bool
 is_list(FacValue v)
 {
-    return v.tag == FAC_V_TENSORS || v.tag == FAC_V_VALUES || v.tag == FAC_V_INTS || v.tag == FAC_V_FLOATS;
+    return v.tag == FAC_V_TENSORS || v.tag == FAC_V_VALUES || v.tag == FAC_V_INTS ||
+           v.tag == FAC_V_FLOATS;
 }
 
 static FacValue
@@ -47,13 +48,15 @@ static FacStatus
 check_lists(const FacCall *call, const FacOp *base)
 {
     uint32_t n = call->args[0].len;
-    if (!base) return fac_error(FAC_NOT_IMPLEMENTED, "there is no row that this is the list form of");
+    if (!base)
+        return fac_error(FAC_NOT_IMPLEMENTED, "there is no row that this is the list form of");
     if (call->op->nparams > base->nparams)
         return fac_error(FAC_NOT_IMPLEMENTED, "the row '%s' takes fewer parameters", base->name);
     if (!n) return fac_error(FAC_RUNTIME_ERROR, "Tensor list must have at least one tensor.");
     for (int i = 1; i < call->op->nparams; i++)
         if (is_list(call->args[i]) && call->args[i].len != n)
-            return fac_error(FAC_RUNTIME_ERROR, "Tensor lists must have the same number of tensors, got %u and %u", n,
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "Tensor lists must have the same number of tensors, got %u and %u", n,
                              call->args[i].len);
     return FAC_OK;
 }

@@ -158,9 +158,10 @@ fac_composite_matmul(FacCall *call)
     FacTensor *a = fac_arg_tensor(call, 0), *b = fac_arg_tensor(call, 1), *out = NULL, *turned;
     const bool real = !FAC_IS_COMPLEX(a->dtype); /* the bits of complex products depend on sides */
     if (a->ndim == 0 || b->ndim == 0)
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "both arguments to matmul need to be at least 1D, but they are %dD and %dD",
-                         a->ndim, b->ndim);
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "both arguments to matmul need to be at least 1D, but they are %dD and %dD", a->ndim,
+            b->ndim);
     if (a->ndim == 2 && b->ndim == 2) {
         FAC_RETURN_IF_ERROR(fac_op_mm(a, b, &out));
     } else if (a->ndim == 1 && b->ndim == 1) {
@@ -274,7 +275,8 @@ fac_composite_addbmm(FacCall *call)
         alpha = fac_v_int(fac_v_as_int(alpha));
     }
     if (a->ndim != 3 || b->ndim != 3 || a->sizes[0] != b->sizes[0] || a->sizes[2] != b->sizes[1])
-        return fac_error(FAC_RUNTIME_ERROR, "batch1 and batch2 must be batches of matrices that fit");
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "batch1 and batch2 must be batches of matrices that fit");
     x = fac_tensor_retain(a);
     y = fac_tensor_retain(b);
     FAC_TRY(permute_to(&x, 3, order));
@@ -342,8 +344,8 @@ sum_beside_one(FacTensor **t, int dim)
 {
     const FacDim dims = dim;
     FacTensor *out;
-    FAC_RETURN_IF_ERROR(fac_op_sum_dim_IntList(*t, fac_v_ints(&dims, 1), true,
-                                               (FacDType)(*t)->dtype, &out));
+    FAC_RETURN_IF_ERROR(
+        fac_op_sum_dim_IntList(*t, fac_v_ints(&dims, 1), true, (FacDType)(*t)->dtype, &out));
     replace(t, out);
     return FAC_OK;
 }
@@ -367,7 +369,8 @@ fac_composite_tensordot(FacCall *call)
                      "contracted dimensions need to match, but first has size %lld in dim %d and "
                      "second has size %lld in dim %d",
                      (long long)x, dims[0][i], (long long)y, dims[1][i]);
-        if (x != y) FAC_TRY(x == 1 ? sum_beside_one(&b, dims[1][i]) : sum_beside_one(&a, dims[0][i]));
+        if (x != y)
+            FAC_TRY(x == 1 ? sum_beside_one(&b, dims[1][i]) : sum_beside_one(&a, dims[0][i]));
     }
     FAC_TRY(tensordot(a, b, dims[0], dims[1], (int)da.len, &out));
     give(call, out);
@@ -387,10 +390,11 @@ fac_composite_inner(FacCall *call)
     }
     const int da = a->ndim - 1, db = b->ndim - 1;
     if (a->sizes[da] != b->sizes[db])
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "inner() the last dimension must match on both input tensors but got shapes "
-                         "with last dimensions %lld and %lld",
-                         (long long)a->sizes[da], (long long)b->sizes[db]);
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "inner() the last dimension must match on both input tensors but got shapes "
+            "with last dimensions %lld and %lld",
+            (long long)a->sizes[da], (long long)b->sizes[db]);
     FAC_RETURN_IF_ERROR(tensordot(a, b, &da, &db, 1, &out));
     return give(call, out);
 }
@@ -444,10 +448,11 @@ fac_composite_linalg_inv(FacCall *call)
         if (at == 0) continue;
         FacText where = {.at = "", .len = 0};
         if (plain->ndim) fac_text_add(&where, "(Batch element %lld): ", (long long)i);
-        FAC_FAIL(FAC_LINALG_ERROR,
-                 "linalg.inv: %sThe diagonal element %d is zero, the inversion could not be completed "
-                 "because the input matrix is singular.",
-                 where.at, at);
+        FAC_FAIL(
+            FAC_LINALG_ERROR,
+            "linalg.inv: %sThe diagonal element %d is zero, the inversion could not be completed "
+            "because the input matrix is singular.",
+            where.at, at);
     }
 done:
     fac_tensor_release(info);
@@ -477,11 +482,13 @@ fac_composite_matrix_norm_name(FacCall *call)
     if (strcmp(name, "nuc"))
         return fac_error(FAC_RUNTIME_ERROR, "linalg.matrix_norm: order %s not supported", name);
     if (dims.len != 2)
-        return fac_error(FAC_RUNTIME_ERROR, "linalg.matrix_norm: dim must be a 2-tuple, got %u dims", dims.len);
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "linalg.matrix_norm: dim must be a 2-tuple, got %u dims", dims.len);
     FAC_TRY(fac_wrap_dim(dims.v.ints[0], self->ndim, &a));
     FAC_TRY(fac_wrap_dim(dims.v.ints[1], self->ndim, &b));
     if (a == b || self->ndim < 2)
-        FAC_FAIL(FAC_RUNTIME_ERROR, "linalg.matrix_norm: dims must be different, got %d and %d", a, b);
+        FAC_FAIL(FAC_RUNTIME_ERROR, "linalg.matrix_norm: dims must be different, got %d and %d", a,
+                 b);
     if (dtype.tag == FAC_V_DTYPE)
         FAC_TRY(fac_op__to_copy(self, (FacDType)dtype.v.i, FAC_VALUE_NONE, FAC_VALUE_NONE, false,
                                 FAC_VALUE_NONE, &cast));
@@ -489,7 +496,8 @@ fac_composite_matrix_norm_name(FacCall *call)
     FAC_TRY(fac_op__nuclear_norm(moved, &norm, NULL));
     if (call->args[3].v.b) {
         for (int i = 0; i < self->ndim; i++) sizes[i] = i == a || i == b ? 1 : self->sizes[i];
-        FAC_TRY(fac_call(FAC_OP_reshape, 2, (FacValue[]){fac_v_tensor(norm), fac_v_ints(sizes, self->ndim)},
+        FAC_TRY(fac_call(FAC_OP_reshape, 2,
+                         (FacValue[]){fac_v_tensor(norm), fac_v_ints(sizes, self->ndim)},
                          call->results));
     } else {
         call->results[0] = fac_v_tensor(fac_tensor_retain(norm));

@@ -16,7 +16,7 @@ replace(FacTensor **t, FacTensor *by)
 /* --- convolution -------------------------------------------------------------------------------------- */
 
 typedef struct Window {
-    int n; /* spatial dims */
+    int n;                            /* spatial dims */
     FacDim padding[2 * FAC_MAX_NDIM]; /* before and after, dim by dim */
     FacValue stride, dilation;
     int64_t groups;
@@ -35,8 +35,9 @@ check_list(FacValue list, int n, const char *what)
         if (list.v.ints[i] <= -(INT64_C(1) << 31) || list.v.ints[i] >= INT64_C(1) << 31)
             return fac_error(FAC_RUNTIME_ERROR, "%s is too large", what);
     if ((int)list.len == n || list.len == 1) return FAC_OK;
-    return fac_error(FAC_RUNTIME_ERROR, "expected %s to be a single integer value or a list of %d "
-                                        "values to match the convolution dimensions, but got %u",
+    return fac_error(FAC_RUNTIME_ERROR,
+                     "expected %s to be a single integer value or a list of %d "
+                     "values to match the convolution dimensions, but got %u",
                      what, n, list.len);
 }
 
@@ -60,7 +61,8 @@ read_padding(Window *w, FacValue padding, const FacDim *kernel)
             side[1] = total - total / 2;
         } else {
             side[0] = side[1] = padding.tag == FAC_V_STR ? 0 : number_at(padding, i);
-            if (side[0] < 0) return fac_error(FAC_RUNTIME_ERROR, "negative padding is not supported");
+            if (side[0] < 0)
+                return fac_error(FAC_RUNTIME_ERROR, "negative padding is not supported");
         }
     }
     return FAC_OK;
@@ -83,9 +85,10 @@ open_window(Window *w, FacTensor *input, FacTensor *weight, FacValue stride, Fac
     if (input->ndim != w->n + 1 && input->ndim != w->n + 2) {
         FacText text = {.len = 0};
         fac_text_dims(&text, input->ndim, input->sizes);
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "Expected %dD (unbatched) or %dD (batched) input, but got input of size: %s",
-                         w->n + 1, w->n + 2, text.at);
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "Expected %dD (unbatched) or %dD (batched) input, but got input of size: %s", w->n + 1,
+            w->n + 2, text.at);
     }
     FAC_RETURN_IF_ERROR(check_list(stride, w->n, "stride"));
     FAC_RETURN_IF_ERROR(check_list(dilation, w->n, "dilation"));
@@ -126,7 +129,8 @@ convolve(FacCall *call, FacValue stride, FacValue padding, FacValue dilation, in
 /* The size of the result of a transposed convolution. The extra size behind (output_padding) is size
  * that the padding does not cut off. */
 static FacStatus
-transposed_size(Window *w, const FacTensor *x, const FacTensor *weight, FacValue extra, FacDim *sizes)
+transposed_size(Window *w, const FacTensor *x, const FacTensor *weight, FacValue extra,
+                FacDim *sizes)
 {
     FAC_RETURN_IF_ERROR(check_list(extra, w->n, "output_padding"));
     sizes[0] = x->sizes[0];
@@ -135,10 +139,11 @@ transposed_size(Window *w, const FacTensor *x, const FacTensor *weight, FacValue
         const FacDim more = number_at(extra, i), stride = number_at(w->stride, i);
         const FacDim dilation = number_at(w->dilation, i);
         if (more < 0 || (more >= stride && more >= dilation))
-            return fac_error(FAC_RUNTIME_ERROR,
-                             "output padding must be smaller than either stride or dilation, but got "
-                             "output_padding %lld, stride %lld, dilation %lld",
-                             (long long)more, (long long)stride, (long long)dilation);
+            return fac_error(
+                FAC_RUNTIME_ERROR,
+                "output padding must be smaller than either stride or dilation, but got "
+                "output_padding %lld, stride %lld, dilation %lld",
+                (long long)more, (long long)stride, (long long)dilation);
         w->padding[2 * i + 1] -= more;
         if (x->sizes[i + 2] >= INT64_C(1) << 31)
             return fac_error(FAC_RUNTIME_ERROR, "the input is too large");
@@ -250,7 +255,8 @@ fac_composite_instance_norm(FacCall *call)
     FacTensor *input = fac_arg_tensor(call, 0), *weight = fac_arg_tensor(call, 1);
     FacTensor *bias = fac_arg_tensor(call, 2), *mean = fac_arg_tensor(call, 3);
     FacTensor *var = fac_arg_tensor(call, 4), *out;
-    const double momentum = fac_v_as_float(FAC_ARG(call, 6)), eps = fac_v_as_float(FAC_ARG(call, 7));
+    const double momentum = fac_v_as_float(FAC_ARG(call, 6)),
+                 eps = fac_v_as_float(FAC_ARG(call, 7));
     const bool own = FAC_ARG(call, 5).v.i;
     if (!own && (!mean || !var))
         return fac_error(FAC_RUNTIME_ERROR,
@@ -259,15 +265,16 @@ fac_composite_instance_norm(FacCall *call)
     if (input->ndim < 2)
         return fac_argument_error(FAC_RUNTIME_ERROR, call, 0, "must have at least 2 dimensions");
     if (own) {
-        FAC_RETURN_IF_ERROR(fac_op_group_norm(input, input->sizes[1], weight, bias, eps, true, &out));
+        FAC_RETURN_IF_ERROR(
+            fac_op_group_norm(input, input->sizes[1], weight, bias, eps, true, &out));
         const FacStatus st = track_both(input, mean, var, momentum);
         if (st) {
             fac_tensor_release(out);
             return st;
         }
     } else {
-        FAC_RETURN_IF_ERROR(fac_op_batch_norm(input, weight, bias, mean, var, false, momentum, eps,
-                                              true, &out));
+        FAC_RETURN_IF_ERROR(
+            fac_op_batch_norm(input, weight, bias, mean, var, false, momentum, eps, true, &out));
     }
     call->results[0] = fac_v_tensor(out);
     return FAC_OK;

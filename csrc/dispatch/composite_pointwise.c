@@ -12,11 +12,14 @@ fac_composite_div_mode(FacCall *call)
 {
     FacValue mode = call->args[2];
     const FacOp *op = FAC_OP_div;
-    if (mode.tag == FAC_V_STR && !strcmp(mode.v.s, "trunc")) op = FAC_OP__div_trunc;
-    else if (mode.tag == FAC_V_STR && !strcmp(mode.v.s, "floor")) op = FAC_OP_floor_divide;
+    if (mode.tag == FAC_V_STR && !strcmp(mode.v.s, "trunc"))
+        op = FAC_OP__div_trunc;
+    else if (mode.tag == FAC_V_STR && !strcmp(mode.v.s, "floor"))
+        op = FAC_OP_floor_divide;
     else if (mode.tag == FAC_V_STR)
-        return fac_error(FAC_RUNTIME_ERROR, "div expected rounding_mode to be one of None, 'trunc', or "
-                                            "'floor' but found '%s'",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "div expected rounding_mode to be one of None, 'trunc', or "
+                         "'floor' but found '%s'",
                          mode.v.s);
     return fac_call(op, 2, call->args, call->results);
 }
@@ -37,7 +40,8 @@ fac_composite_float_power(FacCall *call)
         FacTensor *t = fac_arg_tensor(call, i);
         wide[i] = call->args[i];
         if (t && t->dtype != to) {
-            FAC_TRY(fac_op__to_copy(t, to, FAC_VALUE_NONE, FAC_VALUE_NONE, false, FAC_VALUE_NONE, &cast[i]));
+            FAC_TRY(fac_op__to_copy(t, to, FAC_VALUE_NONE, FAC_VALUE_NONE, false, FAC_VALUE_NONE,
+                                    &cast[i]));
             wide[i] = fac_v_tensor(cast[i]);
         } else if (!t && wide[i].tag != FAC_V_COMPLEX) {
             wide[i] = fac_v_float(fac_v_as_float(wide[i]));
@@ -54,13 +58,14 @@ FacStatus
 fac_composite_isclose(FacCall *call)
 {
     FacTensor *a = fac_arg_tensor(call, 0), *b = fac_arg_tensor(call, 1);
-    FacTensor *close = NULL, *nan_a = NULL, *nan_b = NULL, *both = NULL, *off = NULL, *allowed = NULL;
+    FacTensor *close = NULL, *nan_a = NULL, *nan_b = NULL, *both = NULL, *off = NULL,
+              *allowed = NULL;
     FacTensor *within = NULL, *finite = NULL, *size = NULL, *wide_a = NULL, *wide_b = NULL;
     FacStatus st = FAC_OK;
     double rtol = call->args[2].v.f, atol = call->args[3].v.f;
     if (a->dtype != b->dtype)
-        FAC_FAIL(FAC_RUNTIME_ERROR, "%s did not match %s; cast one of them", fac_dtype_info[a->dtype].legacy,
-                 fac_dtype_info[b->dtype].legacy);
+        FAC_FAIL(FAC_RUNTIME_ERROR, "%s did not match %s; cast one of them",
+                 fac_dtype_info[a->dtype].legacy, fac_dtype_info[b->dtype].legacy);
     if (rtol < 0 || atol < 0)
         FAC_FAIL(FAC_RUNTIME_ERROR, "%s must be greater than or equal to zero, but got %g",
                  rtol < 0 ? "rtol" : "atol", rtol < 0 ? rtol : atol);
@@ -137,10 +142,12 @@ FacStatus
 fac_composite_gelu(FacCall *call)
 {
     const char *approximate = call->args[1].v.s;
-    if (!strcmp(approximate, "none")) return fac_call(FAC_OP__gelu_erf, 1, call->args, call->results);
-    if (!strcmp(approximate, "tanh")) return fac_call(FAC_OP__gelu_tanh, 1, call->args, call->results);
-    return fac_error(FAC_RUNTIME_ERROR, "approximate argument must be either none or tanh, got '%s'",
-                     approximate);
+    if (!strcmp(approximate, "none"))
+        return fac_call(FAC_OP__gelu_erf, 1, call->args, call->results);
+    if (!strcmp(approximate, "tanh"))
+        return fac_call(FAC_OP__gelu_tanh, 1, call->args, call->results);
+    return fac_error(FAC_RUNTIME_ERROR,
+                     "approximate argument must be either none or tanh, got '%s'", approximate);
 }
 
 /* The largest finite number of a floating dtype. */

@@ -134,8 +134,7 @@ fac_composite_logsumexp(FacCall *call)
     FacValue m, wide, endless, y;
     Chain c = {.n = 0};
     FacStatus st = FAC_OK;
-    if (FAC_IS_INT(self.v.t->dtype))
-        CHAIN(_to_copy, &self, self, fac_v_dtype(fac_default_dtype()));
+    if (FAC_IS_INT(self.v.t->dtype)) CHAIN(_to_copy, &self, self, fac_v_dtype(fac_default_dtype()));
     if (self.v.t->numel == 0) {
         CHAIN(exp, &y, self);
         CHAIN(sum_dim_IntList, &y, y, dim, keepdim);

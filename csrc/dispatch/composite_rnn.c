@@ -12,9 +12,9 @@
 
 typedef enum CellKind { LSTM, GRU, RNN_TANH, RNN_RELU } CellKind;
 
-/* Weights of one layer in one direction, borrowed. */
+/* Weights of one layer in one direction, borrowed; `turned` is w_hh transposed. */
 typedef struct Weights {
-    FacTensor *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
+    FacTensor *w_ih, *w_hh, *b_ih, *b_hh, *w_hr, *turned;
 } Weights;
 
 static void
@@ -41,10 +41,9 @@ product(FacTensor *a, FacTensor *b, FacTensor **out)
 static FacStatus
 lstm_step(const Weights *w, FacTensor *gx, FacTensor **h, FacTensor **c)
 {
-    FacTensor *gh = NULL, *gates = NULL, *hy = NULL, *cy = NULL, *projected;
+    FacTensor *gates = NULL, *hy = NULL, *cy = NULL, *projected;
     FacStatus st = FAC_OK;
-    FAC_TRY(fac_op_linear(*h, w->w_hh, w->b_hh, &gh));
-    FAC_TRY(sum(gx, gh, &gates));
+    FAC_TRY(fac_op_addmm(gx, *h, w->turned, fac_v_int(1), fac_v_int(1), &gates));
     FAC_TRY(fac_op__lstm_cell(gates, *c, &hy, &cy));
     if (w->w_hr) {
         FAC_TRY(fac_op_linear(hy, w->w_hr, NULL, &projected));
@@ -54,7 +53,6 @@ lstm_step(const Weights *w, FacTensor *gx, FacTensor **h, FacTensor **c)
     replace(c, cy);
     hy = cy = NULL;
 done:
-    fac_tensor_release(gh);
     fac_tensor_release(gates);
     fac_tensor_release(hy);
     fac_tensor_release(cy);
@@ -68,7 +66,10 @@ gru_step(const Weights *w, FacTensor *gx, FacTensor **h)
     FacTensor *t[12] = {NULL}, *next;
     const int64_t n = (*h)->sizes[(*h)->ndim - 1];
     FacStatus st = FAC_OK;
-    FAC_TRY(fac_op_linear(*h, w->w_hh, w->b_hh, &t[0]));
+    if (w->b_hh)
+        FAC_TRY(fac_op_addmm(w->b_hh, *h, w->turned, fac_v_int(1), fac_v_int(1), &t[0]));
+    else
+        FAC_TRY(fac_op_mm(*h, w->turned, &t[0]));
     FAC_TRY(fac_op_narrow(gx, -1, 0, 2 * n, &t[1]));
     FAC_TRY(fac_op_narrow(t[0], -1, 0, 2 * n, &t[2]));
     FAC_TRY(sum(t[1], t[2], &t[3]));
@@ -94,31 +95,47 @@ done:
 static FacStatus
 rnn_step(const Weights *w, FacTensor *gx, FacTensor **h, CellKind kind)
 {
-    FacTensor *gh = NULL, *gates = NULL, *next;
+    FacTensor *gates = NULL, *next;
     FacStatus st = FAC_OK;
-    FAC_TRY(fac_op_linear(*h, w->w_hh, w->b_hh, &gh));
-    FAC_TRY(sum(gx, gh, &gates));
+    FAC_TRY(fac_op_addmm(gx, *h, w->turned, fac_v_int(1), fac_v_int(1), &gates));
     FAC_TRY(kind == RNN_TANH ? fac_op_tanh(gates, &next) : fac_op_relu(gates, &next));
     replace(h, next);
 done:
-    fac_tensor_release(gh);
     fac_tensor_release(gates);
     return st;
 }
 
 /* --- layers ------------------------------------------------------------------------------------------------ */
 
+/* The products of the whole sequence with w_ih, biases included, but for the recurrent one of a GRU,
+ * which is inside a product of its own; and w->turned, a new reference. */
+static FacStatus
+prepare(CellKind kind, Weights *w, FacTensor *x, FacTensor **gx)
+{
+    FacTensor *bias = NULL;
+    FacStatus st = FAC_OK;
+    if (w->b_ih && kind != GRU)
+        FAC_TRY(sum(w->b_ih, w->b_hh, &bias));
+    else if (w->b_ih)
+        bias = fac_tensor_retain(w->b_ih);
+    FAC_TRY(fac_op_linear(x, w->w_ih, bias, gx));
+    FAC_TRY(fac_op_t(w->w_hh, &w->turned));
+done:
+    fac_tensor_release(bias);
+    return st;
+}
+
 /* One layer in one direction over x [time, batch, features]; *h and *c are the state, in and out. */
 static FacStatus
-run_direction(CellKind kind, const Weights *w, FacTensor *x, bool reverse, FacTensor **h,
-              FacTensor **c, FacTensor **out)
+run_direction(CellKind kind, Weights *w, FacTensor *x, bool reverse, FacTensor **h, FacTensor **c,
+              FacTensor **out)
 {
     const int64_t steps = x->sizes[0];
     FacTensor *gx = NULL;
     FacValue inputs = FAC_VALUE_NONE, outputs = FAC_VALUE_NONE;
     FacTensor **slots;
     FacStatus st = FAC_OK;
-    FAC_TRY(fac_op_linear(x, w->w_ih, w->b_ih, &gx));
+    FAC_TRY(prepare(kind, w, x, &gx));
     FAC_TRY(fac_op_unbind(gx, 0, &inputs));
     FAC_TRY(fac_value_new_tensors((int)steps, &outputs, &slots));
     for (int64_t i = 0; i < steps; i++) {
@@ -134,6 +151,8 @@ run_direction(CellKind kind, const Weights *w, FacTensor *x, bool reverse, FacTe
     FAC_TRY(fac_op_stack(outputs, 0, out));
 done:
     fac_tensor_release(gx);
+    fac_tensor_release(w->turned);
+    w->turned = NULL;
     fac_value_release(&inputs);
     fac_value_release(&outputs);
     return st;
@@ -172,7 +191,7 @@ run_layer(const Stack *s, int64_t layer, FacTensor *h0, FacTensor *c0, FacTensor
     FacStatus st = FAC_OK;
     for (int d = 0; d < directions; d++) {
         const int64_t index = layer * directions + d;
-        const Weights w = weights_of(s, index);
+        Weights w = weights_of(s, index);
         FAC_TRY(fac_op_select(h0, 0, index, &h));
         if (c0) FAC_TRY(fac_op_select(c0, 0, index, &c));
         FAC_TRY(run_direction(s->kind, &w, *x, d == 1, &h, &c, &outs[d]));

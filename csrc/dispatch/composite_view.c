@@ -20,8 +20,10 @@ fac_composite_contiguous(FacCall *call)
     FacTensor *t = fac_arg_tensor(call, 0);
     FacMemoryFormat format = (FacMemoryFormat)call->args[1].v.i;
     if (format == FAC_PRESERVE)
-        return fac_error(FAC_RUNTIME_ERROR, "preserve memory format is unsupported by the contiguous operator");
-    if (format == FAC_CONTIGUOUS ? t->contiguous : fac_is_format(format, t->ndim, t->sizes, t->strides))
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "preserve memory format is unsupported by the contiguous operator");
+    if (format == FAC_CONTIGUOUS ? t->contiguous
+                                 : fac_is_format(format, t->ndim, t->sizes, t->strides))
         return give_back(call);
     return fac_call(FAC_OP_clone, 2, call->args, call->results);
 }
@@ -60,19 +62,23 @@ fac_composite_narrow(FacCall *call)
     FacTensor *t = fac_arg_tensor(call, 0);
     int64_t start = call->args[2].v.i, length = call->args[3].v.i;
     int dim;
-    if (!t->ndim) return fac_error(FAC_RUNTIME_ERROR, "narrow() cannot be applied to a 0-dim tensor.");
+    if (!t->ndim)
+        return fac_error(FAC_RUNTIME_ERROR, "narrow() cannot be applied to a 0-dim tensor.");
     if (length < 0) return fac_error(FAC_RUNTIME_ERROR, "narrow(): length must be non-negative.");
     FAC_RETURN_IF_ERROR(fac_wrap_dim(call->args[1].v.i, t->ndim, &dim));
     int64_t size = t->sizes[dim];
     if (start < -size || start > size)
-        return fac_error(FAC_INDEX_ERROR, "start out of range (expected to be in range of [-%lld, %lld], but "
-                                          "got %lld)",
+        return fac_error(FAC_INDEX_ERROR,
+                         "start out of range (expected to be in range of [-%lld, %lld], but "
+                         "got %lld)",
                          (long long)size, (long long)size, (long long)start);
     if (start < 0) start += size;
     if (length > size - start)
-        return fac_error(FAC_RUNTIME_ERROR, "start (%lld) + length (%lld) exceeds dimension size (%lld).",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "start (%lld) + length (%lld) exceeds dimension size (%lld).",
                          (long long)start, (long long)length, (long long)size);
-    FacValue args[5] = {call->args[0], fac_v_int(dim), fac_v_int(start), fac_v_int(start + length), fac_v_int(1)};
+    FacValue args[5] = {call->args[0], fac_v_int(dim), fac_v_int(start), fac_v_int(start + length),
+                        fac_v_int(1)};
     return fac_call(FAC_OP_slice, 5, args, call->results);
 }
 
@@ -85,7 +91,8 @@ put_back(FacCall *call, const FacOp *view, int nargs, const FacValue *args)
     FacTensor *grad = fac_arg_tensor(call, 0), *whole = NULL, *part = NULL;
     FacValue at[8], seen = FAC_VALUE_NONE;
     FacStatus st = FAC_OK;
-    FAC_TRY(fac_op_new_zeros(grad, call->args[1], FAC_DT_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE, &whole));
+    FAC_TRY(
+        fac_op_new_zeros(grad, call->args[1], FAC_DT_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE, &whole));
     at[0] = fac_v_tensor(whole);
     for (int i = 0; i < nargs; i++) at[i + 1] = args[i];
     FAC_TRY(fac_call(view, nargs + 1, at, &seen));
@@ -127,9 +134,11 @@ fac_composite_unfold_backward(FacCall *call)
     int64_t numel, minus_one = -1;
     FacValue sizes = call->args[1], none = FAC_VALUE_NONE;
     FAC_TRY(fac_sizes_numel((int)sizes.len, sizes.v.ints, &numel));
-    FAC_TRY(fac_op_arange(fac_v_int(numel), FAC_DT_I64, none, fac_v_device(grad->device), &positions));
+    FAC_TRY(
+        fac_op_arange(fac_v_int(numel), FAC_DT_I64, none, fac_v_device(grad->device), &positions));
     FAC_TRY(fac_op_view(positions, sizes, &square));
-    FAC_TRY(fac_op_unfold(square, call->args[2].v.i, call->args[3].v.i, call->args[4].v.i, &windows));
+    FAC_TRY(
+        fac_op_unfold(square, call->args[2].v.i, call->args[3].v.i, call->args[4].v.i, &windows));
     FAC_TRY(fac_op_reshape(windows, fac_v_ints(&minus_one, 1), &flat_at));
     FAC_TRY(fac_op_reshape(grad, fac_v_ints(&minus_one, 1), &flat_grad));
     FAC_TRY(fac_op_new_zeros(grad, fac_v_ints(&numel, 1), FAC_DT_NONE, none, none, &zeros));
@@ -151,24 +160,31 @@ done:
 FacStatus
 fac_helper_as_strided_backward(const FacValue *args, FacValue *out)
 {
-    FacTensor *grad = args[0].v.t, *self = args[1].v.t, *positions = NULL, *seen = NULL, *flat_at = NULL;
+    FacTensor *grad = args[0].v.t, *self = args[1].v.t, *positions = NULL, *seen = NULL,
+              *flat_at = NULL;
     FacTensor *flat_grad = NULL, *zeros = NULL, *sum = NULL, *whole = NULL;
     FacStatus st = FAC_OK;
     int64_t minus_one = -1, n = 1, first = self->offset, last = self->offset;
-    FacValue none = FAC_VALUE_NONE, offset = args[4].tag == FAC_V_NONE ? fac_v_int(self->offset) : args[4];
+    FacValue none = FAC_VALUE_NONE,
+             offset = args[4].tag == FAC_V_NONE ? fac_v_int(self->offset) : args[4];
     int64_t low = offset.v.i, high = offset.v.i;
     for (uint32_t i = 0; i < args[2].len; i++) {
         int64_t reach = (args[2].v.ints[i] - 1) * args[3].v.ints[i];
-        if (reach < 0) low += reach;
-        else high += reach;
+        if (reach < 0)
+            low += reach;
+        else
+            high += reach;
     }
     for (int i = 0; i < self->ndim; i++) {
         int64_t reach = (self->sizes[i] - 1) * self->strides[i];
-        if (reach < 0) first += reach;
-        else last += reach;
+        if (reach < 0)
+            first += reach;
+        else
+            last += reach;
     }
     if (!grad->numel || !self->numel) {
-        FAC_TRY(fac_call(FAC_OP_new_zeros, 2, (FacValue[]){args[0], fac_v_ints(self->sizes, self->ndim)}, out));
+        FAC_TRY(fac_call(FAC_OP_new_zeros, 2,
+                         (FacValue[]){args[0], fac_v_ints(self->sizes, self->ndim)}, out));
         goto done;
     }
     low = low < first ? low : first;
@@ -180,8 +196,9 @@ fac_helper_as_strided_backward(const FacValue *args, FacValue *out)
     FAC_TRY(fac_op_reshape(grad, fac_v_ints(&minus_one, 1), &flat_grad));
     FAC_TRY(fac_op_new_zeros(grad, fac_v_ints(&n, 1), FAC_DT_NONE, none, none, &zeros));
     FAC_TRY(fac_op_index_add(zeros, 0, flat_at, flat_grad, fac_v_int(1), &sum));
-    FAC_TRY(fac_op_as_strided(sum, fac_v_ints(self->sizes, self->ndim), fac_v_ints(self->strides, self->ndim),
-                              fac_v_int(self->offset - low), &whole));
+    FAC_TRY(fac_op_as_strided(sum, fac_v_ints(self->sizes, self->ndim),
+                              fac_v_ints(self->strides, self->ndim), fac_v_int(self->offset - low),
+                              &whole));
     FAC_TRY(fac_call(FAC_OP_clone, 1, (FacValue[]){fac_v_tensor(whole)}, out));
 done:
     fac_tensor_release(positions);
@@ -212,10 +229,13 @@ fac_helper_flattened_sizes(const FacValue *args, FacValue *out)
     FAC_RETURN_IF_ERROR(fac_wrap_dim(args[1].v.i, n, &start));
     FAC_RETURN_IF_ERROR(fac_wrap_dim(args[2].v.i, n, &end));
     if (start > end)
-        return fac_error(FAC_RUNTIME_ERROR, "flatten() has invalid args: start_dim cannot come after end_dim");
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "flatten() has invalid args: start_dim cannot come after end_dim");
     for (int i = 0; i < n; i++) {
-        if (i > start && i <= end) sizes[at - 1] *= args[0].v.ints[i];
-        else sizes[at++] = args[0].v.ints[i];
+        if (i > start && i <= end)
+            sizes[at - 1] *= args[0].v.ints[i];
+        else
+            sizes[at++] = args[0].v.ints[i];
     }
     return keep_ints(sizes, at, out);
 }
@@ -232,14 +252,17 @@ fac_helper_unflattened_sizes(const FacValue *args, FacValue *out)
     FAC_RETURN_IF_ERROR(fac_wrap_dim(args[1].v.i, n, &dim));
     int64_t product = 1, unknown = -1, size = n ? args[0].v.ints[dim] : 1;
     for (int i = 0; i < k; i++) {
-        if (args[2].v.ints[i] == -1 && unknown < 0) unknown = i;
-        else product *= args[2].v.ints[i];
+        if (args[2].v.ints[i] == -1 && unknown < 0)
+            unknown = i;
+        else
+            product *= args[2].v.ints[i];
     }
     if (unknown >= 0 ? product == 0 || size % product : product != size) {
         FacText text = {.len = 0};
         fac_text_dims(&text, k, args[2].v.ints);
-        return fac_error(FAC_RUNTIME_ERROR, "unflatten: Provided sizes %s don't multiply up to the size of dim "
-                                            "%d (%lld) in the input tensor",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "unflatten: Provided sizes %s don't multiply up to the size of dim "
+                         "%d (%lld) in the input tensor",
                          text.at, dim, (long long)size);
     }
     memcpy(sizes, args[0].v.ints, (size_t)dim * sizeof *sizes);
@@ -269,8 +292,9 @@ fac_helper_movedim_order(const FacValue *args, FacValue *out)
     int64_t order[FAC_MAX_NDIM];
     uint64_t moved = 0, taken = 0;
     if (args[1].len != args[2].len)
-        return fac_error(FAC_RUNTIME_ERROR, "movedim: Invalid source or destination dims: source (%u dims) "
-                                            "should contain the same number of dims as destination (%u dims)",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "movedim: Invalid source or destination dims: source (%u dims) "
+                         "should contain the same number of dims as destination (%u dims)",
                          args[1].len, args[2].len);
     for (int i = 0; i < k; i++) {
         int from, to;

@@ -174,8 +174,10 @@ static FacStatus
 check_places(const FacCall *call, FacDevice device)
 {
     const FacOp *op = call->op;
-    bool like = (op->flags & FAC_OP_FACTORY) && op->nparams && op->params[0].type == FAC_TYPE_TENSOR;
-    for (int i = like; i < op->nparams; i++) { /* of empty_like and its kin only the shape is read */
+    bool like =
+        (op->flags & FAC_OP_FACTORY) && op->nparams && op->params[0].type == FAC_TYPE_TENSOR;
+    for (int i = like; i < op->nparams;
+         i++) { /* of empty_like and its kin only the shape is read */
         FacValue arg = call->args[i];
         if (arg.tag == FAC_V_TENSOR) FAC_RETURN_IF_ERROR(check_place(arg.v.t, device));
         for (uint32_t k = 0; arg.tag == FAC_V_TENSORS && k < arg.len; k++)

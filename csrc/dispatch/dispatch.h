@@ -54,7 +54,11 @@ typedef struct FacThread {
 } FacThread;
 extern _Thread_local FacThread fac_thread;
 
-static inline bool fac_grad_enabled(void) { return !(fac_thread.exclude & FAC_KEY(GRAD)); }
+static inline bool
+fac_grad_enabled(void)
+{
+    return !(fac_thread.exclude & FAC_KEY(GRAD));
+}
 static inline bool
 fac_set_grad_enabled(bool on) /* returns what it was */
 {

@@ -66,9 +66,10 @@ fac_formula_item(FacValue list, FacValue index, FacValue *out)
 {
     int64_t n = list.len, given = fac_v_as_int(index), i = given < 0 ? given + n : given;
     if (i < 0 || i >= n)
-        return fac_error(FAC_INDEX_ERROR,
-                         "Dimension out of range (expected to be in range of [%lld, %lld], but got %lld)",
-                         (long long)-n, (long long)(n - 1), (long long)given);
+        return fac_error(
+            FAC_INDEX_ERROR,
+            "Dimension out of range (expected to be in range of [%lld, %lld], but got %lld)",
+            (long long)-n, (long long)(n - 1), (long long)given);
     switch (list.tag) {
     case FAC_V_FLOATS: *out = fac_v_float(list.v.floats[i]); break;
     case FAC_V_BOOLS: *out = fac_v_bool(list.v.bools[i]); break;

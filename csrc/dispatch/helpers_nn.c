@@ -47,13 +47,16 @@ fac_helper_group_size(const FacValue *args, FacValue *out)
     const int64_t groups = args[1].v.i;
     int64_t size = 1;
     if (shape.len < 2)
-        return fac_error(FAC_RUNTIME_ERROR, "Expected at least 2 dimensions for input tensor but "
-                                            "received %u", shape.len);
-    if (groups < 1 || shape.v.ints[1] % groups)
         return fac_error(FAC_RUNTIME_ERROR,
-                         "Expected number of channels in input to be divisible by num_groups, but got "
-                         "%lld channels and num_groups=%lld",
-                         (long long)shape.v.ints[1], (long long)groups);
+                         "Expected at least 2 dimensions for input tensor but "
+                         "received %u",
+                         shape.len);
+    if (groups < 1 || shape.v.ints[1] % groups)
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "Expected number of channels in input to be divisible by num_groups, but got "
+            "%lld channels and num_groups=%lld",
+            (long long)shape.v.ints[1], (long long)groups);
     for (uint32_t i = 1; i < shape.len; i++) size *= shape.v.ints[i];
     *out = fac_v_int(size / groups);
     return FAC_OK;
@@ -78,8 +81,8 @@ fac_helper_widened(const FacValue *args, FacValue *out)
     FacTensor *t = args[0].v.t, *wide;
     const FacDType dt = (FacDType)fac_dtype_info[t->dtype].compute;
     if (t->dtype == dt) return fac_value_keep(args[0], out);
-    FAC_RETURN_IF_ERROR(fac_op__to_copy(t, dt, FAC_VALUE_NONE, FAC_VALUE_NONE, false, FAC_VALUE_NONE,
-                                        &wide));
+    FAC_RETURN_IF_ERROR(
+        fac_op__to_copy(t, dt, FAC_VALUE_NONE, FAC_VALUE_NONE, false, FAC_VALUE_NONE, &wide));
     *out = fac_v_tensor(wide);
     return FAC_OK;
 }
@@ -90,8 +93,8 @@ fac_helper_narrowed(const FacValue *args, FacValue *out)
     FacTensor *t = args[0].v.t, *cast;
     const FacDType dt = (FacDType)args[1].v.i;
     if (t->dtype == dt) return fac_value_keep(args[0], out);
-    FAC_RETURN_IF_ERROR(fac_op__to_copy(t, dt, FAC_VALUE_NONE, FAC_VALUE_NONE, false, FAC_VALUE_NONE,
-                                        &cast));
+    FAC_RETURN_IF_ERROR(
+        fac_op__to_copy(t, dt, FAC_VALUE_NONE, FAC_VALUE_NONE, false, FAC_VALUE_NONE, &cast));
     *out = fac_v_tensor(cast);
     return FAC_OK;
 }
@@ -101,7 +104,8 @@ fac_helper_normalized_dims(const FacValue *args, FacValue *out)
 {
     const uint32_t n = args[1].len, ndim = args[0].len;
     if (n == 0)
-        return fac_error(FAC_RUNTIME_ERROR, "Expected normalized_shape to be at least 1-dimensional");
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "Expected normalized_shape to be at least 1-dimensional");
     for (uint32_t i = 0; i < n; i++)
         if (n > ndim || args[1].v.ints[i] != args[0].v.ints[ndim - n + i])
             return fac_error(FAC_RUNTIME_ERROR,

@@ -140,7 +140,8 @@ done:
 FacStatus
 fac_helper_tie_weight(const FacValue *args, FacValue *out)
 {
-    FacValue self = args[0], other = args[1], wins = args[2], equal = FAC_VALUE_NONE, half = FAC_VALUE_NONE;
+    FacValue self = args[0], other = args[1], wins = args[2], equal = FAC_VALUE_NONE,
+             half = FAC_VALUE_NONE;
     FacValue full = FAC_VALUE_NONE;
     FacStatus st = FAC_OK;
     FacDType dtype = fac_promote((FacDType)self.v.t->dtype, (FacDType)other.v.t->dtype);
@@ -169,7 +170,8 @@ fac_helper_polar_backward(const FacValue *args, FacValue *out)
     FAC_TRY(fac_call(FAC_OP_sgn, 1, &t[0], &t[1]));
     FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){grad, t[1]}, &t[2]));
     FAC_TRY(fac_call(FAC_OP_real, 1, &t[2], &out[0]));
-    FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){result, (FacValue){.tag = FAC_V_COMPLEX, .v.c = i}}, &t[3]));
+    FAC_TRY(fac_call(FAC_OP_mul, 2,
+                     (FacValue[]){result, (FacValue){.tag = FAC_V_COMPLEX, .v.c = i}}, &t[3]));
     FAC_TRY(fac_call(FAC_OP_conj, 1, &t[3], &t[4]));
     FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){grad, t[4]}, &t[5]));
     FAC_TRY(fac_call(FAC_OP_real, 1, &t[5], &out[1]));
@@ -182,7 +184,8 @@ FacStatus
 fac_helper_imag_backward(const FacValue *args, FacValue *out)
 {
     const double i[2] = {0, 1};
-    return fac_call(FAC_OP_mul, 2, (FacValue[]){args[0], (FacValue){.tag = FAC_V_COMPLEX, .v.c = i}}, out);
+    return fac_call(FAC_OP_mul, 2,
+                    (FacValue[]){args[0], (FacValue){.tag = FAC_V_COMPLEX, .v.c = i}}, out);
 }
 
 /* Real: 0. Complex: the direction that turns the angle, i * sgn(self) / |self|, times grad. */
@@ -195,7 +198,8 @@ fac_helper_angle_backward(const FacValue *args, FacValue *out)
     if (!FAC_IS_COMPLEX(self.v.t->dtype)) return fac_call(FAC_OP_zeros_like, 1, &grad, out);
     FAC_TRY(fac_call(FAC_OP_abs, 1, &self, &t[0]));
     FAC_TRY(fac_call(FAC_OP_sgn, 1, &self, &t[1]));
-    FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){t[1], (FacValue){.tag = FAC_V_COMPLEX, .v.c = i}}, &t[2]));
+    FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){t[1], (FacValue){.tag = FAC_V_COMPLEX, .v.c = i}},
+                     &t[2]));
     FAC_TRY(fac_call(FAC_OP_div, 2, (FacValue[]){t[2], t[0]}, &t[3]));
     FAC_TRY(fac_call(FAC_OP_mul, 2, (FacValue[]){t[3], grad}, &t[4]));
     FAC_TRY(fac_call(FAC_OP_eq, 2, (FacValue[]){t[0], fac_v_int(0)}, &t[5]));

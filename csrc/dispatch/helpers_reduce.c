@@ -81,8 +81,7 @@ has_zeros(Chain *chain, FacValue x, bool *yes)
     double room[2];
     *yes = false;
     if (fac_is_meta(x.v.t)) return FAC_OK;
-    FAC_RETURN_IF_ERROR(
-        chain_call(chain, FAC_OP_eq, &is_zero, 2, (FacValue[]){x, fac_v_int(0)}));
+    FAC_RETURN_IF_ERROR(chain_call(chain, FAC_OP_eq, &is_zero, 2, (FacValue[]){x, fac_v_int(0)}));
     FAC_RETURN_IF_ERROR(chain_call(chain, FAC_OP_any, &some, 1, &is_zero));
     FAC_RETURN_IF_ERROR(fac_tensor_item(some.v.t, room, &item));
     *yes = fac_v_is_true(item);

@@ -22,11 +22,13 @@ fac_rule_pointwise_alpha(FacCall *call)
     if (alpha.tag == FAC_V_BOOL && common != FAC_DT_BOOL)
         return fac_error(FAC_RUNTIME_ERROR, "Boolean alpha only supported for Boolean results.");
     if (alpha.tag == FAC_V_FLOAT && FAC_IS_INT(common))
-        return fac_error(FAC_RUNTIME_ERROR, "For integral input tensors, argument alpha must not be a floating "
-                                            "point number.");
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "For integral input tensors, argument alpha must not be a floating "
+                         "point number.");
     if (alpha.tag == FAC_V_COMPLEX && !FAC_IS_COMPLEX(common))
-        return fac_error(FAC_RUNTIME_ERROR, "For non-complex input tensors, argument alpha must not be a complex "
-                                            "number.");
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "For non-complex input tensors, argument alpha must not be a complex "
+                         "number.");
     return fac_rule_pointwise(call);
 }
 
@@ -41,12 +43,14 @@ fac_rule_pointwise_sub(FacCall *call)
 {
     bool first = is_bool(call->args[0]), second = is_bool(call->args[1]);
     if (first && second)
-        return fac_error(FAC_RUNTIME_ERROR, "Subtraction, the `-` operator, with two bool tensors is not supported. "
-                                            "Use the `^` or `logical_xor()` operator instead.");
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "Subtraction, the `-` operator, with two bool tensors is not supported. "
+                         "Use the `^` or `logical_xor()` operator instead.");
     if (first || second)
-        return fac_error(FAC_RUNTIME_ERROR, "Subtraction, the `-` operator, with a bool tensor is not supported. If "
-                                            "you are trying to invert a mask, use the `~` or `logical_not()` operator "
-                                            "instead.");
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "Subtraction, the `-` operator, with a bool tensor is not supported. If "
+                         "you are trying to invert a mask, use the `~` or `logical_not()` operator "
+                         "instead.");
     return fac_rule_pointwise_alpha(call);
 }
 
@@ -54,8 +58,10 @@ FacStatus
 fac_rule_pointwise_neg(FacCall *call)
 {
     if (is_bool(call->args[0]))
-        return fac_error(FAC_RUNTIME_ERROR, "Negation, the `-` operator, on a bool tensor is not supported. If you are "
-                                            "trying to invert a mask, use the `~` or `logical_not()` operator instead.");
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are "
+            "trying to invert a mask, use the `~` or `logical_not()` operator instead.");
     return fac_rule_pointwise(call);
 }
 
@@ -100,8 +106,9 @@ fac_rule_where(FacCall *call)
     FacDim sizes[FAC_MAX_NDIM];
     int ndim = 0;
     if (condition->dtype != FAC_DT_BOOL && condition->dtype != FAC_DT_U8)
-        return fac_error(FAC_RUNTIME_ERROR, "where expected condition to be a boolean tensor, but got a tensor with "
-                                            "dtype %s",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "where expected condition to be a boolean tensor, but got a tensor with "
+                         "dtype %s",
                          fac_dtype_info[condition->dtype].legacy);
     FAC_RETURN_IF_ERROR(fac_check_same_device(call));
     for (int i = 0; i < 3; i++) {
@@ -109,7 +116,8 @@ fac_rule_where(FacCall *call)
         if (t) FAC_RETURN_IF_ERROR(fac_broadcast(&ndim, sizes, t->ndim, t->sizes));
     }
     FacDType dtype = fac_promote_operands(call->args + 1, 2);
-    if (dtype < 0) return fac_error(FAC_RUNTIME_ERROR, "the dtypes of self and other have no common dtype");
+    if (dtype < 0)
+        return fac_error(FAC_RUNTIME_ERROR, "the dtypes of self and other have no common dtype");
     call->compute = (int8_t)dtype;
     return fac_out(call, 0, dtype, fac_common_device(call), ndim, sizes);
 }

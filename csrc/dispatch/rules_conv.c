@@ -17,8 +17,8 @@ list_arg(const FacCall *call, int i, int n, int64_t least, int64_t *out)
 {
     const FacValue v = FAC_ARG(call, i);
     if ((int)v.len != n && v.len != 1)
-        return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must have 1 or %d numbers, not %u", n,
-                                  v.len);
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must have 1 or %d numbers, not %u",
+                                  n, v.len);
     for (int j = 0; j < n; j++) {
         out[j] = v.v.ints[v.len == 1 ? 0 : j];
         if (out[j] < least)
@@ -74,22 +74,25 @@ conv_sizes(const Window *w, int ndim, const FacDim *input, const FacDim *weight,
     fac_text_dims(&text, ndim, weight);
     for (int i = 0; i < ndim; i++)
         if (weight[i] < 0 || weight[i] >= number_limit || input[i] < 0 || input[i] >= size_limit)
-            return fac_error(FAC_RUNTIME_ERROR, "sizes must not be negative or too large, got %s for "
-                                                "the weight", text.at);
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "sizes must not be negative or too large, got %s for "
+                             "the weight",
+                             text.at);
     if (weight[1] * w->groups != input[1]) {
         FacText shape = {.len = 0};
         fac_text_dims(&shape, ndim, input);
         return fac_error(FAC_RUNTIME_ERROR,
                          "Given groups=%lld, weight of size %s, expected input%s to have %lld "
                          "channels, but got %lld channels instead",
-                         (long long)w->groups, text.at, shape.at, (long long)(weight[1] * w->groups),
-                         (long long)input[1]);
+                         (long long)w->groups, text.at, shape.at,
+                         (long long)(weight[1] * w->groups), (long long)input[1]);
     }
     if (weight[0] % w->groups)
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "Given groups=%lld, expected weight to be divisible by %lld at dimension 0, "
-                         "but got weight of size %s instead",
-                         (long long)w->groups, (long long)w->groups, text.at);
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "Given groups=%lld, expected weight to be divisible by %lld at dimension 0, "
+            "but got weight of size %s instead",
+            (long long)w->groups, (long long)w->groups, text.at);
     out[0] = input[0];
     out[1] = weight[0];
     for (int i = 0; i < w->n; i++) {
@@ -111,7 +114,8 @@ check_pair(FacCall *call, const FacTensor *a, const FacTensor *b)
     const FacDType compute = (FacDType)fac_dtype_info[a->dtype].compute;
     FAC_RETURN_IF_ERROR(fac_check_same_device(call));
     if (a->ndim != b->ndim)
-        return fac_error(FAC_RUNTIME_ERROR, "'%s' has %d dimensions and '%s' %d; they must be equal",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "'%s' has %d dimensions and '%s' %d; they must be equal",
                          call->op->params[0].name, a->ndim, call->op->params[1].name, b->ndim);
     if (a->dtype != b->dtype)
         return fac_error(FAC_RUNTIME_ERROR,
@@ -134,9 +138,10 @@ fac_rule_conv(FacCall *call)
     FAC_RETURN_IF_ERROR(window_args(call, 3, x->ndim, &w));
     FAC_RETURN_IF_ERROR(conv_sizes(&w, x->ndim, x->sizes, weight->sizes, sizes));
     if (bias && (bias->ndim != 1 || bias->numel != weight->sizes[0] || bias->dtype != x->dtype))
-        return fac_argument_error(FAC_RUNTIME_ERROR, call, 2,
-                                  "must be a vector with an element an output channel, of the dtype "
-                                  "of the input");
+        return fac_argument_error(
+            FAC_RUNTIME_ERROR, call, 2,
+            "must be a vector with an element an output channel, of the dtype "
+            "of the input");
     return fac_out(call, 0, (FacDType)x->dtype, x->device, x->ndim, sizes);
 }
 
@@ -186,8 +191,8 @@ check_pooled(FacCall *call, int i, int n, int ndim, const FacDim *in)
     const FacDType compute = (FacDType)fac_dtype_info[t->dtype].compute;
     if (n < 1 || n > 3) return fac_error(FAC_RUNTIME_ERROR, "1 to 3 dims are pooled, not %d", n);
     if (ndim != n + 1 && ndim != n + 2)
-        return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must have %d or %d dimensions, not %d",
-                                  n + 1, n + 2, ndim);
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, i,
+                                  "must have %d or %d dimensions, not %d", n + 1, n + 2, ndim);
     for (int d = ndim - n - 1; d < ndim; d++)
         if (in[d] < 1 || in[d] >= size_limit)
             return fac_argument_error(FAC_RUNTIME_ERROR, call, i,
@@ -231,19 +236,24 @@ pool_sizes(FacCall *call, int ndim, const FacDim *in, int first, int ceil_arg, b
         if (__builtin_mul_overflow(window, kernel[i], &window))
             return fac_argument_error(FAC_RUNTIME_ERROR, call, first, "is too large");
         if (2 * padding[i] > kernel[i])
-            return fac_error(FAC_RUNTIME_ERROR,
-                             "pad should be at most half of effective kernel size, but got pad=%lld, "
-                             "kernel_size=%lld and dilation=%lld",
-                             (long long)padding[i], (long long)kernel[i], (long long)step[i]);
+            return fac_error(
+                FAC_RUNTIME_ERROR,
+                "pad should be at most half of effective kernel size, but got pad=%lld, "
+                "kernel_size=%lld and dilation=%lld",
+                (long long)padding[i], (long long)kernel[i], (long long)step[i]);
         *size = free < 0 && !up ? 0 : (free + (up ? stride[i] - 1 : 0)) / stride[i] + 1;
         /* the last window must start inside the input or the padding before it */
         if (up && (*size - 1) * stride[i] >= input + padding[i]) --*size;
         if (*size < 1)
-            return fac_error(FAC_RUNTIME_ERROR, "Output size is too small: a window of %lld does not "
-                             "fit into %lld", (long long)kernel[i], (long long)input);
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "Output size is too small: a window of %lld does not "
+                             "fit into %lld",
+                             (long long)kernel[i], (long long)input);
         if (!reaches_input(*size, input, stride[i], padding[i], step[i]))
-            return fac_error(FAC_RUNTIME_ERROR, "a window with dilation %lld steps over the input of "
-                             "size %lld", (long long)step[i], (long long)input);
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "a window with dilation %lld steps over the input of "
+                             "size %lld",
+                             (long long)step[i], (long long)input);
     }
     return FAC_OK;
 }

@@ -39,8 +39,9 @@ make_formatted(FacCall *call, FacDType dtype, FacDevice device, int ndim, const 
     } else {
         int want = format == FAC_CHANNELS_LAST ? 4 : 5;
         if (ndim != want)
-            return fac_error(FAC_RUNTIME_ERROR, "required rank %d tensor to use channels_last%s format, "
-                                                "got %d dimensions",
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "required rank %d tensor to use channels_last%s format, "
+                             "got %d dimensions",
                              want, want == 5 ? "_3d" : "", ndim);
         fac_strides_format(format, ndim, sizes, strides);
     }
@@ -75,14 +76,16 @@ static FacStatus
 check_strides(FacValue size, FacValue stride)
 {
     if (size.len != stride.len)
-        return fac_error(FAC_RUNTIME_ERROR, "dimensionality of sizes (%u) must match dimensionality of "
-                                            "strides (%u)",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "dimensionality of sizes (%u) must match dimensionality of "
+                         "strides (%u)",
                          size.len, stride.len);
     if (size.len > FAC_MAX_NDIM)
         return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
     for (uint32_t i = 0; i < stride.len; i++)
         if (stride.v.ints[i] < 0)
-            return fac_error(FAC_RUNTIME_ERROR, "a new tensor cannot have negative strides, got %lld",
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "a new tensor cannot have negative strides, got %lld",
                              (long long)stride.v.ints[i]);
     return FAC_OK;
 }
@@ -107,15 +110,17 @@ fac_rule_empty_permuted(FacCall *call)
     FacDevice device;
     uint64_t seen = 0;
     if (size.len != order.len || size.len > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "Number of dimensions in size does not match the length of "
-                                            "the physical_layout; i.e. len(size) = %u is not equal to "
-                                            "len(physical_layout) = %u",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "Number of dimensions in size does not match the length of "
+                         "the physical_layout; i.e. len(size) = %u is not equal to "
+                         "len(physical_layout) = %u",
                          size.len, order.len);
     for (int i = (int)size.len - 1; i >= 0; i--) {
         int64_t dim = order.v.ints[i];
         if (dim < 0 || dim >= size.len || (seen >> dim & 1))
-            return fac_error(FAC_RUNTIME_ERROR, "physical_layout must name each dimension from 0 to %d "
-                                                "once, got %lld",
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "physical_layout must name each dimension from 0 to %d "
+                             "once, got %lld",
                              (int)size.len - 1, (long long)dim);
         seen |= UINT64_C(1) << dim;
         strides[dim] = step;
@@ -225,8 +230,9 @@ range(FacCall *call, FacValue start, FacValue end, FacValue step)
     if (!isfinite(a) || !isfinite(b))
         return fac_error(FAC_RUNTIME_ERROR, "unsupported range: %g -> %g", a, b);
     if ((s > 0 && b < a) || (s < 0 && b > a))
-        return fac_error(FAC_RUNTIME_ERROR, "upper bound and lower bound inconsistent with step sign: "
-                                            "from %g to %g by %g",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "upper bound and lower bound inconsistent with step sign: "
+                         "from %g to %g by %g",
                          a, b, s);
     double count = ceil((b - a) / s);
     FacDim size = (FacDim)count;
@@ -262,8 +268,9 @@ fac_rule_linspace(FacCall *call)
     for (int i = 0; i < 2; i++) {
         FacTensor *t = fac_arg_tensor(call, i);
         if (t && t->ndim)
-            return fac_error(FAC_RUNTIME_ERROR, "linspace only supports 0-dimensional start and end "
-                                                "tensors, but got %s with %d dimension(s)",
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "linspace only supports 0-dimensional start and end "
+                             "tensors, but got %s with %d dimension(s)",
                              i ? "end" : "start", t->ndim);
         if (t ? FAC_IS_COMPLEX(t->dtype) : call->args[i].tag == FAC_V_COMPLEX)
             fallback = fac_default_complex();
@@ -278,8 +285,8 @@ eye_of(FacCall *call, int64_t n, int64_t m)
     FacDType dtype;
     FacDevice device;
     if (n < 0 || m < 0)
-        return fac_error(FAC_RUNTIME_ERROR, "%s must be greater or equal to 0, got %lld", n < 0 ? "n" : "m",
-                         (long long)(n < 0 ? n : m));
+        return fac_error(FAC_RUNTIME_ERROR, "%s must be greater or equal to 0, got %lld",
+                         n < 0 ? "n" : "m", (long long)(n < 0 ? n : m));
     FAC_RETURN_IF_ERROR(fac_factory_options(call, fac_default_dtype(), &dtype, &device));
     return fac_out(call, 0, dtype, device, 2, (FacDim[]){n, m});
 }
@@ -321,13 +328,15 @@ tri_indices(FacCall *call, bool lower)
     FacDType dtype;
     FacDevice device;
     if (rows < 0 || cols < 0)
-        return fac_error(FAC_RUNTIME_ERROR, "%s must be non-negative, got %lld", rows < 0 ? "row" : "col",
-                         (long long)(rows < 0 ? rows : cols));
+        return fac_error(FAC_RUNTIME_ERROR, "%s must be non-negative, got %lld",
+                         rows < 0 ? "row" : "col", (long long)(rows < 0 ? rows : cols));
     if (rows > INT32_MAX || cols > INT32_MAX)
-        return fac_error(FAC_RUNTIME_ERROR, "a matrix of %lld x %lld is too large", (long long)rows, (long long)cols);
+        return fac_error(FAC_RUNTIME_ERROR, "a matrix of %lld x %lld is too large", (long long)rows,
+                         (long long)cols);
     FAC_RETURN_IF_ERROR(fac_factory_options(call, FAC_DT_I64, &dtype, &device));
     if (dtype != FAC_DT_I64 && dtype != FAC_DT_I32)
-        return fac_error(FAC_RUNTIME_ERROR, "indices are int32 or int64, not %s", fac_dtype_info[dtype].name);
+        return fac_error(FAC_RUNTIME_ERROR, "indices are int32 or int64, not %s",
+                         fac_dtype_info[dtype].name);
     offset = limited(offset, -rows, cols);
     int64_t n = lower ? count_lower(rows, cols, offset)
                       : rows * cols - count_lower(rows, cols, limited(offset - 1, -rows, cols));
@@ -355,17 +364,20 @@ fac_rule_complex(FacCall *call)
     int ndim = 0;
     bool half = a->dtype == FAC_DT_F16;
     if (a->dtype != FAC_DT_F32 && a->dtype != FAC_DT_F64 && !half)
-        return fac_error(FAC_RUNTIME_ERROR, "Expected both inputs to be Half, Float or Double tensors but "
-                                            "got %s and %s",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "Expected both inputs to be Half, Float or Double tensors but "
+                         "got %s and %s",
                          fac_dtype_info[a->dtype].legacy, fac_dtype_info[b->dtype].legacy);
     if (a->dtype != b->dtype)
-        return fac_error(FAC_RUNTIME_ERROR, "Expected object of scalar type %s but got scalar type %s for "
-                                            "second argument",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "Expected object of scalar type %s but got scalar type %s for "
+                         "second argument",
                          fac_dtype_info[a->dtype].legacy, fac_dtype_info[b->dtype].legacy);
     FAC_RETURN_IF_ERROR(fac_check_same_device(call));
     FAC_RETURN_IF_ERROR(fac_broadcast(&ndim, sizes, a->ndim, a->sizes));
     FAC_RETURN_IF_ERROR(fac_broadcast(&ndim, sizes, b->ndim, b->sizes));
-    return fac_out(call, 0, (FacDType)fac_dtype_info[a->dtype].complex, fac_common_device(call), ndim, sizes);
+    return fac_out(call, 0, (FacDType)fac_dtype_info[a->dtype].complex, fac_common_device(call),
+                   ndim, sizes);
 }
 
 /* --- rows that write --------------------------------------------------------------------------------------- */
@@ -379,14 +391,15 @@ fac_rule_copy_into(FacCall *call)
     FAC_RETURN_IF_ERROR(fac_rule_inplace(call));
     memcpy(sizes, to->sizes, (size_t)to->ndim * sizeof *sizes);
     FacStatus st = fac_broadcast(&ndim, sizes, from->ndim, from->sizes);
-    if (st != FAC_OK || ndim != to->ndim || memcmp(sizes, to->sizes, (size_t)ndim * sizeof *sizes)) {
+    if (st != FAC_OK || ndim != to->ndim ||
+        memcmp(sizes, to->sizes, (size_t)ndim * sizeof *sizes)) {
         FacText text = {.len = 0};
         fac_text_dims(&text, from->ndim, from->sizes);
         fac_text_add(&text, " into ");
         fac_text_dims(&text, to->ndim, to->sizes);
         fac_value_release(&call->results[0]);
-        return fac_error(FAC_RUNTIME_ERROR, "cannot copy %s: the source does not broadcast to the target",
-                         text.at);
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "cannot copy %s: the source does not broadcast to the target", text.at);
     }
     return FAC_OK;
 }
@@ -396,8 +409,9 @@ fac_rule_fill(FacCall *call)
 {
     FacTensor *value = fac_arg_tensor(call, 1);
     if (value && value->ndim)
-        return fac_error(FAC_RUNTIME_ERROR, "fill_ only supports 0-dimension value tensor but got tensor "
-                                            "with %d dimensions.",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "fill_ only supports 0-dimension value tensor but got tensor "
+                         "with %d dimensions.",
                          value->ndim);
     return fac_rule_inplace(call);
 }
@@ -416,7 +430,8 @@ fac_rule_resize(FacCall *call)
     if (format == FAC_CHANNELS_LAST || format == FAC_CHANNELS_LAST_3D) {
         FacDim strides[FAC_MAX_NDIM];
         if (t->ndim != (format == FAC_CHANNELS_LAST ? 4 : 5))
-            return fac_error(FAC_RUNTIME_ERROR, "channels_last formats need 4 or 5 dimensions, got %d", t->ndim);
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "channels_last formats need 4 or 5 dimensions, got %d", t->ndim);
         fac_strides_format(format, t->ndim, size.v.ints, strides);
         FAC_RETURN_IF_ERROR(
             fac_tensor_set_layout(t, NULL, t->ndim, size.v.ints, strides, t->offset));
@@ -442,12 +457,14 @@ fac_rule_set_storage(FacCall *call)
     FacValue size = call->args[3], stride = call->args[4];
     FacDim strides[FAC_MAX_NDIM];
     if (size.len > FAC_MAX_NDIM || (stride.len && stride.len != size.len))
-        return fac_error(FAC_RUNTIME_ERROR, "mismatch in length of strides and shape: %u and %u", stride.len,
-                         size.len);
+        return fac_error(FAC_RUNTIME_ERROR, "mismatch in length of strides and shape: %u and %u",
+                         stride.len, size.len);
     if (!fac_device_equal(t->device, storage->device))
         return fac_error(FAC_RUNTIME_ERROR, "the storage is on another device than the tensor");
-    if (stride.len) memcpy(strides, stride.v.ints, stride.len * sizeof *strides);
-    else fac_strides_contiguous((int)size.len, size.v.ints, strides);
+    if (stride.len)
+        memcpy(strides, stride.v.ints, stride.len * sizeof *strides);
+    else
+        fac_strides_contiguous((int)size.len, size.v.ints, strides);
     FAC_RETURN_IF_ERROR(
         fac_tensor_set_layout(t, storage, (int)size.len, size.v.ints, strides, call->args[2].v.i));
     return fac_rule_inplace(call);
@@ -458,8 +475,8 @@ fac_rule_set_tensor(FacCall *call)
 {
     FacTensor *t = fac_arg_tensor(call, 0), *source = fac_arg_tensor(call, 1);
     if (t->dtype != source->dtype)
-        return fac_error(FAC_RUNTIME_ERROR, "cannot set a %s tensor to one of %s", fac_dtype_info[t->dtype].name,
-                         fac_dtype_info[source->dtype].name);
+        return fac_error(FAC_RUNTIME_ERROR, "cannot set a %s tensor to one of %s",
+                         fac_dtype_info[t->dtype].name, fac_dtype_info[source->dtype].name);
     if (!fac_device_equal(t->device, source->device))
         return fac_error(FAC_RUNTIME_ERROR, "the source is on another device than the tensor");
     FAC_RETURN_IF_ERROR(fac_tensor_set_layout(t, source->storage, source->ndim, source->sizes,

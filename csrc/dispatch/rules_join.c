@@ -19,7 +19,8 @@ common_dtype(const FacCall *call)
     int n = (int)call->args[0].len, used = n < 64 ? n : 64;
     for (int i = 0; i < used; i++) operands[i] = fac_v_tensor(call->args[0].v.tensors[i]);
     FacDType dtype = fac_promote_operands(operands, used);
-    for (int i = used; i < n; i++) dtype = fac_promote(dtype, (FacDType)call->args[0].v.tensors[i]->dtype);
+    for (int i = used; i < n; i++)
+        dtype = fac_promote(dtype, (FacDType)call->args[0].v.tensors[i]->dtype);
     return dtype;
 }
 
@@ -30,13 +31,15 @@ fac_rule_cat(FacCall *call)
     const FacTensor *first = NULL;
     FacDim sizes[FAC_MAX_NDIM], along = 0;
     int dim = 0;
-    if (!list.len) return fac_error(FAC_VALUE_ERROR, "torch.cat(): expected a non-empty list of Tensors");
+    if (!list.len)
+        return fac_error(FAC_VALUE_ERROR, "torch.cat(): expected a non-empty list of Tensors");
     FAC_RETURN_IF_ERROR(fac_check_same_device(call));
     for (uint32_t i = 0; i < list.len; i++) {
         const FacTensor *t = list.v.tensors[i];
         if (!t->ndim)
-            return fac_error(FAC_RUNTIME_ERROR, "zero-dimensional tensor (at position %u) cannot be "
-                                                "concatenated; use stack()",
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "zero-dimensional tensor (at position %u) cannot be "
+                             "concatenated; use stack()",
                              i);
         if (adds_nothing(t)) continue;
         if (!first) {
@@ -51,8 +54,9 @@ fac_rule_cat(FacCall *call)
             fac_text_dims(&text, first->ndim, first->sizes);
             fac_text_add(&text, " and ");
             fac_text_dims(&text, t->ndim, t->sizes);
-            return fac_error(FAC_RUNTIME_ERROR, "Sizes of tensors must match except in dimension %d, but "
-                                                "tensor %u in the list does not fit: %s",
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "Sizes of tensors must match except in dimension %d, but "
+                             "tensor %u in the list does not fit: %s",
                              dim, i, text.at);
         }
         along += t->sizes[dim];
@@ -79,12 +83,14 @@ fac_rule_stack(FacCall *call)
     FAC_RETURN_IF_ERROR(fac_wrap_dim(call->args[1].v.i, first->ndim + 1, &dim));
     for (uint32_t i = 1; i < list.len; i++) {
         const FacTensor *t = list.v.tensors[i];
-        if (t->ndim == first->ndim && !memcmp(t->sizes, first->sizes, t->ndim * sizeof *sizes)) continue;
+        if (t->ndim == first->ndim && !memcmp(t->sizes, first->sizes, t->ndim * sizeof *sizes))
+            continue;
         FacText text = {.len = 0};
         fac_text_dims(&text, first->ndim, first->sizes);
         fac_text_add(&text, " at entry 0 and ");
         fac_text_dims(&text, t->ndim, t->sizes);
-        return fac_error(FAC_RUNTIME_ERROR, "stack expects each tensor to be equal size, but got %s at entry %u",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "stack expects each tensor to be equal size, but got %s at entry %u",
                          text.at, i);
     }
     for (int i = 0; i <= first->ndim; i++)
@@ -97,7 +103,8 @@ fac_rule_triangle(FacCall *call)
 {
     FacTensor *t = fac_arg_tensor(call, 0);
     if (t->ndim < 2)
-        return fac_error(FAC_RUNTIME_ERROR, "input tensor must have at least 2 dimensions, got %d", t->ndim);
+        return fac_error(FAC_RUNTIME_ERROR, "input tensor must have at least 2 dimensions, got %d",
+                         t->ndim);
     return fac_out(call, 0, (FacDType)t->dtype, t->device, t->ndim, t->sizes);
 }
 
@@ -116,11 +123,12 @@ fac_helper_cat_backward(const FacValue *args, FacValue *out)
     for (uint32_t i = 0; i < list.len; i++) {
         FacTensor *t = list.v.tensors[i];
         if (adds_nothing(t) && !(grad->ndim == 1)) {
-            FAC_TRY(fac_op_new_zeros(grad, fac_v_ints(t->sizes, t->ndim), FAC_DT_NONE, FAC_VALUE_NONE,
-                                     FAC_VALUE_NONE, &slots[i]));
+            FAC_TRY(fac_op_new_zeros(grad, fac_v_ints(t->sizes, t->ndim), FAC_DT_NONE,
+                                     FAC_VALUE_NONE, FAC_VALUE_NONE, &slots[i]));
             continue;
         }
-        FAC_TRY(fac_op_slice(grad, dim, fac_v_int(at), fac_v_int(at + t->sizes[dim]), 1, &slots[i]));
+        FAC_TRY(
+            fac_op_slice(grad, dim, fac_v_int(at), fac_v_int(at + t->sizes[dim]), 1, &slots[i]));
         at += t->sizes[dim];
     }
     *out = made;
@@ -140,13 +148,13 @@ fac_helper_stack_backward(const FacValue *args, FacValue *out)
 
 /* cat along `dim` after `prepare` has made each tensor wide enough. */
 static FacStatus
-prepared_cat(FacCall *call, FacStatus (*prepare)(FacTensor *, FacTensor **), int dim, bool vectors_at_0)
+prepared_cat(FacCall *call, FacStatus (*prepare)(FacTensor *, FacTensor **), int dim,
+             bool vectors_at_0)
 {
     FacTensor **slots;
     FacValue list = call->args[0], made = FAC_VALUE_NONE;
     FacStatus st = FAC_OK;
-    if (!list.len)
-        FAC_FAIL(FAC_RUNTIME_ERROR, "%s expects a non-empty TensorList", call->op->name);
+    if (!list.len) FAC_FAIL(FAC_RUNTIME_ERROR, "%s expects a non-empty TensorList", call->op->name);
     FAC_TRY(fac_value_new_tensors((int)list.len, &made, &slots));
     for (uint32_t i = 0; i < list.len; i++) FAC_TRY(prepare(list.v.tensors[i], &slots[i]));
     if (vectors_at_0 && slots[0]->ndim == 1) dim = 0;
@@ -219,14 +227,16 @@ repeat(FacTensor *t, int n, const int64_t *counts, FacValue *result)
     FacStatus st = FAC_OK;
     int lead = n - t->ndim;
     if (lead < 0)
-        return fac_error(FAC_RUNTIME_ERROR, "Number of dimensions of repeat dims can not be smaller than "
-                                            "number of dimensions of tensor: %d counts for %d dimensions",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "Number of dimensions of repeat dims can not be smaller than "
+                         "number of dimensions of tensor: %d counts for %d dimensions",
                          n, t->ndim);
     if (2 * n > FAC_MAX_NDIM)
         return fac_error(FAC_RUNTIME_ERROR, "repeat takes at most %d dimensions", FAC_MAX_NDIM / 2);
     for (int i = 0; i < n; i++) {
         if (counts[i] < 0)
-            return fac_error(FAC_RUNTIME_ERROR, "Trying to create tensor with negative dimension %lld",
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "Trying to create tensor with negative dimension %lld",
                              (long long)counts[i]);
         FacDim size = i < lead ? 1 : t->sizes[i - lead];
         seen[2 * i] = 1;
@@ -237,7 +247,8 @@ repeat(FacTensor *t, int n, const int64_t *counts, FacValue *result)
     }
     FAC_TRY(fac_op_reshape(t, fac_v_ints(seen, 2 * n), &split));
     FAC_TRY(fac_op_expand(split, fac_v_ints(wide, 2 * n), false, &expanded));
-    FAC_TRY(fac_call(FAC_OP__reshape_copy, 2, (FacValue[]){fac_v_tensor(expanded), fac_v_ints(sizes, n)}, result));
+    FAC_TRY(fac_call(FAC_OP__reshape_copy, 2,
+                     (FacValue[]){fac_v_tensor(expanded), fac_v_ints(sizes, n)}, result));
 done:
     fac_tensor_release(split);
     fac_tensor_release(expanded);
@@ -247,7 +258,8 @@ done:
 FacStatus
 fac_composite_repeat(FacCall *call)
 {
-    return repeat(fac_arg_tensor(call, 0), (int)call->args[1].len, call->args[1].v.ints, call->results);
+    return repeat(fac_arg_tensor(call, 0), (int)call->args[1].len, call->args[1].v.ints,
+                  call->results);
 }
 
 FacStatus
@@ -273,8 +285,10 @@ fac_composite_repeat_interleave_tensor(FacCall *call)
     FacStatus st = FAC_OK;
     int64_t minus_one = -1, size;
     int d = 0;
-    if (dim.tag == FAC_V_NONE) FAC_TRY(fac_op_reshape(self, fac_v_ints(&minus_one, 1), &flat));
-    else flat = fac_tensor_retain(self);
+    if (dim.tag == FAC_V_NONE)
+        FAC_TRY(fac_op_reshape(self, fac_v_ints(&minus_one, 1), &flat));
+    else
+        flat = fac_tensor_retain(self);
     if (dim.tag != FAC_V_NONE) FAC_TRY(fac_wrap_dim(dim.v.i, flat->ndim, &d));
     size = flat->ndim ? flat->sizes[d] : 1;
     if (counts->ndim > 1) FAC_FAIL(FAC_RUNTIME_ERROR, "repeats must be 0-dim or 1-dim tensor");
@@ -284,12 +298,14 @@ fac_composite_repeat_interleave_tensor(FacCall *call)
     } else if (counts->ndim == 1 && counts->sizes[0] == size) {
         wide = fac_tensor_retain(counts);
     } else {
-        FAC_FAIL(FAC_RUNTIME_ERROR, "repeats must have the same size as input along dim, but got repeats.size(0) "
-                                    "= %lld and input.size(%d) = %lld",
+        FAC_FAIL(FAC_RUNTIME_ERROR,
+                 "repeats must have the same size as input along dim, but got repeats.size(0) "
+                 "= %lld and input.size(%d) = %lld",
                  (long long)(counts->ndim ? counts->sizes[0] : 1), d, (long long)size);
     }
     FAC_TRY(fac_op_repeat_interleave_counts(wide, call->args[3], &index));
-    FAC_TRY(fac_call(FAC_OP_index_select, 3, (FacValue[]){fac_v_tensor(flat), fac_v_int(d), fac_v_tensor(index)},
+    FAC_TRY(fac_call(FAC_OP_index_select, 3,
+                     (FacValue[]){fac_v_tensor(flat), fac_v_int(d), fac_v_tensor(index)},
                      call->results));
 done:
     fac_tensor_release(flat);
@@ -309,8 +325,10 @@ fac_composite_repeat_interleave_int(FacCall *call)
     int64_t repeats = call->args[1].v.i;
     FacValue dim = call->args[2], wanted = call->args[3];
     int d = 0;
-    if (dim.tag == FAC_V_NONE) FAC_TRY(fac_op_reshape(self, fac_v_ints(&minus_one, 1), &flat));
-    else flat = fac_tensor_retain(self);
+    if (dim.tag == FAC_V_NONE)
+        FAC_TRY(fac_op_reshape(self, fac_v_ints(&minus_one, 1), &flat));
+    else
+        flat = fac_tensor_retain(self);
     if (dim.tag != FAC_V_NONE) FAC_TRY(fac_wrap_dim(dim.v.i, flat->ndim, &d));
     if (repeats < 0) FAC_FAIL(FAC_RUNTIME_ERROR, "Repeats must be non-negative");
     FAC_TRY(fac_op_unsqueeze(flat, d + 1, &column));
@@ -321,8 +339,10 @@ fac_composite_repeat_interleave_int(FacCall *call)
     if (__builtin_mul_overflow(repeats, flat->sizes[d], &sizes[d]))
         FAC_FAIL(FAC_RUNTIME_ERROR, "the repeated sizes are too large");
     if (wanted.tag != FAC_V_NONE && wanted.v.i != sizes[d])
-        FAC_FAIL(FAC_RUNTIME_ERROR, "output_size must be %lld, got %lld", (long long)sizes[d], (long long)wanted.v.i);
-    FAC_TRY(fac_call(FAC_OP__reshape_copy, 2, (FacValue[]){fac_v_tensor(wide), fac_v_ints(sizes, flat->ndim)},
+        FAC_FAIL(FAC_RUNTIME_ERROR, "output_size must be %lld, got %lld", (long long)sizes[d],
+                 (long long)wanted.v.i);
+    FAC_TRY(fac_call(FAC_OP__reshape_copy, 2,
+                     (FacValue[]){fac_v_tensor(wide), fac_v_ints(sizes, flat->ndim)},
                      call->results));
 done:
     fac_tensor_release(flat);
@@ -358,7 +378,8 @@ fac_composite_flip(FacCall *call)
 {
     FacTensor *t = fac_arg_tensor(call, 0);
     uint64_t mask;
-    FAC_RETURN_IF_ERROR(fac_wrap_dims(call->args[1].v.ints, (int)call->args[1].len, t->ndim, false, &mask));
+    FAC_RETURN_IF_ERROR(
+        fac_wrap_dims(call->args[1].v.ints, (int)call->args[1].len, t->ndim, false, &mask));
     return flipped(t, mask, call->results);
 }
 
@@ -385,14 +406,17 @@ fac_composite_rot90(FacCall *call)
     FacValue dims = call->args[2];
     int a, b, k = (int)(((call->args[1].v.i % 4) + 4) % 4);
     if (t->ndim < 2)
-        return fac_error(FAC_RUNTIME_ERROR, "expected total dims >= 2, but got total dims = %d", t->ndim);
+        return fac_error(FAC_RUNTIME_ERROR, "expected total dims >= 2, but got total dims = %d",
+                         t->ndim);
     if (dims.len != 2)
-        return fac_error(FAC_RUNTIME_ERROR, "expected total rotation dims == 2, but got dims = %u", dims.len);
+        return fac_error(FAC_RUNTIME_ERROR, "expected total rotation dims == 2, but got dims = %u",
+                         dims.len);
     FAC_RETURN_IF_ERROR(fac_wrap_dim(dims.v.ints[0], t->ndim, &a));
     FAC_RETURN_IF_ERROR(fac_wrap_dim(dims.v.ints[1], t->ndim, &b));
     if (a == b)
-        return fac_error(FAC_RUNTIME_ERROR, "expected rotation dims to be different, but got dim0 = %d and "
-                                            "dim1 = %d",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "expected rotation dims to be different, but got dim0 = %d and "
+                         "dim1 = %d",
                          a, b);
     uint64_t first = UINT64_C(1) << a, second = UINT64_C(1) << b;
     if (k == 0 || k == 2) return flipped(t, k ? first | second : 0, call->results);
@@ -430,12 +454,14 @@ fac_composite_roll(FacCall *call)
     if (!dims.len && shifts.len == 1) {
         FAC_TRY(fac_op_reshape(t, fac_v_ints(&minus_one, 1), &now));
         FAC_TRY(rolled(now, 0, shifts.v.ints[0], &next));
-        FAC_TRY(fac_call(FAC_OP_view, 2, (FacValue[]){fac_v_tensor(next), fac_v_ints(t->sizes, t->ndim)},
+        FAC_TRY(fac_call(FAC_OP_view, 2,
+                         (FacValue[]){fac_v_tensor(next), fac_v_ints(t->sizes, t->ndim)},
                          call->results));
         goto done;
     }
     if (dims.len != shifts.len)
-        FAC_FAIL(FAC_RUNTIME_ERROR, "shifts and dimensions must align. shifts: %u, dims:%u", shifts.len, dims.len);
+        FAC_FAIL(FAC_RUNTIME_ERROR, "shifts and dimensions must align. shifts: %u, dims:%u",
+                 shifts.len, dims.len);
     now = fac_tensor_retain(t);
     for (uint32_t i = 0; i < dims.len; i++) {
         FAC_TRY(fac_wrap_dim(dims.v.ints[i], t->ndim, &dim));
@@ -465,15 +491,19 @@ fac_composite_diag_embed(FacCall *call)
     FacTensor *zeros = NULL;
     FacStatus st = FAC_OK;
     if (t->ndim < 1 || ndim > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "diag_embed takes 1 to %d dimensions, got %d", FAC_MAX_NDIM - 1, t->ndim);
+        return fac_error(FAC_RUNTIME_ERROR, "diag_embed takes 1 to %d dimensions, got %d",
+                         FAC_MAX_NDIM - 1, t->ndim);
     FAC_RETURN_IF_ERROR(fac_wrap_dim(call->args[2].v.i, ndim, &a));
     FAC_RETURN_IF_ERROR(fac_wrap_dim(call->args[3].v.i, ndim, &b));
-    if (a == b) return fac_error(FAC_RUNTIME_ERROR, "diagonal dimensions cannot be identical %d, %d", a, b);
+    if (a == b)
+        return fac_error(FAC_RUNTIME_ERROR, "diagonal dimensions cannot be identical %d, %d", a, b);
     FacDim side = t->sizes[t->ndim - 1] + extra;
     for (int i = 0; i < ndim; i++) sizes[i] = i == a || i == b ? side : t->sizes[at++];
-    FAC_TRY(fac_op_new_zeros(t, fac_v_ints(sizes, ndim), FAC_DT_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE, &zeros));
+    FAC_TRY(fac_op_new_zeros(t, fac_v_ints(sizes, ndim), FAC_DT_NONE, FAC_VALUE_NONE,
+                             FAC_VALUE_NONE, &zeros));
     FAC_TRY(fac_call(FAC_OP_diagonal_scatter, 5,
-                     (FacValue[]){fac_v_tensor(zeros), call->args[0], fac_v_int(offset), fac_v_int(a), fac_v_int(b)},
+                     (FacValue[]){fac_v_tensor(zeros), call->args[0], fac_v_int(offset),
+                                  fac_v_int(a), fac_v_int(b)},
                      call->results));
 done:
     fac_tensor_release(zeros);
@@ -525,15 +555,19 @@ fac_composite_meshgrid(FacCall *call)
     int n = (int)list.len;
     bool swap = !strcmp(call->args[1].v.s, "xy") && n > 1;
     if (strcmp(call->args[1].v.s, "xy") && strcmp(call->args[1].v.s, "ij"))
-        FAC_FAIL(FAC_RUNTIME_ERROR, "indexing must be one of \"xy\" or \"ij\", but received: %s", call->args[1].v.s);
+        FAC_FAIL(FAC_RUNTIME_ERROR, "indexing must be one of \"xy\" or \"ij\", but received: %s",
+                 call->args[1].v.s);
     if (!n) FAC_FAIL(FAC_RUNTIME_ERROR, "meshgrid expects a non-empty TensorList");
-    if (n > FAC_MAX_NDIM) FAC_FAIL(FAC_RUNTIME_ERROR, "meshgrid takes at most %d tensors", FAC_MAX_NDIM);
+    if (n > FAC_MAX_NDIM)
+        FAC_FAIL(FAC_RUNTIME_ERROR, "meshgrid takes at most %d tensors", FAC_MAX_NDIM);
     for (int i = 0; i < n; i++) {
         const FacTensor *t = list.v.tensors[i];
         if (t->ndim > 1)
-            FAC_FAIL(FAC_RUNTIME_ERROR, "Expected 0D or 1D tensor in the tensor list but got %d dimensions", t->ndim);
+            FAC_FAIL(FAC_RUNTIME_ERROR,
+                     "Expected 0D or 1D tensor in the tensor list but got %d dimensions", t->ndim);
         if (t->dtype != list.v.tensors[0]->dtype)
-            FAC_FAIL(FAC_RUNTIME_ERROR, "torch.meshgrid expects all tensors to have the same dtype");
+            FAC_FAIL(FAC_RUNTIME_ERROR,
+                     "torch.meshgrid expects all tensors to have the same dtype");
         sizes[i] = t->numel;
     }
     FAC_TRY(fac_check_same_device(call));
@@ -542,8 +576,10 @@ fac_composite_meshgrid(FacCall *call)
         for (int d = 0; d < n; d++) one[d] = d == i ? sizes[i] : 1;
         FAC_TRY(fac_op_reshape(list.v.tensors[i], fac_v_ints(one, n), &seen));
         FAC_TRY(fac_op_expand(seen, fac_v_ints(sizes, n), false, &wide));
-        if (swap) FAC_TRY(fac_op_transpose(wide, 0, 1, &slots[i]));
-        else slots[i] = fac_tensor_retain(wide);
+        if (swap)
+            FAC_TRY(fac_op_transpose(wide, 0, 1, &slots[i]));
+        else
+            slots[i] = fac_tensor_retain(wide);
         fac_tensor_release(seen);
         fac_tensor_release(wide);
         seen = wide = NULL;

@@ -181,11 +181,12 @@ fac_rule_linear(FacCall *call)
         return fac_argument_error(FAC_RUNTIME_ERROR, call, 1, "must have 1 or 2 dimensions, not %d",
                                   w->ndim);
     if (x->sizes[x->ndim - 1] != w->sizes[w->ndim - 1])
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "shapes cannot be multiplied: the last dimension of '%s' is %lld, and that "
-                         "of '%s' is %lld",
-                         call->op->params[0].name, (long long)x->sizes[x->ndim - 1],
-                         call->op->params[1].name, (long long)w->sizes[w->ndim - 1]);
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "shapes cannot be multiplied: the last dimension of '%s' is %lld, and that "
+            "of '%s' is %lld",
+            call->op->params[0].name, (long long)x->sizes[x->ndim - 1], call->op->params[1].name,
+            (long long)w->sizes[w->ndim - 1]);
     FAC_RETURN_IF_ERROR(check_kind(call, 3));
     memcpy(sizes, x->sizes, (size_t)x->ndim * sizeof *sizes);
     const FacDim n = w->ndim == 2 ? w->sizes[0] : 1;
@@ -205,10 +206,9 @@ fac_rule_linalg_inv_ex(FacCall *call)
         return fac_argument_error(FAC_RUNTIME_ERROR, call, 0,
                                   "must have at least 2 dimensions, not %d", t->ndim);
     if (t->sizes[t->ndim - 1] != t->sizes[t->ndim - 2])
-        return fac_argument_error(FAC_RUNTIME_ERROR, call, 0,
-                                  "must be batches of square matrices, not of %lld by %lld",
-                                  (long long)t->sizes[t->ndim - 2],
-                                  (long long)t->sizes[t->ndim - 1]);
+        return fac_argument_error(
+            FAC_RUNTIME_ERROR, call, 0, "must be batches of square matrices, not of %lld by %lld",
+            (long long)t->sizes[t->ndim - 2], (long long)t->sizes[t->ndim - 1]);
     if (FAC_IS_INT(t->dtype) || fac_dtype_info[t->dtype].compute != t->dtype)
         return fac_error(FAC_RUNTIME_ERROR,
                          "needs float32, float64, complex64 or complex128, not %s",

@@ -357,7 +357,8 @@ fac_rule_lstm_cell(FacCall *call)
 {
     const FacTensor *gates = fac_arg_tensor(call, 0), *cx = fac_arg_tensor(call, 1);
     if (gates->ndim != cx->ndim || gates->ndim == 0 ||
-        gates->sizes[gates->ndim - 1] != 4 * cx->sizes[cx->ndim - 1] || gates->numel != 4 * cx->numel)
+        gates->sizes[gates->ndim - 1] != 4 * cx->sizes[cx->ndim - 1] ||
+        gates->numel != 4 * cx->numel)
         return fac_argument_error(FAC_RUNTIME_ERROR, call, 0,
                                   "must have four times the last size of 'cx'");
     FAC_RETURN_IF_ERROR(check_dtype(call, cx));
@@ -389,10 +390,12 @@ fac_rule_fused_step(FacCall *call)
                                           "must hold single real numbers, has %lld at %u",
                                           (long long)b->numel, j);
             }
-            if (a->ndim != b->ndim || a->dtype != b->dtype || !fac_device_equal(a->device, b->device) ||
+            if (a->ndim != b->ndim || a->dtype != b->dtype ||
+                !fac_device_equal(a->device, b->device) ||
                 memcmp(a->sizes, b->sizes, a->ndim * sizeof *a->sizes))
                 return fac_argument_error(FAC_RUNTIME_ERROR, call, i,
-                                          "has another shape, dtype or device at %u than 'self'", j);
+                                          "has another shape, dtype or device at %u than 'self'",
+                                          j);
         }
     }
     for (uint32_t j = 0; j < params.len; j++)

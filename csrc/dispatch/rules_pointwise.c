@@ -43,8 +43,10 @@ fac_promote_operands(const FacValue *args, int n)
         FacDType dt = t ? (FacDType)t->dtype : fac_v_dtype_of_number(args[i]);
         if (dt < 0) continue;
         if (t && (t->flags & FAC_T_NUMBER)) {
-            if (FAC_IS_COMPLEX(dt)) dt = fac_default_complex();
-            else if (FAC_IS_FLOAT(dt)) dt = fac_default_dtype();
+            if (FAC_IS_COMPLEX(dt))
+                dt = fac_default_complex();
+            else if (FAC_IS_FLOAT(dt))
+                dt = fac_default_dtype();
         }
         FacDType *to = !t || (t->flags & FAC_T_NUMBER) ? &number : t->ndim ? &dims : &zero;
         *to = join(*to, dt);
@@ -74,8 +76,10 @@ choose_dtypes(FacCall *call, FacDType common, FacDType *result)
     /* angle: real numbers of a row that has no loop for integers */
     if (op->promote == FAC_PROMOTE_REAL && FAC_IS_INT(common) && !(op->dtypes & FAC_BIT(common)))
         common = fac_default_dtype();
-    if (op->promote == FAC_PROMOTE_REAL && FAC_IS_COMPLEX(common) && (call->flags & FAC_CALL_INPLACE))
-        return fac_error(FAC_RUNTIME_ERROR, "the real result does not go into a complex tensor in place");
+    if (op->promote == FAC_PROMOTE_REAL && FAC_IS_COMPLEX(common) &&
+        (call->flags & FAC_CALL_INPLACE))
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "the real result does not go into a complex tensor in place");
     *result = result_dtype((FacPromote)op->promote, &common);
     call->compute = fac_dtype_info[common].compute;
     if (FAC_LIKELY(!op->dtypes || (op->dtypes & FAC_BIT(call->compute)))) return FAC_OK;
@@ -198,8 +202,7 @@ fac_rule_pointwise(FacCall *call)
     if (FAC_LIKELY(first && all_alike(call, first))) {
         FAC_RETURN_IF_ERROR(choose_dtypes(call, (FacDType)first->dtype, &dtype));
         for (int i = 0; i < op->nresults; i++)
-            FAC_RETURN_IF_ERROR(
-                fac_out(call, i, dtype, first->device, first->ndim, first->sizes));
+            FAC_RETURN_IF_ERROR(fac_out(call, i, dtype, first->device, first->ndim, first->sizes));
         return FAC_OK;
     }
     FAC_RETURN_IF_ERROR(fac_check_same_device(call));

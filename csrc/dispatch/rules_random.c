@@ -16,8 +16,8 @@ sized(FacCall *call, FacValue size, FacDType fallback, uint32_t kinds)
     return fac_out(call, 0, dtype, device, (int)size.len, size.v.ints);
 }
 
-static const uint32_t floating = FAC_BIT(FAC_DT_F16) | FAC_BIT(FAC_DT_BF16) | FAC_BIT(FAC_DT_F32) |
-                                 FAC_BIT(FAC_DT_F64);
+static const uint32_t floating =
+    FAC_BIT(FAC_DT_F16) | FAC_BIT(FAC_DT_BF16) | FAC_BIT(FAC_DT_F32) | FAC_BIT(FAC_DT_F64);
 static const uint32_t complexes = FAC_BIT(FAC_DT_C32) | FAC_BIT(FAC_DT_C64) | FAC_BIT(FAC_DT_C128);
 static const uint32_t integers = FAC_BIT(FAC_DT_BOOL) | FAC_BIT(FAC_DT_U8) | FAC_BIT(FAC_DT_I8) |
                                  FAC_BIT(FAC_DT_U16) | FAC_BIT(FAC_DT_I16) | FAC_BIT(FAC_DT_U32) |
@@ -33,7 +33,8 @@ FacStatus
 fac_rule_normal_size(FacCall *call)
 {
     if (!(call->args[1].v.f >= 0))
-        return fac_error(FAC_RUNTIME_ERROR, "normal expects std >= 0.0, but found std %g", call->args[1].v.f);
+        return fac_error(FAC_RUNTIME_ERROR, "normal expects std >= 0.0, but found std %g",
+                         call->args[1].v.f);
     return sized(call, call->args[2], fac_default_dtype(), floating | complexes);
 }
 
@@ -41,8 +42,9 @@ static FacStatus
 check_range(int64_t low, int64_t high)
 {
     if (low >= high)
-        return fac_error(FAC_RUNTIME_ERROR, "random_ expects 'from' to be less than 'to', but got from=%lld >= "
-                                            "to=%lld",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "random_ expects 'from' to be less than 'to', but got from=%lld >= "
+                         "to=%lld",
                          (long long)low, (long long)high);
     return FAC_OK;
 }
@@ -67,14 +69,23 @@ fac_rule_randperm(FacCall *call)
     FacDim n = call->args[0].v.i;
     FacDType dtype;
     FacDevice device;
-    if (n < 0) return fac_error(FAC_RUNTIME_ERROR, "n must be non-negative, got %lld", (long long)n);
+    if (n < 0)
+        return fac_error(FAC_RUNTIME_ERROR, "n must be non-negative, got %lld", (long long)n);
     FAC_RETURN_IF_ERROR(fac_factory_options(call, FAC_DT_I64, &dtype, &device));
-    FAC_RETURN_IF_ERROR(fac_check_dtypes(call, dtype, (floating | integers) & ~FAC_BIT(FAC_DT_BOOL)));
-    double most = dtype == FAC_DT_U8 ? 256 : dtype == FAC_DT_I8 ? 128 : dtype == FAC_DT_I16 ? 32768
-                : dtype == FAC_DT_U16 ? 65536 : dtype == FAC_DT_F16 ? 2049 : dtype == FAC_DT_BF16 ? 257
-                : dtype == FAC_DT_F32 ? 16777217 : dtype == FAC_DT_I32 ? 2147483648.0 : 9007199254740993.0;
+    FAC_RETURN_IF_ERROR(
+        fac_check_dtypes(call, dtype, (floating | integers) & ~FAC_BIT(FAC_DT_BOOL)));
+    double most = dtype == FAC_DT_U8     ? 256
+                  : dtype == FAC_DT_I8   ? 128
+                  : dtype == FAC_DT_I16  ? 32768
+                  : dtype == FAC_DT_U16  ? 65536
+                  : dtype == FAC_DT_F16  ? 2049
+                  : dtype == FAC_DT_BF16 ? 257
+                  : dtype == FAC_DT_F32  ? 16777217
+                  : dtype == FAC_DT_I32  ? 2147483648.0
+                                         : 9007199254740993.0;
     if ((double)n > most)
-        return fac_error(FAC_RUNTIME_ERROR, "n = %lld is too large: %s cannot hold every number up to it",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "n = %lld is too large: %s cannot hold every number up to it",
                          (long long)n, fac_dtype_info[dtype].name);
     return fac_out(call, 0, dtype, device, 1, &n);
 }
@@ -93,8 +104,9 @@ fac_rule_uniform(FacCall *call)
 {
     double from = call->args[1].v.f, to = call->args[2].v.f;
     if (!(from <= to))
-        return fac_error(FAC_RUNTIME_ERROR, "uniform_ expects to return a [from, to) range, but found from=%g > "
-                                            "to=%g",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "uniform_ expects to return a [from, to) range, but found from=%g > "
+                         "to=%g",
                          from, to);
     return fill_of(call, floating | complexes);
 }
@@ -103,7 +115,8 @@ FacStatus
 fac_rule_normal_fill(FacCall *call)
 {
     if (!(call->args[2].v.f >= 0))
-        return fac_error(FAC_RUNTIME_ERROR, "normal expects std >= 0.0, but found std %g", call->args[2].v.f);
+        return fac_error(FAC_RUNTIME_ERROR, "normal expects std >= 0.0, but found std %g",
+                         call->args[2].v.f);
     return fill_of(call, floating | complexes);
 }
 
@@ -111,7 +124,9 @@ FacStatus
 fac_rule_exponential(FacCall *call)
 {
     if (!(call->args[1].v.f > 0))
-        return fac_error(FAC_RUNTIME_ERROR, "exponential_ expects lambda > 0.0, but found lambda=%g", call->args[1].v.f);
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "exponential_ expects lambda > 0.0, but found lambda=%g",
+                         call->args[1].v.f);
     return fill_of(call, floating);
 }
 
@@ -119,7 +134,8 @@ FacStatus
 fac_rule_cauchy(FacCall *call)
 {
     if (!(call->args[2].v.f > 0))
-        return fac_error(FAC_RUNTIME_ERROR, "cauchy_ expects sigma > 0.0, but found sigma=%g", call->args[2].v.f);
+        return fac_error(FAC_RUNTIME_ERROR, "cauchy_ expects sigma > 0.0, but found sigma=%g",
+                         call->args[2].v.f);
     return fill_of(call, floating);
 }
 
@@ -127,7 +143,8 @@ FacStatus
 fac_rule_log_normal(FacCall *call)
 {
     if (!(call->args[2].v.f > 0))
-        return fac_error(FAC_RUNTIME_ERROR, "log_normal_ expects std > 0.0, but found std=%g", call->args[2].v.f);
+        return fac_error(FAC_RUNTIME_ERROR, "log_normal_ expects std > 0.0, but found std=%g",
+                         call->args[2].v.f);
     return fill_of(call, floating);
 }
 
@@ -136,7 +153,8 @@ fac_rule_geometric(FacCall *call)
 {
     double p = call->args[1].v.f;
     if (!(p > 0 && p < 1))
-        return fac_error(FAC_RUNTIME_ERROR, "geometric_ expects p to be in (0, 1), but got p=%g", p);
+        return fac_error(FAC_RUNTIME_ERROR, "geometric_ expects p to be in (0, 1), but got p=%g",
+                         p);
     return fill_of(call, (floating | integers) & ~FAC_BIT(FAC_DT_BOOL));
 }
 
@@ -150,7 +168,8 @@ fac_rule_random_to(FacCall *call)
 FacStatus
 fac_rule_random_from(FacCall *call)
 {
-    if (call->args[2].tag != FAC_V_NONE) FAC_RETURN_IF_ERROR(check_range(call->args[1].v.i, call->args[2].v.i));
+    if (call->args[2].tag != FAC_V_NONE)
+        FAC_RETURN_IF_ERROR(check_range(call->args[1].v.i, call->args[2].v.i));
     return fill_of(call, floating | integers);
 }
 
@@ -158,7 +177,8 @@ static FacStatus
 check_probability(double p)
 {
     if (!(p >= 0 && p <= 1))
-        return fac_error(FAC_RUNTIME_ERROR, "bernoulli_ expects p to be in [0, 1], but got p=%g", p);
+        return fac_error(FAC_RUNTIME_ERROR, "bernoulli_ expects p to be in [0, 1], but got p=%g",
+                         p);
     return FAC_OK;
 }
 
@@ -170,7 +190,8 @@ fac_rule_bernoulli_into(FacCall *call)
     int ndim = self->ndim;
     if (!p) FAC_RETURN_IF_ERROR(check_probability(fac_v_as_float(call->args[1])));
     if (p && !FAC_IS_FLOAT(p->dtype))
-        return fac_error(FAC_RUNTIME_ERROR, "expected probabilities tensor to have floating type, got %s",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "expected probabilities tensor to have floating type, got %s",
                          fac_dtype_info[p->dtype].legacy);
     if (p) {
         memcpy(sizes, self->sizes, (size_t)ndim * sizeof *sizes);
@@ -197,12 +218,14 @@ fac_rule_multinomial(FacCall *call)
     if (p->ndim != 1 && p->ndim != 2)
         return fac_error(FAC_RUNTIME_ERROR, "prob_dist must be 1 or 2 dim, got %d", p->ndim);
     if (!FAC_IS_FLOAT(p->dtype))
-        return fac_error(FAC_RUNTIME_ERROR, "multinomial only supports floating-point dtypes for input, got: %s",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "multinomial only supports floating-point dtypes for input, got: %s",
                          fac_dtype_info[p->dtype].legacy);
     if (n <= 0) return fac_error(FAC_RUNTIME_ERROR, "cannot sample n_sample <= 0 samples");
     if (!call->args[2].v.b && n > p->sizes[p->ndim - 1])
-        return fac_error(FAC_RUNTIME_ERROR, "cannot sample n_sample > prob_dist.size(-1) samples without "
-                                            "replacement");
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "cannot sample n_sample > prob_dist.size(-1) samples without "
+                         "replacement");
     if (p->sizes[p->ndim - 1] > (FacDim)1 << 24)
         return fac_error(FAC_RUNTIME_ERROR, "number of categories cannot exceed 2^24");
     sizes[0] = p->ndim == 2 ? p->sizes[0] : n;
@@ -217,8 +240,8 @@ fac_composite_bernoulli_p(FacCall *call)
 {
     FacTensor *out = NULL;
     FacStatus st = FAC_OK;
-    FAC_TRY(fac_op_empty_like(fac_arg_tensor(call, 0), FAC_DT_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE,
-                              &out));
+    FAC_TRY(fac_op_empty_like(fac_arg_tensor(call, 0), FAC_DT_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE,
+                              FAC_VALUE_NONE, &out));
     FAC_TRY(fac_op_bernoulli_(out, call->args[1], call->args[2].v.generator));
     call->results[0] = fac_v_tensor(out);
     out = NULL;
@@ -237,13 +260,16 @@ fac_composite_normal(FacCall *call)
     FacStatus st = FAC_OK;
     int ndim = 0;
     double scale = std ? 1 : fac_v_as_float(call->args[1]);
-    if (!like) return fac_error(FAC_TYPE_ERROR, "normal() needs a size when mean and std are numbers");
-    if (!(scale >= 0)) return fac_error(FAC_RUNTIME_ERROR, "normal expects std >= 0.0, but found std %g", scale);
+    if (!like)
+        return fac_error(FAC_TYPE_ERROR, "normal() needs a size when mean and std are numbers");
+    if (!(scale >= 0))
+        return fac_error(FAC_RUNTIME_ERROR, "normal expects std >= 0.0, but found std %g", scale);
     if (std && FAC_IS_COMPLEX(std->dtype))
         return fac_error(FAC_RUNTIME_ERROR, "normal expects standard deviation to be non-complex");
     if (mean) FAC_TRY(fac_broadcast(&ndim, sizes, mean->ndim, mean->sizes));
     if (std) FAC_TRY(fac_broadcast(&ndim, sizes, std->ndim, std->sizes));
-    FacDType dtype = mean && std ? fac_promote((FacDType)mean->dtype, (FacDType)std->dtype) : (FacDType)like->dtype;
+    FacDType dtype = mean && std ? fac_promote((FacDType)mean->dtype, (FacDType)std->dtype)
+                                 : (FacDType)like->dtype;
     if (std) { /* the peer refuses negative deviations where it can look */
         FacTensor *least = NULL;
         FacValue lowest = FAC_VALUE_NONE;
@@ -257,8 +283,8 @@ fac_composite_normal(FacCall *call)
                 FAC_FAIL(FAC_RUNTIME_ERROR, "normal expects all elements of std >= 0.0");
         }
     }
-    FAC_TRY(fac_op_empty(fac_v_ints(sizes, ndim), dtype, FAC_VALUE_NONE, fac_v_device(like->device), FAC_VALUE_NONE,
-                         &out));
+    FAC_TRY(fac_op_empty(fac_v_ints(sizes, ndim), dtype, FAC_VALUE_NONE, fac_v_device(like->device),
+                         FAC_VALUE_NONE, &out));
     FAC_TRY(fac_op_normal_(out, 0, scale, call->args[2].v.generator));
     if (std) FAC_TRY(fac_op_mul_(fac_v_tensor(out), call->args[1]));
     FAC_TRY(fac_op_add_(fac_v_tensor(out), call->args[0], fac_v_int(1)));

@@ -81,7 +81,8 @@ fac_rule_reduce_sum(FacCall *call)
 FacStatus
 fac_rule_reduce_nansum(FacCall *call)
 {
-    if (FAC_IS_COMPLEX(fac_arg_tensor(call, 0)->dtype))
+    FacTensor *self = fac_arg_tensor(call, 0);
+    if (FAC_IS_COMPLEX(self->dtype) || FAC_IS_COMPLEX(dtype_arg(call, (FacDType)self->dtype)))
         return fac_error(FAC_RUNTIME_ERROR, "nansum does not support complex inputs");
     return fac_rule_reduce_sum(call);
 }
@@ -175,10 +176,9 @@ check_norm_dtype(const FacTensor *self, FacDType dtype)
             fac_dtype_info[from].legacy);
     if (dtype == from) return FAC_OK;
     if (FAC_IS_INT(dtype) || FAC_IS_COMPLEX(dtype) != FAC_IS_COMPLEX(from))
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "linalg.vector_norm expected dtype to be %s, but got %s",
-                         FAC_IS_COMPLEX(from) ? "complex" : "floating point",
-                         fac_dtype_info[dtype].legacy);
+        return fac_error(
+            FAC_RUNTIME_ERROR, "linalg.vector_norm expected dtype to be %s, but got %s",
+            FAC_IS_COMPLEX(from) ? "complex" : "floating point", fac_dtype_info[dtype].legacy);
     if (fac_promote(from, dtype) != dtype)
         return fac_error(FAC_RUNTIME_ERROR,
                          "linalg.vector_norm: the dtype of the input (%s) should be convertible "

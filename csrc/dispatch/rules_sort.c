@@ -37,7 +37,8 @@ fac_rule_topk(FacCall *call)
     int d;
     FAC_RETURN_IF_ERROR(fac_wrap_dim(call->args[2].v.i, t->ndim, &d));
     if (k < 0 || k > (t->ndim ? t->sizes[d] : 1))
-        return fac_error(FAC_RUNTIME_ERROR, "selected index k out of range: k is %lld, dimension %d has size %lld",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "selected index k out of range: k is %lld, dimension %d has size %lld",
                          (long long)k, d, (long long)(t->ndim ? t->sizes[d] : 1));
     memcpy(sizes, t->sizes, t->ndim * sizeof *sizes);
     if (t->ndim) sizes[d] = k;
@@ -52,23 +53,28 @@ check_search(const FacCall *call, const FacTensor *sequence, FacDType values)
     FacValue side = call->args[4];
     FacTensor *sorter = fac_arg_tensor(call, 5);
     if (!sequence->ndim)
-        return fac_error(FAC_RUNTIME_ERROR, "boundaries tensor should have positive dimension, but got 0 dimension");
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "boundaries tensor should have positive dimension, but got 0 dimension");
     if (sequence->dtype != values)
-        return fac_error(FAC_RUNTIME_ERROR, "boundary tensor and input value tensor should have same dtype, but got "
-                                            "boundary tensor dtype %s and input value tensor dtype %s",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "boundary tensor and input value tensor should have same dtype, but got "
+                         "boundary tensor dtype %s and input value tensor dtype %s",
                          fac_dtype_info[sequence->dtype].legacy, fac_dtype_info[values].legacy);
     if (FAC_IS_COMPLEX(values))
         return fac_error(FAC_RUNTIME_ERROR, "complex numbers have no order");
     if (side.tag == FAC_V_STR && strcmp(side.v.s, "left") && strcmp(side.v.s, "right"))
-        return fac_error(FAC_RUNTIME_ERROR, "side can only be 'left' or 'right' but got %s", side.v.s);
+        return fac_error(FAC_RUNTIME_ERROR, "side can only be 'left' or 'right' but got %s",
+                         side.v.s);
     if (side.tag == FAC_V_STR && !strcmp(side.v.s, "left") && call->args[3].v.b)
-        return fac_error(FAC_RUNTIME_ERROR, "side and right can't be set to opposites, got side of left while right "
-                                            "was True");
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "side and right can't be set to opposites, got side of left while right "
+                         "was True");
     if (sorter && (sorter->ndim != sequence->ndim ||
                    memcmp(sorter->sizes, sequence->sizes, sequence->ndim * sizeof(FacDim))))
         return fac_error(FAC_RUNTIME_ERROR, "boundary and sorter must have the same size");
     if (sorter && sorter->dtype != FAC_DT_I64)
-        return fac_error(FAC_RUNTIME_ERROR, "sorter must be a tensor of long dtype but got dtype %s",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "sorter must be a tensor of long dtype but got dtype %s",
                          fac_dtype_info[sorter->dtype].legacy);
     return fac_check_same_device(call);
 }
@@ -92,9 +98,11 @@ fac_rule_searchsorted(FacCall *call)
         fac_text_dims(&text, sequence->ndim, sequence->sizes);
         fac_text_add(&text, " and values ");
         fac_text_dims(&text, values->ndim, values->sizes);
-        return fac_error(FAC_RUNTIME_ERROR, "boundaries tensor should be 1 dimension or the first N-1 dimensions of "
-                                            "boundaries tensor and input value tensor must match, but got boundaries %s",
-                         text.at);
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "boundaries tensor should be 1 dimension or the first N-1 dimensions of "
+            "boundaries tensor and input value tensor must match, but got boundaries %s",
+            text.at);
     }
     return fac_out(call, 0, index_dtype(call), values->device, values->ndim, values->sizes);
 }
@@ -105,8 +113,9 @@ fac_rule_searchsorted_number(FacCall *call)
     FacTensor *sequence = fac_arg_tensor(call, 0);
     FAC_RETURN_IF_ERROR(check_search(call, sequence, (FacDType)sequence->dtype));
     if (sequence->ndim != 1)
-        return fac_error(FAC_RUNTIME_ERROR, "input value can be a scalar only when boundaries tensor dimension is 1, "
-                                            "but got %d dimensions",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "input value can be a scalar only when boundaries tensor dimension is 1, "
+                         "but got %d dimensions",
                          sequence->ndim);
     return fac_out(call, 0, index_dtype(call), sequence->device, 0, NULL);
 }

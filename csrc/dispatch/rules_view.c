@@ -54,8 +54,9 @@ fac_rule_as_strided(FacCall *call)
     FacValue size = call->args[1], stride = call->args[2];
     int64_t offset = call->args[3].tag == FAC_V_NONE ? t->offset : call->args[3].v.i;
     if (size.len != stride.len)
-        return fac_error(FAC_RUNTIME_ERROR, "size has %u numbers and stride %u; give one stride a size",
-                         size.len, stride.len);
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "size has %u numbers and stride %u; give one stride a size", size.len,
+                         stride.len);
     if (size.len > FAC_MAX_NDIM)
         return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
     if (offset < 0)
@@ -78,9 +79,10 @@ fac_rule_as_strided(FacCall *call)
         fac_text_dims(&text, (int)size.len, size.v.ints);
         fac_text_add(&text, " with strides ");
         fac_text_dims(&text, (int)stride.len, stride.v.ints);
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "sizes %s at offset %lld reach outside the storage, which has %lld elements",
-                         text.at, (long long)offset, (long long)have);
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "sizes %s at offset %lld reach outside the storage, which has %lld elements", text.at,
+            (long long)offset, (long long)have);
     }
     return fac_out_view(call, 0, t, (int)size.len, size.v.ints, stride.v.ints, offset);
 }
@@ -101,9 +103,10 @@ fac_rule_view(FacCall *call)
         fac_text_dims(&text, t->ndim, t->strides);
         fac_text_add(&text, " as ");
         fac_text_dims(&text, v.ndim, v.sizes);
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "no strides show %s without a copy; use reshape(), which copies where it must",
-                         text.at);
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "no strides show %s without a copy; use reshape(), which copies where it must",
+            text.at);
     }
     return make(call, 0, t, &v);
 }
@@ -120,29 +123,35 @@ fac_rule_view_dtype(FacCall *call)
         return fac_error(FAC_RUNTIME_ERROR, "a conjugated or negated view has no bytes of its own; "
                                             "call resolve_conj() and resolve_neg() first");
     if (from_size != to_size && v.ndim == 0)
-        return fac_error(FAC_RUNTIME_ERROR, "self.dim() cannot be 0 to view %s as %s (different "
-                                            "element sizes)",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "self.dim() cannot be 0 to view %s as %s (different "
+                         "element sizes)",
                          fac_dtype_info[t->dtype].name, fac_dtype_info[to].name);
     if (from_size != to_size && v.strides[v.ndim - 1] != 1 && v.sizes[v.ndim - 1] > 1)
-        return fac_error(FAC_RUNTIME_ERROR, "self.stride(-1) must be 1 to view %s as %s (different "
-                                            "element sizes), got %lld",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "self.stride(-1) must be 1 to view %s as %s (different "
+                         "element sizes), got %lld",
                          fac_dtype_info[t->dtype].name, fac_dtype_info[to].name,
                          (long long)v.strides[v.ndim - 1]);
     for (int i = 0; i < v.ndim && from_size != to_size; i++) {
         bool last = i == v.ndim - 1;
         int64_t bytes = (last ? v.sizes[i] : v.strides[i]) * from_size;
         if (bytes % to_size)
-            return fac_error(FAC_RUNTIME_ERROR, "self.%s must be divisible by %lld to view %s as %s, "
-                                                "got %lld",
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "self.%s must be divisible by %lld to view %s as %s, "
+                             "got %lld",
                              last ? "size(-1)" : "stride", (long long)(to_size / from_size),
                              fac_dtype_info[t->dtype].name, fac_dtype_info[to].name,
                              (long long)(last ? v.sizes[i] : v.strides[i]));
-        if (last) v.sizes[i] = bytes / to_size;
-        else v.strides[i] = bytes / to_size;
+        if (last)
+            v.sizes[i] = bytes / to_size;
+        else
+            v.strides[i] = bytes / to_size;
     }
     if ((v.offset * from_size) % to_size)
-        return fac_error(FAC_RUNTIME_ERROR, "self.storage_offset() must be divisible by %lld to view "
-                                            "%s as %s",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "self.storage_offset() must be divisible by %lld to view "
+                         "%s as %s",
                          (long long)(to_size / from_size), fac_dtype_info[t->dtype].name,
                          fac_dtype_info[to].name);
     v.offset = v.offset * from_size / to_size;
@@ -182,8 +191,9 @@ fac_rule_t(FacCall *call)
 {
     int ndim = fac_arg_tensor(call, 0)->ndim;
     if (ndim > 2)
-        return fac_error(FAC_RUNTIME_ERROR, "expects a tensor with <= 2 dimensions, but self is %dD; "
-                                            "use .mT for batches of matrices or permute()",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "expects a tensor with <= 2 dimensions, but self is %dD; "
+                         "use .mT for batches of matrices or permute()",
                          ndim);
     return exchanged(call, 0, ndim == 2 ? 1 : 0);
 }
@@ -208,15 +218,17 @@ fac_rule_permute(FacCall *call)
     View v = {.ndim = t->ndim, .offset = t->offset};
     uint64_t seen = 0;
     if ((int)dims.len != t->ndim)
-        return fac_error(FAC_RUNTIME_ERROR, "number of dimensions in the tensor input does not match "
-                                            "the length of the desired ordering of dimensions i.e. "
-                                            "input.dim() = %d is not equal to len(dims) = %u",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "number of dimensions in the tensor input does not match "
+                         "the length of the desired ordering of dimensions i.e. "
+                         "input.dim() = %d is not equal to len(dims) = %u",
                          t->ndim, dims.len);
     for (int i = 0; i < t->ndim; i++) {
         int dim;
         FAC_RETURN_IF_ERROR(fac_wrap_dim(dims.v.ints[i], t->ndim, &dim));
         if (seen >> dim & 1)
-            return fac_error(FAC_RUNTIME_ERROR, "duplicate dims are not allowed: %d stands twice", dim);
+            return fac_error(FAC_RUNTIME_ERROR, "duplicate dims are not allowed: %d stands twice",
+                             dim);
         seen |= UINT64_C(1) << dim;
         v.sizes[i] = t->sizes[dim];
         v.strides[i] = t->strides[dim];
@@ -328,7 +340,8 @@ fac_rule_select(FacCall *call)
     if (!t->ndim) return fac_error(FAC_INDEX_ERROR, "select() cannot be applied to a 0-dim tensor");
     FAC_RETURN_IF_ERROR(dim_arg(call, 1, t->ndim, &dim));
     if (index < -t->sizes[dim] || index >= t->sizes[dim])
-        return fac_error(FAC_INDEX_ERROR, "index %lld is out of bounds for dimension %d with size %lld",
+        return fac_error(FAC_INDEX_ERROR,
+                         "index %lld is out of bounds for dimension %d with size %lld",
                          (long long)index, dim, (long long)t->sizes[dim]);
     view_of(t, &v);
     v.offset += (index < 0 ? index + v.sizes[dim] : index) * v.strides[dim];
@@ -359,8 +372,10 @@ fac_rule_slice(FacCall *call)
     int64_t step = call->args[4].v.i, first;
     View v;
     int dim;
-    if (!t->ndim) return fac_error(FAC_RUNTIME_ERROR, "slice() cannot be applied to a 0-dim tensor.");
-    if (!step || step == INT64_MIN) return fac_error(FAC_RUNTIME_ERROR, "slice step must not be zero");
+    if (!t->ndim)
+        return fac_error(FAC_RUNTIME_ERROR, "slice() cannot be applied to a 0-dim tensor.");
+    if (!step || step == INT64_MIN)
+        return fac_error(FAC_RUNTIME_ERROR, "slice step must not be zero");
     FAC_RETURN_IF_ERROR(dim_arg(call, 1, t->ndim, &dim));
     view_of(t, &v);
     v.sizes[dim] = slice_length(t->sizes[dim], call->args[2], call->args[3], step, &first);
@@ -383,8 +398,10 @@ fac_rule_diagonal(FacCall *call)
                          (long long)call->args[2].v.i, (long long)call->args[3].v.i);
     view_of(t, &v);
     int64_t rows = t->sizes[a], cols = t->sizes[b], length;
-    if (offset >= 0) length = rows < cols - offset ? rows : cols - offset;
-    else length = rows + offset < cols ? rows + offset : cols;
+    if (offset >= 0)
+        length = rows < cols - offset ? rows : cols - offset;
+    else
+        length = rows + offset < cols ? rows + offset : cols;
     if (length < 0) length = 0;
     if (length) v.offset += offset >= 0 ? offset * t->strides[b] : -offset * t->strides[a];
     int64_t stride = t->strides[a] + t->strides[b];
@@ -405,10 +422,12 @@ fac_rule_unfold(FacCall *call)
     FAC_RETURN_IF_ERROR(dim_arg(call, 1, t->ndim, &dim));
     int64_t have = t->ndim ? t->sizes[dim] : 1;
     if (size < 0 || size > have)
-        return fac_error(FAC_RUNTIME_ERROR, "maximum size for tensor at dimension %d is %lld but size "
-                                            "is %lld",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "maximum size for tensor at dimension %d is %lld but size "
+                         "is %lld",
                          dim, (long long)have, (long long)size);
-    if (step <= 0) return fac_error(FAC_RUNTIME_ERROR, "step is %lld but must be > 0", (long long)step);
+    if (step <= 0)
+        return fac_error(FAC_RUNTIME_ERROR, "step is %lld but must be > 0", (long long)step);
     if (t->ndim == FAC_MAX_NDIM)
         return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
     view_of(t, &v);
@@ -453,8 +472,9 @@ fac_rule_positive(FacCall *call)
 {
     FacTensor *t = fac_arg_tensor(call, 0);
     if (t->dtype == FAC_DT_BOOL)
-        return fac_error(FAC_RUNTIME_ERROR, "The `+` operator, positive, is not supported on a bool "
-                                            "tensor.");
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "The `+` operator, positive, is not supported on a bool "
+                         "tensor.");
     return give_itself(call);
 }
 
@@ -473,11 +493,12 @@ parts_view(FacCall *call, FacTensor *t, int at, bool all)
         v.sizes[v.ndim] = 2;
         v.strides[v.ndim++] = 1;
     }
-    FAC_RETURN_IF_ERROR(fac_tensor_view_as(t, (FacDType)fac_dtype_info[t->dtype].real, v.ndim, v.sizes,
-                                           v.strides, v.offset, &out));
+    FAC_RETURN_IF_ERROR(fac_tensor_view_as(t, (FacDType)fac_dtype_info[t->dtype].real, v.ndim,
+                                           v.sizes, v.strides, v.offset, &out));
     /* the real part of a conjugate is that of the number; its imaginary part is negated */
-    fac_tensor_set_lazy(out, false, (t->flags & FAC_T_NEG) ? !(at && (t->flags & FAC_T_CONJ))
-                                                            : at && (t->flags & FAC_T_CONJ));
+    fac_tensor_set_lazy(out, false,
+                        (t->flags & FAC_T_NEG) ? !(at && (t->flags & FAC_T_CONJ))
+                                               : at && (t->flags & FAC_T_CONJ));
     call->results[0] = fac_v_tensor(out);
     return FAC_OK;
 }
@@ -519,8 +540,9 @@ fac_rule_view_as_complex(FacCall *call)
     FacDType to = (FacDType)fac_dtype_info[t->dtype].complex;
     View v;
     if (t->dtype != FAC_DT_F32 && t->dtype != FAC_DT_F64 && t->dtype != FAC_DT_F16)
-        return fac_error(FAC_RUNTIME_ERROR, "view_as_complex is only supported for half, float and "
-                                            "double tensors, but got a tensor of scalar type: %s",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "view_as_complex is only supported for half, float and "
+                         "double tensors, but got a tensor of scalar type: %s",
                          fac_dtype_info[t->dtype].legacy);
     if (!t->ndim || t->sizes[t->ndim - 1] != 2)
         return fac_error(FAC_RUNTIME_ERROR, "Tensor must have a last dimension of size 2");
@@ -530,8 +552,9 @@ fac_rule_view_as_complex(FacCall *call)
     v.ndim--;
     for (int i = 0; i < v.ndim; i++) {
         if (v.strides[i] % 2)
-            return fac_error(FAC_RUNTIME_ERROR, "Tensor must have a stride divisible by 2 for all but "
-                                                "last dimension");
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "Tensor must have a stride divisible by 2 for all but "
+                             "last dimension");
         v.strides[i] /= 2;
     }
     if (v.offset % 2)
@@ -610,7 +633,8 @@ fac_rule_unbind(FacCall *call)
     remove_dim(&v, dim);
     FAC_TRY(new_views(t->sizes[dim], &list, &slots));
     for (int64_t i = 0; i < t->sizes[dim]; i++) {
-        FAC_TRY(fac_tensor_view(t, v.ndim, v.sizes, v.strides, t->offset + i * t->strides[dim], &slots[i]));
+        FAC_TRY(fac_tensor_view(t, v.ndim, v.sizes, v.strides, t->offset + i * t->strides[dim],
+                                &slots[i]));
         slots[i]->flags |= FAC_T_MULTI_VIEW;
     }
     call->results[0] = list;
@@ -631,12 +655,14 @@ split_into(FacCall *call, int dim, int64_t length)
 {
     FacTensor *t = fac_arg_tensor(call, 0);
     if (length < 0)
-        return fac_error(FAC_RUNTIME_ERROR, "split expects split_size be non-negative, but got "
-                                            "split_size=%lld",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "split expects split_size be non-negative, but got "
+                         "split_size=%lld",
                          (long long)length);
     if (!length && t->sizes[dim])
-        return fac_error(FAC_RUNTIME_ERROR, "split_size can only be 0 if dimension size is 0, but got "
-                                            "dimension size of %lld",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "split_size can only be 0 if dimension size is 0, but got "
+                         "dimension size of %lld",
                          (long long)t->sizes[dim]);
     int64_t n = length ? chunks_of(t->sizes[dim], length) : 1;
     return ranges(call, dim, n < 1 ? 1 : n, NULL, length);
@@ -647,7 +673,8 @@ fac_rule_split(FacCall *call)
 {
     FacTensor *t = fac_arg_tensor(call, 0);
     int dim;
-    if (!t->ndim) return fac_error(FAC_RUNTIME_ERROR, "split expects at least a 1-dimensional tensor");
+    if (!t->ndim)
+        return fac_error(FAC_RUNTIME_ERROR, "split expects at least a 1-dimensional tensor");
     FAC_RETURN_IF_ERROR(dim_arg(call, 2, t->ndim, &dim));
     return split_into(call, dim, call->args[1].v.i);
 }
@@ -658,9 +685,11 @@ fac_rule_chunk(FacCall *call)
     FacTensor *t = fac_arg_tensor(call, 0);
     int64_t chunks = call->args[1].v.i;
     int dim;
-    if (!t->ndim) return fac_error(FAC_RUNTIME_ERROR, "chunk expects at least a 1-dimensional tensor");
+    if (!t->ndim)
+        return fac_error(FAC_RUNTIME_ERROR, "chunk expects at least a 1-dimensional tensor");
     if (chunks <= 0)
-        return fac_error(FAC_RUNTIME_ERROR, "chunk expects `chunks` to be greater than 0, got: %lld",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "chunk expects `chunks` to be greater than 0, got: %lld",
                          (long long)chunks);
     FAC_RETURN_IF_ERROR(dim_arg(call, 2, t->ndim, &dim));
     int64_t length = chunks_of(t->sizes[dim], chunks);
@@ -675,7 +704,8 @@ fac_rule_split_sizes(FacCall *call)
     FacValue sizes = call->args[1];
     int64_t sum = 0;
     int dim;
-    if (!t->ndim) return fac_error(FAC_RUNTIME_ERROR, "split expects at least a 1-dimensional tensor");
+    if (!t->ndim)
+        return fac_error(FAC_RUNTIME_ERROR, "split expects at least a 1-dimensional tensor");
     FAC_RETURN_IF_ERROR(dim_arg(call, 2, t->ndim, &dim));
     for (uint32_t i = 0; i < sizes.len; i++) {
         if (sizes.v.ints[i] < 0 || sizes.v.ints[i] > t->sizes[dim])
@@ -684,7 +714,8 @@ fac_rule_split_sizes(FacCall *call)
         sum += sizes.v.ints[i];
     }
     if (sum != t->sizes[dim])
-        return fac_error(FAC_RUNTIME_ERROR, "split sizes sum to %lld, but dimension %d has size %lld",
-                         (long long)sum, dim, (long long)t->sizes[dim]);
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "split sizes sum to %lld, but dimension %d has size %lld", (long long)sum,
+                         dim, (long long)t->sizes[dim]);
     return ranges(call, dim, sizes.len, sizes.v.ints, 0);
 }

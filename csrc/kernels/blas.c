@@ -29,9 +29,10 @@ fac_blas_symbol(const char *name, void **out)
     char symbol[64];
     pthread_once(&once, open_library);
     if (!library)
-        return fac_error(FAC_NOT_IMPLEMENTED,
-                         "needs LAPACK: libscipy_openblas.so is neither in %s nor on the search path",
-                         fac_library_dir());
+        return fac_error(
+            FAC_NOT_IMPLEMENTED,
+            "needs LAPACK: libscipy_openblas.so is neither in %s nor on the search path",
+            fac_library_dir());
     snprintf(symbol, sizeof symbol, "scipy_%s", name);
     *out = dlsym(library, symbol);
     if (!*out) return fac_error(FAC_NOT_IMPLEMENTED, "the LAPACK library has no %s", symbol);

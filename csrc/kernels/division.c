@@ -41,7 +41,9 @@ check_divisor(const FacCall *call)
         FAC_RETURN_IF_ERROR(fac_iter_init(&it, 1, &divisor, 0, NULL, FAC_DT_NONE, FAC_DT_NONE));
         fac_iter_rows(&it, 0, find_zero, &search);
     }
-    return search.found ? fac_error(FAC_RUNTIME_ERROR, "ZeroDivisionError: an integer was divided by 0") : FAC_OK;
+    return search.found
+               ? fac_error(FAC_RUNTIME_ERROR, "ZeroDivisionError: an integer was divided by 0")
+               : FAC_OK;
 }
 
 FacStatus fac_k_division(FacCall *call);
@@ -49,6 +51,7 @@ FacStatus fac_k_division(FacCall *call);
 FacStatus
 fac_k_division(FacCall *call)
 {
-    if (FAC_IS_INT(call->compute) && fac_result_tensor(call, 0)->numel) FAC_RETURN_IF_ERROR(check_divisor(call));
+    if (FAC_IS_INT(call->compute) && fac_result_tensor(call, 0)->numel)
+        FAC_RETURN_IF_ERROR(check_divisor(call));
     return fac_k_pointwise(call);
 }

@@ -49,9 +49,11 @@ fac_k_linalg_inv_ex(FacCall *call)
     const size_t work_bytes = (size_t)work_n * (size_t)fac_dtype_size((FacDType)a->dtype);
     pivots = fac_mem_alloc((size_t)n * sizeof *pivots);
     work = fac_mem_alloc(work_bytes);
-    if (!pivots || !work) FAC_FAIL(FAC_MEMORY_ERROR, "no memory for a workspace of %zu bytes", work_bytes);
+    if (!pivots || !work)
+        FAC_FAIL(FAC_MEMORY_ERROR, "no memory for a workspace of %zu bytes", work_bytes);
     char *matrix = fac_data(out);
-    for (int64_t i = 0; i < out->numel / area; i++, matrix += (size_t)area * (work_bytes / (size_t)work_n)) {
+    for (int64_t i = 0; i < out->numel / area;
+         i++, matrix += (size_t)area * (work_bytes / (size_t)work_n)) {
         int info = 0;
         getrf(&n, &n, matrix, &n, pivots, &info);
         if (info == 0) getri(&n, matrix, &n, pivots, work, &work_n, &info);
@@ -72,8 +74,8 @@ typedef void (*GesddComplex)(const char *job, const int *m, const int *n, void *
                              void *s, void *u, const int *ldu, void *vt, const int *ldvt,
                              void *work, const int *lwork, void *rwork, int *iwork, int *info);
 typedef void (*Gemm)(const char *ta, const char *tb, const int *m, const int *n, const int *k,
-                     const void *alpha, const void *a, const int *lda, const void *b, const int *ldb,
-                     const void *beta, void *c, const int *ldc);
+                     const void *alpha, const void *a, const int *lda, const void *b,
+                     const int *ldb, const void *beta, void *c, const int *ldc);
 
 /* Workspace of one decomposition of an m x n matrix (columns together). */
 typedef struct Svd {
@@ -99,10 +101,20 @@ svd_init(Svd *svd, FacDType dtype, int m, int n)
     if (work > INT32_MAX) return fac_error(FAC_RUNTIME_ERROR, "the matrix is too large for LAPACK");
     char *memory = fac_mem_alloc(bytes);
     if (!memory) return fac_mem_error(bytes);
-    *svd = (Svd){.dtype = dtype, .m = m, .n = n, .k = (int)k, .work_n = (int)work, .size = size,
-                 .memory = memory, .a = memory + offsets[0], .s = memory + offsets[1],
-                 .u = memory + offsets[2], .vt = memory + offsets[3], .work = memory + offsets[4],
-                 .real_work = memory + offsets[5], .int_work = (int *)memory};
+    *svd = (Svd){.dtype = dtype,
+                 .m = m,
+                 .n = n,
+                 .k = (int)k,
+                 .work_n = (int)work,
+                 .size = size,
+                 .memory = memory,
+                 .a = memory + offsets[0],
+                 .s = memory + offsets[1],
+                 .u = memory + offsets[2],
+                 .vt = memory + offsets[3],
+                 .work = memory + offsets[4],
+                 .real_work = memory + offsets[5],
+                 .int_work = (int *)memory};
     return FAC_OK;
 }
 
@@ -118,8 +130,8 @@ svd_run(Svd *svd)
                               svd->vt, &svd->k, svd->work, &svd->work_n, svd->real_work,
                               svd->int_work, &info);
     else
-        ((GesddReal)gesdd)("S", &svd->m, &svd->n, svd->a, &svd->m, svd->s, svd->u, &svd->m,
-                           svd->vt, &svd->k, svd->work, &svd->work_n, svd->int_work, &info);
+        ((GesddReal)gesdd)("S", &svd->m, &svd->n, svd->a, &svd->m, svd->s, svd->u, &svd->m, svd->vt,
+                           &svd->k, svd->work, &svd->work_n, svd->int_work, &info);
     if (info)
         return fac_error(FAC_LINALG_ERROR, "the singular value decomposition did not converge");
     return FAC_OK;
@@ -158,7 +170,8 @@ fac_k_nuclear_norm(FacCall *call)
         for (int j = 0; j < svd.k; j++)
             sum += norm->dtype == FAC_DT_F32 ? ((float *)svd.s)[j] : ((double *)svd.s)[j];
         fac_v_store(fac_v_float(sum), (FacDType)norm->dtype,
-                    (char *)fac_data(norm) + (size_t)i * (size_t)fac_dtype_size((FacDType)norm->dtype));
+                    (char *)fac_data(norm) +
+                        (size_t)i * (size_t)fac_dtype_size((FacDType)norm->dtype));
         gemm("N", "N", &svd.m, &svd.n, &svd.k, unit, svd.u, &svd.m, svd.vt, &svd.k, zero,
              (char *)fac_data(polar) + (size_t)i * area, &svd.m);
     }

@@ -39,16 +39,17 @@ typedef struct fac_c128 {
 
 /* X(suffix, C type, its unsigned form, bits) */
 #define FX_SIGNED(X)                                                                               \
-    X(i8, int8_t, uint8_t, 8) X(i16, int16_t, uint16_t, 16)                                        \
-    X(i32, int32_t, uint32_t, 32) X(i64, int64_t, uint64_t, 64)
+    X(i8, int8_t, uint8_t, 8)                                                                      \
+    X(i16, int16_t, uint16_t, 16) X(i32, int32_t, uint32_t, 32) X(i64, int64_t, uint64_t, 64)
 #define FX_UNSIGNED(X)                                                                             \
-    X(u8, uint8_t, uint8_t, 8) X(u16, uint16_t, uint16_t, 16)                                      \
-    X(u32, uint32_t, uint32_t, 32) X(u64, uint64_t, uint64_t, 64)
+    X(u8, uint8_t, uint8_t, 8)                                                                     \
+    X(u16, uint16_t, uint16_t, 16) X(u32, uint32_t, uint32_t, 32) X(u64, uint64_t, uint64_t, 64)
 #define FX_INTS(X) FX_SIGNED(X) FX_UNSIGNED(X)
 
 /* --- integers --------------------------------------------------------------------------------- */
 
-FX uint64_t fx_power(uint64_t base, uint64_t exponent)
+FX uint64_t
+fx_power(uint64_t base, uint64_t exponent)
 {
     uint64_t result = 1;
     for (; exponent; exponent >>= 1) {
@@ -61,13 +62,22 @@ FX uint64_t fx_power(uint64_t base, uint64_t exponent)
 /* Division by zero gives 0 here: the kernel that must refuse it looks at the divisors first. The
  * smallest number divided by -1 wraps to itself. */
 #define FX_SIGNED_BODIES(S, T, U, BITS)                                                            \
-    FX T fx_abs_##S(T a) { return (T)(a < 0 ? (U)0 - (U)a : (U)a); }                               \
-    FX T fx_sign_##S(T a) { return (T)((a > 0) - (a < 0)); }                                       \
+    FX T fx_abs_##S(T a)                                                                           \
+    {                                                                                              \
+        return (T)(a < 0 ? (U)0 - (U)a : (U)a);                                                    \
+    }                                                                                              \
+    FX T fx_sign_##S(T a)                                                                          \
+    {                                                                                              \
+        return (T)((a > 0) - (a < 0));                                                             \
+    }                                                                                              \
     FX T fx_div_trunc_##S(T a, T b)                                                                \
     {                                                                                              \
         return b == 0 ? 0 : b == -1 ? (T)((U)0 - (U)a) : (T)(a / b);                               \
     }                                                                                              \
-    FX T fx_fmod_##S(T a, T b) { return b == 0 || b == -1 ? 0 : (T)(a % b); }                      \
+    FX T fx_fmod_##S(T a, T b)                                                                     \
+    {                                                                                              \
+        return b == 0 || b == -1 ? 0 : (T)(a % b);                                                 \
+    }                                                                                              \
     FX T fx_floor_divide_##S(T a, T b)                                                             \
     {                                                                                              \
         T q = fx_div_trunc_##S(a, b), r = fx_fmod_##S(a, b);                                       \
@@ -86,7 +96,10 @@ FX uint64_t fx_power(uint64_t base, uint64_t exponent)
     {                                                                                              \
         return (T)((b < 0) | (b >= BITS) ? 0 : (U)((U)a << b));                                    \
     }                                                                                              \
-    FX T fx_relu_##S(T a) { return a > 0 ? a : 0; }                                                \
+    FX T fx_relu_##S(T a)                                                                          \
+    {                                                                                              \
+        return a > 0 ? a : 0;                                                                      \
+    }                                                                                              \
     FX T fx_pow_##S(T a, T b)                                                                      \
     {                                                                                              \
         T inverse = (T)(a == 1 ? 1 : a == -1 ? 1 - 2 * (b & 1) : 0);                               \
@@ -94,25 +107,70 @@ FX uint64_t fx_power(uint64_t base, uint64_t exponent)
     }
 
 #define FX_UNSIGNED_BODIES(S, T, U, BITS)                                                          \
-    FX T fx_abs_##S(T a) { return a; }                                                             \
-    FX T fx_sign_##S(T a) { return a != 0; }                                                       \
-    FX T fx_div_trunc_##S(T a, T b) { return (T)(b == 0 ? 0 : a / b); }                            \
-    FX T fx_fmod_##S(T a, T b) { return (T)(b == 0 ? 0 : a % b); }                                 \
-    FX T fx_floor_divide_##S(T a, T b) { return fx_div_trunc_##S(a, b); }                          \
-    FX T fx_remainder_##S(T a, T b) { return fx_fmod_##S(a, b); }                                  \
-    FX T fx_shift_right_##S(T a, T b) { return (T)(b >= BITS ? 0 : a >> b); }                      \
-    FX T fx_shift_left_##S(T a, T b) { return (T)(b >= BITS ? 0 : a << b); }                       \
-    FX T fx_relu_##S(T a) { return a; }                                                            \
-    FX T fx_pow_##S(T a, T b) { return (T)fx_power(a, b); }
+    FX T fx_abs_##S(T a)                                                                           \
+    {                                                                                              \
+        return a;                                                                                  \
+    }                                                                                              \
+    FX T fx_sign_##S(T a)                                                                          \
+    {                                                                                              \
+        return a != 0;                                                                             \
+    }                                                                                              \
+    FX T fx_div_trunc_##S(T a, T b)                                                                \
+    {                                                                                              \
+        return (T)(b == 0 ? 0 : a / b);                                                            \
+    }                                                                                              \
+    FX T fx_fmod_##S(T a, T b)                                                                     \
+    {                                                                                              \
+        return (T)(b == 0 ? 0 : a % b);                                                            \
+    }                                                                                              \
+    FX T fx_floor_divide_##S(T a, T b)                                                             \
+    {                                                                                              \
+        return fx_div_trunc_##S(a, b);                                                             \
+    }                                                                                              \
+    FX T fx_remainder_##S(T a, T b)                                                                \
+    {                                                                                              \
+        return fx_fmod_##S(a, b);                                                                  \
+    }                                                                                              \
+    FX T fx_shift_right_##S(T a, T b)                                                              \
+    {                                                                                              \
+        return (T)(b >= BITS ? 0 : a >> b);                                                        \
+    }                                                                                              \
+    FX T fx_shift_left_##S(T a, T b)                                                               \
+    {                                                                                              \
+        return (T)(b >= BITS ? 0 : a << b);                                                        \
+    }                                                                                              \
+    FX T fx_relu_##S(T a)                                                                          \
+    {                                                                                              \
+        return a;                                                                                  \
+    }                                                                                              \
+    FX T fx_pow_##S(T a, T b)                                                                      \
+    {                                                                                              \
+        return (T)fx_power(a, b);                                                                  \
+    }
 
 /* Powers wrap; negative exponents give 0 but for bases 1 and -1. gcd and lcm are not negative but
  * where the magnitude itself does not fit. */
 #define FX_INT_BODIES(S, T, U, BITS)                                                               \
-    FX T fx_sgn_##S(T a) { return fx_sign_##S(a); }                                                \
-    FX T fx_max_##S(T a, T b) { return a > b ? a : b; }                                            \
-    FX T fx_min_##S(T a, T b) { return a < b ? a : b; }                                            \
-    FX T fx_clamp_##S(T a, T low, T high) { return fx_min_##S(fx_max_##S(a, low), high); }         \
-    FX T fx_heaviside_##S(T a, T b) { return a == 0 ? b : (T)(a > 0); }                            \
+    FX T fx_sgn_##S(T a)                                                                           \
+    {                                                                                              \
+        return fx_sign_##S(a);                                                                     \
+    }                                                                                              \
+    FX T fx_max_##S(T a, T b)                                                                      \
+    {                                                                                              \
+        return a > b ? a : b;                                                                      \
+    }                                                                                              \
+    FX T fx_min_##S(T a, T b)                                                                      \
+    {                                                                                              \
+        return a < b ? a : b;                                                                      \
+    }                                                                                              \
+    FX T fx_clamp_##S(T a, T low, T high)                                                          \
+    {                                                                                              \
+        return fx_min_##S(fx_max_##S(a, low), high);                                               \
+    }                                                                                              \
+    FX T fx_heaviside_##S(T a, T b)                                                                \
+    {                                                                                              \
+        return a == 0 ? b : (T)(a > 0);                                                            \
+    }                                                                                              \
     FX T fx_gcd_##S(T a, T b)                                                                      \
     {                                                                                              \
         U m = (U)fx_abs_##S(a), n = (U)fx_abs_##S(b);                                              \
@@ -133,30 +191,42 @@ FX_SIGNED(FX_SIGNED_BODIES)
 FX_UNSIGNED(FX_UNSIGNED_BODIES)
 FX_INTS(FX_INT_BODIES)
 
-FX uint8_t fx_pow_b(uint8_t a, uint8_t b) { return a | !b; }
-FX uint8_t fx_heaviside_b(uint8_t a, uint8_t b) { return a ? 1 : b; }
+FX uint8_t
+fx_pow_b(uint8_t a, uint8_t b)
+{
+    return a | !b;
+}
+FX uint8_t
+fx_heaviside_b(uint8_t a, uint8_t b)
+{
+    return a ? 1 : b;
+}
 
 /* --- floats ----------------------------------------------------------------------------------- */
 
-FX uint32_t fx_bits_f32(float a)
+FX uint32_t
+fx_bits_f32(float a)
 {
     uint32_t u;
     memcpy(&u, &a, 4);
     return u;
 }
-FX float fx_from_bits_f32(uint32_t u)
+FX float
+fx_from_bits_f32(uint32_t u)
 {
     float a;
     memcpy(&a, &u, 4);
     return a;
 }
-FX uint64_t fx_bits_f64(double a)
+FX uint64_t
+fx_bits_f64(double a)
 {
     uint64_t u;
     memcpy(&u, &a, 8);
     return u;
 }
-FX double fx_from_bits_f64(uint64_t u)
+FX double
+fx_from_bits_f64(uint64_t u)
 {
     double a;
     memcpy(&a, &u, 8);
@@ -165,12 +235,28 @@ FX double fx_from_bits_f64(uint64_t u)
 
 #if defined(__FMA__) || defined(__CUDACC__) || defined(__HIPCC__)
 #define FX_HAS_FMA 1
-FX float fx_fma_f32(float a, float b, float c) { return fmaf(a, b, c); }
-FX double fx_fma_f64(double a, double b, double c) { return fma(a, b, c); }
+FX float
+fx_fma_f32(float a, float b, float c)
+{
+    return fmaf(a, b, c);
+}
+FX double
+fx_fma_f64(double a, double b, double c)
+{
+    return fma(a, b, c);
+}
 #else
 #define FX_HAS_FMA 0
-FX float fx_fma_f32(float a, float b, float c) { return a * b + c; }
-FX double fx_fma_f64(double a, double b, double c) { return a * b + c; }
+FX float
+fx_fma_f32(float a, float b, float c)
+{
+    return a * b + c;
+}
+FX double
+fx_fma_f64(double a, double b, double c)
+{
+    return a * b + c;
+}
 #endif
 
 /* libm's name of a function for a float type */
@@ -182,44 +268,113 @@ FX double fx_fma_f64(double a, double b, double c) { return a * b + c; }
 /* max and min give NaN if either is NaN, fmax and fmin the other one. remainder and floor_divide
  * take the sign of the divisor, as Python does; fmod that of the dividend. */
 #define FX_FLOAT_BODIES(S, T, U)                                                                   \
-    FX T fx_abs_##S(T a) { return FX_LIBM_##S(fabs)(a); }                                          \
-    FX T fx_floor_##S(T a) { return FX_LIBM_##S(floor)(a); }                                       \
-    FX T fx_ceil_##S(T a) { return FX_LIBM_##S(ceil)(a); }                                         \
-    FX T fx_trunc_##S(T a) { return FX_LIBM_##S(trunc)(a); }                                       \
-    FX T fx_round_##S(T a) { return FX_LIBM_##S(rint)(a); }                                        \
-    FX T fx_sqrt_##S(T a) { return FX_LIBM_##S(sqrt)(a); }                                         \
-    FX T fx_rsqrt_##S(T a) { return 1 / FX_LIBM_##S(sqrt)(a); }                                    \
-    FX T fx_copysign_##S(T a, T b) { return FX_LIBM_##S(copysign)(a, b); }                         \
-    FX int fx_isnan_##S(T a) { return a != a; }                                                    \
-    FX int fx_isinf_##S(T a) { return fx_abs_##S(a) == (T)INFINITY; }                              \
-    FX int fx_isfinite_##S(T a) { return fx_abs_##S(a) < (T)INFINITY; }                            \
-    FX int fx_signbit_##S(T a) { return fx_copysign_##S(1, a) < 0; }                               \
-    FX T fx_sign_##S(T a) { return (T)((a > 0) - (a < 0)); }                                       \
-    FX T fx_sgn_##S(T a) { return (T)((a > 0) - (a < 0)); }                                        \
-    FX T fx_max_##S(T a, T b) { return (a > b) | (a != a) ? a : b; }                               \
-    FX T fx_min_##S(T a, T b) { return (a < b) | (a != a) ? a : b; }                               \
-    FX T fx_fmax_##S(T a, T b) { return (a > b) | (b != b) ? a : b; }                              \
-    FX T fx_fmin_##S(T a, T b) { return (a < b) | (b != b) ? a : b; }                              \
+    FX T fx_abs_##S(T a)                                                                           \
+    {                                                                                              \
+        return FX_LIBM_##S(fabs)(a);                                                               \
+    }                                                                                              \
+    FX T fx_floor_##S(T a)                                                                         \
+    {                                                                                              \
+        return FX_LIBM_##S(floor)(a);                                                              \
+    }                                                                                              \
+    FX T fx_ceil_##S(T a)                                                                          \
+    {                                                                                              \
+        return FX_LIBM_##S(ceil)(a);                                                               \
+    }                                                                                              \
+    FX T fx_trunc_##S(T a)                                                                         \
+    {                                                                                              \
+        return FX_LIBM_##S(trunc)(a);                                                              \
+    }                                                                                              \
+    FX T fx_round_##S(T a)                                                                         \
+    {                                                                                              \
+        return FX_LIBM_##S(rint)(a);                                                               \
+    }                                                                                              \
+    FX T fx_sqrt_##S(T a)                                                                          \
+    {                                                                                              \
+        return FX_LIBM_##S(sqrt)(a);                                                               \
+    }                                                                                              \
+    FX T fx_rsqrt_##S(T a)                                                                         \
+    {                                                                                              \
+        return 1 / FX_LIBM_##S(sqrt)(a);                                                           \
+    }                                                                                              \
+    FX T fx_copysign_##S(T a, T b)                                                                 \
+    {                                                                                              \
+        return FX_LIBM_##S(copysign)(a, b);                                                        \
+    }                                                                                              \
+    FX int fx_isnan_##S(T a)                                                                       \
+    {                                                                                              \
+        return a != a;                                                                             \
+    }                                                                                              \
+    FX int fx_isinf_##S(T a)                                                                       \
+    {                                                                                              \
+        return fx_abs_##S(a) == (T)INFINITY;                                                       \
+    }                                                                                              \
+    FX int fx_isfinite_##S(T a)                                                                    \
+    {                                                                                              \
+        return fx_abs_##S(a) < (T)INFINITY;                                                        \
+    }                                                                                              \
+    FX int fx_signbit_##S(T a)                                                                     \
+    {                                                                                              \
+        return fx_copysign_##S(1, a) < 0;                                                          \
+    }                                                                                              \
+    FX T fx_sign_##S(T a)                                                                          \
+    {                                                                                              \
+        return (T)((a > 0) - (a < 0));                                                             \
+    }                                                                                              \
+    FX T fx_sgn_##S(T a)                                                                           \
+    {                                                                                              \
+        return (T)((a > 0) - (a < 0));                                                             \
+    }                                                                                              \
+    FX T fx_max_##S(T a, T b)                                                                      \
+    {                                                                                              \
+        return (a > b) | (a != a) ? a : b;                                                         \
+    }                                                                                              \
+    FX T fx_min_##S(T a, T b)                                                                      \
+    {                                                                                              \
+        return (a < b) | (a != a) ? a : b;                                                         \
+    }                                                                                              \
+    FX T fx_fmax_##S(T a, T b)                                                                     \
+    {                                                                                              \
+        return (a > b) | (b != b) ? a : b;                                                         \
+    }                                                                                              \
+    FX T fx_fmin_##S(T a, T b)                                                                     \
+    {                                                                                              \
+        return (a < b) | (b != b) ? a : b;                                                         \
+    }                                                                                              \
     FX T fx_clamp_##S(T a, T low, T high)                                                          \
     {                                                                                              \
         a = (a <= low) | (low != low) ? low : a;                                                   \
         return (a >= high) | (high != high) ? high : a;                                            \
     }                                                                                              \
-    FX T fx_relu_##S(T a) { return (a > 0) | (a != a) ? a : 0; }                                   \
-    FX T fx_heaviside_##S(T a, T b) { return a == 0 ? b : (T)(a > 0); }                            \
-    FX T fx_angle_##S(T a) { return a != a ? a : a < 0 ? (T)3.14159265358979324 : 0; }             \
+    FX T fx_relu_##S(T a)                                                                          \
+    {                                                                                              \
+        return (a > 0) | (a != a) ? a : 0;                                                         \
+    }                                                                                              \
+    FX T fx_heaviside_##S(T a, T b)                                                                \
+    {                                                                                              \
+        return a == 0 ? b : (T)(a > 0);                                                            \
+    }                                                                                              \
+    FX T fx_angle_##S(T a)                                                                         \
+    {                                                                                              \
+        return a != a ? a : a < 0 ? (T)3.14159265358979324 : 0;                                    \
+    }                                                                                              \
     FX T fx_lerp_##S(T a, T b, T w)                                                                \
     {                                                                                              \
         T d = b - a;                                                                               \
         return fx_abs_##S(w) < (T)0.5 ? a + w * d : b - d * (1 - w);                               \
     }                                                                                              \
-    FX T fx_fmod_##S(T a, T b) { return FX_LIBM_##S(fmod)(a, b); }                                 \
+    FX T fx_fmod_##S(T a, T b)                                                                     \
+    {                                                                                              \
+        return FX_LIBM_##S(fmod)(a, b);                                                            \
+    }                                                                                              \
     FX T fx_remainder_##S(T a, T b)                                                                \
     {                                                                                              \
         T r = fx_fmod_##S(a, b);                                                                   \
         return (r != 0) & ((r < 0) != (b < 0)) ? r + b : r;                                        \
     }                                                                                              \
-    FX T fx_div_trunc_##S(T a, T b) { return fx_trunc_##S(a / b); }                                \
+    FX T fx_div_trunc_##S(T a, T b)                                                                \
+    {                                                                                              \
+        return fx_trunc_##S(a / b);                                                                \
+    }                                                                                              \
     FX T fx_floor_divide_##S(T a, T b)                                                             \
     {                                                                                              \
         T r = fx_fmod_##S(a, b), q = (a - r) / b;                                                  \

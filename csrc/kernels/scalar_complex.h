@@ -17,13 +17,34 @@
         z.im = im;                                                                                 \
         return z;                                                                                  \
     }                                                                                              \
-    FX C fx_widen_##S(T a) { return fx_complex_##S(a, 0); }                                        \
-    FX T fx_real_##S(C a) { return a.re; }                                                         \
-    FX T fx_imag_##S(C a) { return a.im; }                                                         \
-    FX C fx_neg_##S(C a) { return fx_complex_##S(-a.re, -a.im); }                                  \
-    FX C fx_conj_##S(C a) { return fx_complex_##S(a.re, -a.im); }                                  \
-    FX C fx_add_##S(C a, C b) { return fx_complex_##S(a.re + b.re, a.im + b.im); }                 \
-    FX C fx_sub_##S(C a, C b) { return fx_complex_##S(a.re - b.re, a.im - b.im); }                 \
+    FX C fx_widen_##S(T a)                                                                         \
+    {                                                                                              \
+        return fx_complex_##S(a, 0);                                                               \
+    }                                                                                              \
+    FX T fx_real_##S(C a)                                                                          \
+    {                                                                                              \
+        return a.re;                                                                               \
+    }                                                                                              \
+    FX T fx_imag_##S(C a)                                                                          \
+    {                                                                                              \
+        return a.im;                                                                               \
+    }                                                                                              \
+    FX C fx_neg_##S(C a)                                                                           \
+    {                                                                                              \
+        return fx_complex_##S(-a.re, -a.im);                                                       \
+    }                                                                                              \
+    FX C fx_conj_##S(C a)                                                                          \
+    {                                                                                              \
+        return fx_complex_##S(a.re, -a.im);                                                        \
+    }                                                                                              \
+    FX C fx_add_##S(C a, C b)                                                                      \
+    {                                                                                              \
+        return fx_complex_##S(a.re + b.re, a.im + b.im);                                           \
+    }                                                                                              \
+    FX C fx_sub_##S(C a, C b)                                                                      \
+    {                                                                                              \
+        return fx_complex_##S(a.re - b.re, a.im - b.im);                                           \
+    }                                                                                              \
     FX C fx_mul_##S(C a, C b)                                                                      \
     {                                                                                              \
         return fx_complex_##S(a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re);               \
@@ -37,17 +58,50 @@
         T x = a.re * scale * re + a.im * scale * im, y = a.im * scale * re - a.re * scale * im;    \
         return fx_complex_##S(x / d, y / d);                                                       \
     }                                                                                              \
-    FX C fx_reciprocal_##S(C a) { return fx_div_##S(fx_widen_##S(1), a); }                         \
-    FX int fx_eq_##S(C a, C b) { return (a.re == b.re) & (a.im == b.im); }                         \
-    FX int fx_ne_##S(C a, C b) { return (a.re != b.re) | (a.im != b.im); }                         \
-    FX int fx_true_##S(C a) { return (a.re != 0) | (a.im != 0); }                                  \
-    FX int fx_isreal_##S(C a) { return a.im == 0; }                                                \
-    FX int fx_isnan_##S(C a) { return (a.re != a.re) | (a.im != a.im); }                           \
-    FX int fx_isinf_##S(C a) { return fx_isinf_##P(a.re) | fx_isinf_##P(a.im); }                   \
-    FX int fx_isfinite_##S(C a) { return fx_isfinite_##P(a.re) & fx_isfinite_##P(a.im); }          \
-    FX T fx_abs_##S(C a) { return fx_hypot_##P(a.re, a.im); }                                      \
-    FX T fx_angle_##S(C a) { return fx_atan2_##P(a.im, a.re); }                                    \
-    FX C fx_scale_##S(C a, T by) { return fx_complex_##S(a.re * by, a.im * by); }                  \
+    FX C fx_reciprocal_##S(C a)                                                                    \
+    {                                                                                              \
+        return fx_div_##S(fx_widen_##S(1), a);                                                     \
+    }                                                                                              \
+    FX int fx_eq_##S(C a, C b)                                                                     \
+    {                                                                                              \
+        return (a.re == b.re) & (a.im == b.im);                                                    \
+    }                                                                                              \
+    FX int fx_ne_##S(C a, C b)                                                                     \
+    {                                                                                              \
+        return (a.re != b.re) | (a.im != b.im);                                                    \
+    }                                                                                              \
+    FX int fx_true_##S(C a)                                                                        \
+    {                                                                                              \
+        return (a.re != 0) | (a.im != 0);                                                          \
+    }                                                                                              \
+    FX int fx_isreal_##S(C a)                                                                      \
+    {                                                                                              \
+        return a.im == 0;                                                                          \
+    }                                                                                              \
+    FX int fx_isnan_##S(C a)                                                                       \
+    {                                                                                              \
+        return (a.re != a.re) | (a.im != a.im);                                                    \
+    }                                                                                              \
+    FX int fx_isinf_##S(C a)                                                                       \
+    {                                                                                              \
+        return fx_isinf_##P(a.re) | fx_isinf_##P(a.im);                                            \
+    }                                                                                              \
+    FX int fx_isfinite_##S(C a)                                                                    \
+    {                                                                                              \
+        return fx_isfinite_##P(a.re) & fx_isfinite_##P(a.im);                                      \
+    }                                                                                              \
+    FX T fx_abs_##S(C a)                                                                           \
+    {                                                                                              \
+        return fx_hypot_##P(a.re, a.im);                                                           \
+    }                                                                                              \
+    FX T fx_angle_##S(C a)                                                                         \
+    {                                                                                              \
+        return fx_atan2_##P(a.im, a.re);                                                           \
+    }                                                                                              \
+    FX C fx_scale_##S(C a, T by)                                                                   \
+    {                                                                                              \
+        return fx_complex_##S(a.re * by, a.im * by);                                               \
+    }                                                                                              \
     FX C fx_sgn_##S(C a)                                                                           \
     {                                                                                              \
         T m = fx_abs_##S(a);                                                                       \
@@ -127,10 +181,22 @@ namespace fx_std = std;
         power = (b.re == 2) & (b.im == 0) ? square : power;                                        \
         return fx_true_##S(b) ? power : fx_widen_##S(1);                                           \
     }                                                                                              \
-    FX C fx_rsqrt_##S(C a) { return fx_reciprocal_##S(fx_sqrt_##S(a)); }                           \
-    FX C fx_exp2_##S(C a) { return fx_exp_##S(fx_scale_##S(a, (T)0.69314718055994531)); }          \
-    FX C fx_log2_##S(C a) { return fx_scale_##S(fx_log_##S(a), (T)1.4426950408889634); }           \
-    FX C fx_log10_##S(C a) { return fx_scale_##S(fx_log_##S(a), (T)0.43429448190325183); }         \
+    FX C fx_rsqrt_##S(C a)                                                                         \
+    {                                                                                              \
+        return fx_reciprocal_##S(fx_sqrt_##S(a));                                                  \
+    }                                                                                              \
+    FX C fx_exp2_##S(C a)                                                                          \
+    {                                                                                              \
+        return fx_exp_##S(fx_scale_##S(a, (T)0.69314718055994531));                                \
+    }                                                                                              \
+    FX C fx_log2_##S(C a)                                                                          \
+    {                                                                                              \
+        return fx_scale_##S(fx_log_##S(a), (T)1.4426950408889634);                                 \
+    }                                                                                              \
+    FX C fx_log10_##S(C a)                                                                         \
+    {                                                                                              \
+        return fx_scale_##S(fx_log_##S(a), (T)0.43429448190325183);                                \
+    }                                                                                              \
     FX C fx_expm1_##S(C a)                                                                         \
     {                                                                                              \
         T half = fx_sin_##P(a.im * (T)0.5), e = fx_exp_##P(a.re);                                  \

@@ -21,7 +21,8 @@ typedef struct fx_pair {
     double hi, lo;
 } fx_pair;
 
-FX fx_pair fx_make_pair(double hi, double lo)
+FX fx_pair
+fx_make_pair(double hi, double lo)
 {
     fx_pair p;
     p.hi = hi;
@@ -30,21 +31,24 @@ FX fx_pair fx_make_pair(double hi, double lo)
 }
 
 /* a + b exactly, for |a| >= |b| or a == 0. */
-FX fx_pair fx_quick_sum(double a, double b)
+FX fx_pair
+fx_quick_sum(double a, double b)
 {
     double s = a + b;
     return fx_make_pair(s, b - (s - a));
 }
 
 /* a + b exactly. */
-FX fx_pair fx_exact_sum(double a, double b)
+FX fx_pair
+fx_exact_sum(double a, double b)
 {
     double s = a + b, t = s - a;
     return fx_make_pair(s, (a - (s - t)) + (b - t));
 }
 
 /* a * b exactly, where neither overflows nor underflows. */
-FX fx_pair fx_exact_product(double a, double b)
+FX fx_pair
+fx_exact_product(double a, double b)
 {
     double p = a * b;
 #if FX_HAS_FMA
@@ -56,14 +60,16 @@ FX fx_pair fx_exact_product(double a, double b)
 #endif
 }
 
-FX fx_pair fx_pair_times(fx_pair a, double b)
+FX fx_pair
+fx_pair_times(fx_pair a, double b)
 {
     fx_pair p = fx_exact_product(a.hi, b);
     return fx_quick_sum(p.hi, p.lo + a.lo * b);
 }
 
 /* a / b with the remainder divided again. */
-FX double fx_pair_ratio(fx_pair a, fx_pair b)
+FX double
+fx_pair_ratio(fx_pair a, fx_pair b)
 {
     double q = a.hi / b.hi;
     fx_pair p = fx_exact_product(q, b.hi);
@@ -77,7 +83,8 @@ FX double fx_pair_ratio(fx_pair a, fx_pair b)
 
 /* y * 2^n for the bits of FX_ROUNDER + FX_EXPONENT + n, |n| < 2040: in two steps, so that subnormal
  * results and those beyond 2^1023 come out right. */
-FX double fx_times_power(double y, uint64_t n_bits)
+FX double
+fx_times_power(double y, uint64_t n_bits)
 {
     uint64_t half = n_bits >> 1;
     return y * fx_from_bits_f64(half << 52) * fx_from_bits_f64((n_bits - half) << 52);
@@ -86,7 +93,8 @@ FX double fx_times_power(double y, uint64_t n_bits)
 /* --- exponentials ----------------------------------------------------------------------------- */
 
 /* (exp(r) - 1 - r) / r^2 for |r| <= ln 2 / 2 */
-FX double fx_exp_tail(double r)
+FX double
+fx_exp_tail(double r)
 {
     double q = 2.0826872537124386e-09;
     q = fx_fma_f64(q, r, 2.5112152655976704e-08);
@@ -106,7 +114,8 @@ typedef struct fx_split {
     uint64_t n_bits; /* exp(x) = exp(r + lo) * 2^n, as fx_times_power takes it */
 } fx_split;
 
-FX fx_split fx_exp_split(double x)
+FX fx_split
+fx_exp_split(double x)
 {
     fx_split s;
     double t = fx_fma_f64(x, 1.4426950408889634, FX_ROUNDER + FX_EXPONENT);
@@ -119,7 +128,8 @@ FX fx_split fx_exp_split(double x)
 }
 
 /* exp(x) and exp(x + lo), for |lo| far below |x| */
-FX double fx_exp_f64(double a)
+FX double
+fx_exp_f64(double a)
 {
     double x = a > 720 ? 720 : a;
     fx_split s = fx_exp_split(x < -760 ? -760 : x);
@@ -127,7 +137,8 @@ FX double fx_exp_f64(double a)
     return fx_times_power(1 + (s.r + tail), s.n_bits);
 }
 
-FX double fx_exp_sum(double x, double lo)
+FX double
+fx_exp_sum(double x, double lo)
 {
     x = x > 720 ? 720 : x;
     fx_split s = fx_exp_split(x < -760 ? -760 : x);
@@ -136,7 +147,8 @@ FX double fx_exp_sum(double x, double lo)
     return fx_times_power(1 + (r.hi + tail), s.n_bits);
 }
 
-FX double fx_exp2_f64(double a)
+FX double
+fx_exp2_f64(double a)
 {
     double x = a > 1100 ? 1100 : a < -1100 ? -1100 : a;
     double t = x + (FX_ROUNDER + FX_EXPONENT), f = x - (t - (FX_ROUNDER + FX_EXPONENT));
@@ -147,7 +159,8 @@ FX double fx_exp2_f64(double a)
 }
 
 /* exp(a) - 1 as a pair, for -50 < a < 709 */
-FX fx_pair fx_expm1_pair(double a)
+FX fx_pair
+fx_expm1_pair(double a)
 {
     fx_split s = fx_exp_split(a);
     double tail = s.lo + s.r * s.r * fx_exp_tail(s.r);
@@ -157,7 +170,8 @@ FX fx_pair fx_expm1_pair(double a)
     return fx_quick_sum(sum.hi, sum.lo + (power * tail + less));
 }
 
-FX double fx_expm1_f64(double a)
+FX double
+fx_expm1_f64(double a)
 {
     double x = a > 720 ? 720 : a < -45 ? -45 : a;
     fx_pair e = fx_expm1_pair(x > 708 ? 708 : x);
@@ -173,7 +187,8 @@ typedef struct fx_log_split {
 } fx_log_split;
 
 /* For positive finite x, subnormal ones too. */
-FX fx_log_split fx_split_power(double x)
+FX fx_log_split
+fx_split_power(double x)
 {
     fx_log_split s;
     int tiny = x < 2.2250738585072014e-308;
@@ -187,7 +202,8 @@ FX fx_log_split fx_split_power(double x)
 
 /* log(x) as a pair with a relative error near 2^-66: with s = (m - 1) / (m + 1),
  * log(m) = 2 s + s^3 (2/3 + s^2 R(s^2)). */
-FX fx_pair fx_log_pair(double x)
+FX fx_pair
+fx_log_pair(double x)
 {
     fx_log_split p = fx_split_power(x);
     double f = p.m - 1, d = p.m + 1, d_lo = p.m - (d - 1), inverse = 1 / d, s = f * inverse;
@@ -216,7 +232,8 @@ FX fx_pair fx_log_pair(double x)
 }
 
 /* The logarithm's values where its argument is not positive and finite. */
-FX double fx_log_special(double a, double log)
+FX double
+fx_log_special(double a, double log)
 {
     log = a > 1.7976931348623157e308 ? a : log;
     log = a == 0 ? -(double)INFINITY : log;
@@ -225,7 +242,8 @@ FX double fx_log_special(double a, double log)
 
 /* With s = f / (2 + f), log(1 + f) = f - (f^2 / 2 - s * (f^2 / 2 + s^2 (2/3 + ...))), where the
  * last bracket is small against f. */
-FX double fx_log_f64(double a)
+FX double
+fx_log_f64(double a)
 {
     fx_log_split p = fx_split_power(a);
     double f = p.m - 1, s = f / (2 + f), z = s * s, r = 0.13196977549640285, half = 0.5 * f * f;
@@ -240,14 +258,16 @@ FX double fx_log_f64(double a)
     return fx_log_special(a, p.k * 0.6931471805598903 + (f - (half - low)));
 }
 
-FX double fx_log2_f64(double a)
+FX double
+fx_log2_f64(double a)
 {
     fx_pair p = fx_log_pair(a), r = fx_exact_product(p.hi, 1.4426950408889634);
     r.lo += p.hi * 2.0355273740931033e-17 + p.lo * 1.4426950408889634;
     return fx_log_special(a, r.hi + r.lo);
 }
 
-FX double fx_log10_f64(double a)
+FX double
+fx_log10_f64(double a)
 {
     fx_pair p = fx_log_pair(a), r = fx_exact_product(p.hi, 0.4342944819032518);
     r.lo += p.hi * 1.098319650216765e-17 + p.lo * 0.4342944819032518;
@@ -255,13 +275,15 @@ FX double fx_log10_f64(double a)
 }
 
 /* log(hi + lo) as a pair */
-FX fx_pair fx_log_of_pair(fx_pair x)
+FX fx_pair
+fx_log_of_pair(fx_pair x)
 {
     fx_pair p = fx_log_pair(x.hi);
     return fx_quick_sum(p.hi == 0 ? x.lo / x.hi : p.hi, p.hi == 0 ? 0 : p.lo + x.lo / x.hi);
 }
 
-FX double fx_log1p_f64(double a)
+FX double
+fx_log1p_f64(double a)
 {
     fx_pair p = fx_log_of_pair(fx_exact_sum(1, a));
     double r = fx_abs_f64(a) < 1e-300 ? a : p.hi + p.lo;
@@ -272,7 +294,8 @@ FX double fx_log1p_f64(double a)
 
 /* --- powers ----------------------------------------------------------------------------------- */
 
-FX double fx_pow_f64(double a, double b)
+FX double
+fx_pow_f64(double a, double b)
 {
     double x = fx_abs_f64(a);
     fx_pair l = fx_log_pair(x), p = fx_exact_product(l.hi, b);
@@ -289,7 +312,8 @@ FX double fx_pow_f64(double a, double b)
     return (b == 0) | (a == 1) ? 1 : r;
 }
 
-FX double fx_hypot_f64(double a, double b)
+FX double
+fx_hypot_f64(double a, double b)
 {
     double x = fx_abs_f64(a), y = fx_abs_f64(b), big = x > y ? x : y, small = x > y ? y : x;
     double scale = big > 1e150 ? 0x1p-600 : big < 1e-150 ? 0x1p600 : 1;
@@ -312,7 +336,8 @@ typedef struct fx_angle {
 } fx_angle;
 
 /* x - n * c exactly, when that is far smaller than x */
-FX fx_pair fx_less_multiple(double x, double n, double c)
+FX fx_pair
+fx_less_multiple(double x, double n, double c)
 {
 #if FX_HAS_FMA
     return fx_make_pair(fx_fma_f64(-n, c, x), 0);
@@ -323,7 +348,8 @@ FX fx_pair fx_less_multiple(double x, double n, double c)
 }
 
 /* Takes off quarters of a turn with 161 bits of pi/2: good up to |x| near 2^50. */
-FX fx_angle fx_reduce_angle(double x)
+FX fx_angle
+fx_reduce_angle(double x)
 {
     fx_angle a;
     double t = fx_fma_f64(x, 0.6366197723675814, FX_ROUNDER), n = t - FX_ROUNDER;
@@ -338,7 +364,8 @@ FX fx_angle fx_reduce_angle(double x)
 }
 
 /* sin and cos of a reduced angle as pairs */
-FX fx_pair fx_sin_kernel(double r, double lo)
+FX fx_pair
+fx_sin_kernel(double r, double lo)
 {
     double z = r * r, s = -7.57862476728218e-13;
     s = fx_fma_f64(s, z, 1.6058365178374344e-10);
@@ -350,7 +377,8 @@ FX fx_pair fx_sin_kernel(double r, double lo)
     return fx_make_pair(r, fx_fma_f64(r * z, s, lo - 0.5 * z * lo));
 }
 
-FX fx_pair fx_cos_kernel(double r, double lo)
+FX fx_pair
+fx_cos_kernel(double r, double lo)
 {
     double z = r * r, half = 0.5 * z, w = 1 - half, c = 4.738048782435833e-14;
     c = fx_fma_f64(c, z, -1.1470291952315344e-11);
@@ -362,7 +390,8 @@ FX fx_pair fx_cos_kernel(double r, double lo)
     return fx_make_pair(w, ((1 - w) - half) + fx_fma_f64(z * z, c, -r * lo));
 }
 
-FX double fx_sin_f64(double a)
+FX double
+fx_sin_f64(double a)
 {
     fx_angle t = fx_reduce_angle(a);
     fx_pair s = fx_sin_kernel(t.r, t.lo), c = fx_cos_kernel(t.r, t.lo);
@@ -371,7 +400,8 @@ FX double fx_sin_f64(double a)
     return a == 0 ? a : v;
 }
 
-FX double fx_cos_f64(double a)
+FX double
+fx_cos_f64(double a)
 {
     fx_angle t = fx_reduce_angle(a);
     fx_pair s = fx_sin_kernel(t.r, t.lo), c = fx_cos_kernel(t.r, t.lo);
@@ -379,7 +409,8 @@ FX double fx_cos_f64(double a)
     return fx_from_bits_f64(fx_bits_f64(v) ^ (((t.turn + 1) & 2) << 62));
 }
 
-FX double fx_tan_f64(double a)
+FX double
+fx_tan_f64(double a)
 {
     fx_angle t = fx_reduce_angle(a);
     fx_pair s = fx_sin_kernel(t.r, t.lo), c = fx_cos_kernel(t.r, t.lo);
@@ -390,7 +421,8 @@ FX double fx_tan_f64(double a)
 }
 
 /* asin(s) / s - 1 over s^2, for s^2 <= 1/4 */
-FX double fx_asin_tail(double z)
+FX double
+fx_asin_tail(double z)
 {
     double p = 0.03280186048071362;
     p = fx_fma_f64(p, z, -0.021272319635885117);
@@ -412,7 +444,8 @@ typedef struct fx_half_angle {
     int beyond;      /* |x| > 1/2 */
 } fx_half_angle;
 
-FX fx_half_angle fx_halve_angle(double a)
+FX fx_half_angle
+fx_halve_angle(double a)
 {
     fx_half_angle h;
     double x = fx_abs_f64(a), z = 0.5 * (1 - x), root = fx_sqrt_f64(z);
@@ -425,7 +458,8 @@ FX fx_half_angle fx_halve_angle(double a)
     return h;
 }
 
-FX double fx_asin_f64(double a)
+FX double
+fx_asin_f64(double a)
 {
     fx_half_angle h = fx_halve_angle(a);
     double tail = h.lo + h.s * h.z * fx_asin_tail(h.z);
@@ -435,7 +469,8 @@ FX double fx_asin_f64(double a)
     return fx_abs_f64(a) <= 1 ? v : (double)NAN;
 }
 
-FX double fx_acos_f64(double a)
+FX double
+fx_acos_f64(double a)
 {
     fx_half_angle h = fx_halve_angle(a);
     double tail = h.lo + h.s * h.z * fx_asin_tail(h.z);
@@ -452,7 +487,8 @@ FX double fx_acos_f64(double a)
 
 /* atan(y / x) for 0 <= y, 0 <= x, not both 0 nor both infinite, as a pair in [0, pi/2]: the smaller
  * by the larger, and from tan(pi/8) on the difference to pi/4. */
-FX fx_pair fx_atan_ratio(double y, double x)
+FX fx_pair
+fx_atan_ratio(double y, double x)
 {
     int steep = y > x;
     double small = steep ? x : y, big = steep ? y : x;
@@ -483,7 +519,8 @@ FX fx_pair fx_atan_ratio(double y, double x)
     return fx_make_pair(steep ? w.hi : v.hi, steep ? w.lo : v.lo);
 }
 
-FX double fx_atan_f64(double a)
+FX double
+fx_atan_f64(double a)
 {
     double x = fx_abs_f64(a);
     fx_pair p = fx_atan_ratio(x, 1);
@@ -492,7 +529,8 @@ FX double fx_atan_f64(double a)
     return a != a ? a : fx_copysign_f64(v, a);
 }
 
-FX double fx_atan2_f64(double a, double b)
+FX double
+fx_atan2_f64(double a, double b)
 {
     double y = fx_abs_f64(a), x = fx_abs_f64(b), big = y > x ? y : x;
     double scale = big > 1e150 ? 0x1p-600 : big < 1e-150 ? 0x1p600 : 1;
@@ -510,13 +548,15 @@ FX double fx_atan2_f64(double a, double b)
 /* --- hyperbolic functions --------------------------------------------------------------------- */
 
 /* exp(x) / 2 for x >= 40, where exp(x) alone may overflow */
-FX double fx_half_exp(double x)
+FX double
+fx_half_exp(double x)
 {
     fx_pair p = fx_quick_sum(x < 800 ? x : 800, -0.6931471805599453);
     return fx_exp_sum(p.hi, p.lo - 2.3190468138462996e-17);
 }
 
-FX double fx_sinh_f64(double a)
+FX double
+fx_sinh_f64(double a)
 {
     double x = fx_abs_f64(a);
     fx_pair e = fx_expm1_pair(x < 40 ? x : 40), d = fx_exact_sum(1, e.hi);
@@ -527,7 +567,8 @@ FX double fx_sinh_f64(double a)
     return a != a ? a : fx_copysign_f64(v, a);
 }
 
-FX double fx_cosh_f64(double a)
+FX double
+fx_cosh_f64(double a)
 {
     double x = fx_abs_f64(a);
     fx_pair e = fx_expm1_pair(x < 40 ? x : 40), d = fx_exact_sum(1, e.hi);
@@ -536,7 +577,8 @@ FX double fx_cosh_f64(double a)
     return a != a ? a : v;
 }
 
-FX double fx_tanh_f64(double a)
+FX double
+fx_tanh_f64(double a)
 {
     double x = fx_abs_f64(a);
     fx_pair e = fx_expm1_pair(x < 20 ? 2 * x : 40), d = fx_exact_sum(2, e.hi);
@@ -546,7 +588,8 @@ FX double fx_tanh_f64(double a)
 }
 
 /* sqrt of a pair, as a pair */
-FX fx_pair fx_sqrt_pair(fx_pair a)
+FX fx_pair
+fx_sqrt_pair(fx_pair a)
 {
     double root = fx_sqrt_f64(a.hi);
     fx_pair square = fx_exact_product(root, root);
@@ -554,7 +597,8 @@ FX fx_pair fx_sqrt_pair(fx_pair a)
     return fx_make_pair(root, root > 0 ? rest / (2 * root) : 0);
 }
 
-FX double fx_asinh_f64(double a)
+FX double
+fx_asinh_f64(double a)
 {
     double x = fx_abs_f64(a), y = x < 1e100 ? x : 1e100;
     fx_pair square = fx_exact_product(y, y), s = fx_exact_sum(1, square.hi);
@@ -568,7 +612,8 @@ FX double fx_asinh_f64(double a)
     return a != a ? a : fx_copysign_f64(v, a);
 }
 
-FX double fx_acosh_f64(double a)
+FX double
+fx_acosh_f64(double a)
 {
     double y = a < 1e100 ? a : 1e100;
     fx_pair square = fx_exact_product(y, y), s = fx_exact_sum(square.hi, -1);
@@ -582,7 +627,8 @@ FX double fx_acosh_f64(double a)
     return a >= 1 ? v : (double)NAN;
 }
 
-FX double fx_atanh_f64(double a)
+FX double
+fx_atanh_f64(double a)
 {
     double x = fx_abs_f64(a);
     fx_pair up = fx_log_of_pair(fx_exact_sum(1, x)), down = fx_log_of_pair(fx_exact_sum(1, -x));

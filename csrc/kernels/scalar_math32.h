@@ -14,14 +14,16 @@
 #define FX_ROUNDER32 12583166.0f /* 1.5 * 2^23, and twice the bias of exponents */
 
 /* y * 2^n for the bits of FX_ROUNDER32 + n, |n| < 250 */
-FX float fx_times_power32(float y, uint32_t n_bits)
+FX float
+fx_times_power32(float y, uint32_t n_bits)
 {
     uint32_t half = n_bits >> 1;
     return y * fx_from_bits_f32(half << 23) * fx_from_bits_f32((n_bits - half) << 23);
 }
 
 /* exp(r + lo), |r| <= ln 2 / 2 */
-FX float fx_exp_kernel32(float r, float lo)
+FX float
+fx_exp_kernel32(float r, float lo)
 {
     float q = 0.00138144987f;
     q = fx_fma_f32(q, r, 0.00836877991f);
@@ -31,7 +33,8 @@ FX float fx_exp_kernel32(float r, float lo)
     return 1 + (r + fx_fma_f32(r * r, q, lo));
 }
 
-FX float fx_exp_f32(float a)
+FX float
+fx_exp_f32(float a)
 {
     float x = fx_abs_f32(a) > 106 ? fx_copysign_f32(106, a) : a;
     float t = fx_fma_f32(x, 1.44269502f, FX_ROUNDER32), n = t - FX_ROUNDER32;
@@ -39,7 +42,8 @@ FX float fx_exp_f32(float a)
     return fx_times_power32(fx_exp_kernel32(r, (high - r) - low), fx_bits_f32(t));
 }
 
-FX float fx_exp2_f32(float a)
+FX float
+fx_exp2_f32(float a)
 {
     float x = fx_abs_f32(a) > 155 ? fx_copysign_f32(155, a) : a;
     float t = x + FX_ROUNDER32, f = x - (t - FX_ROUNDER32);
@@ -48,7 +52,8 @@ FX float fx_exp2_f32(float a)
 }
 
 /* With s = f / (2 + f) and f = m - 1, log(m) = f - s * (f - s^2 * Q(s^2)). */
-FX float fx_log_f32(float a)
+FX float
+fx_log_f32(float a)
 {
     int tiny = a < 1.17549435e-38f;
     uint32_t u = fx_bits_f32(tiny ? a * 8388608.0f : a) + (0x3f800000u - 0x3f3504f3u);
@@ -65,7 +70,8 @@ FX float fx_log_f32(float a)
 }
 
 /* A polynomial below 0.625; above, 1 - 2 / (exp(2 x) + 1), where the quotient is less than half. */
-FX float fx_tanh_f32(float a)
+FX float
+fx_tanh_f32(float a)
 {
     float x = fx_abs_f32(a), y = x < 10 ? x : 10, z = x * x, p = -0.00569740729f;
     p = fx_fma_f32(p, z, 0.0206325743f);
@@ -79,7 +85,8 @@ FX float fx_tanh_f32(float a)
 
 /* --- in double, with short polynomials -------------------------------------------------------- */
 
-FX double fx_exp_short(double x)
+FX double
+fx_exp_short(double x)
 {
     double t = fx_fma_f64(x, 1.4426950408889634, FX_ROUNDER + 1023);
     double r = fx_fma_f64(t - (FX_ROUNDER + 1023), -0.6931471805599453, x), q = 0.00019790135;
@@ -92,7 +99,8 @@ FX double fx_exp_short(double x)
 }
 
 /* For positive normal x. */
-FX double fx_log_short(double x)
+FX double
+fx_log_short(double x)
 {
     fx_log_split p = fx_split_power(x);
     double f = p.m - 1, s = f / (2 + f), z = s * s, q = 0.19577947438214724;
@@ -108,7 +116,8 @@ typedef struct fx_sine_pair {
     uint64_t turn;
 } fx_sine_pair;
 
-FX fx_sine_pair fx_sines_short(double x)
+FX fx_sine_pair
+fx_sines_short(double x)
 {
     fx_sine_pair v;
     double t = fx_fma_f64(x, 0.6366197723675814, FX_ROUNDER), n = t - FX_ROUNDER;
@@ -127,34 +136,39 @@ FX fx_sine_pair fx_sines_short(double x)
     return v;
 }
 
-FX float fx_sin_f32(float a)
+FX float
+fx_sin_f32(float a)
 {
     fx_sine_pair p = fx_sines_short((double)a);
     double v = p.turn & 1 ? p.cos : p.sin;
     return (float)fx_from_bits_f64(fx_bits_f64(v) ^ ((p.turn & 2) << 62));
 }
 
-FX float fx_cos_f32(float a)
+FX float
+fx_cos_f32(float a)
 {
     fx_sine_pair p = fx_sines_short((double)a);
     double v = p.turn & 1 ? p.sin : p.cos;
     return (float)fx_from_bits_f64(fx_bits_f64(v) ^ (((p.turn + 1) & 2) << 62));
 }
 
-FX float fx_tan_f32(float a)
+FX float
+fx_tan_f32(float a)
 {
     fx_sine_pair p = fx_sines_short((double)a);
     return (float)(p.turn & 1 ? -p.cos / p.sin : p.sin / p.cos);
 }
 
-FX float fx_expm1_f32(float a)
+FX float
+fx_expm1_f32(float a)
 {
     double x = a > 90 ? 90 : a < -30 ? -30 : (double)a, e = fx_exp_short(x) - 1;
     double small = x + x * x * (0.5 + x * (0.16666666666666666 + x * 0.041666666666666664));
     return fx_abs_f64(x) < 1e-3 ? (a == 0 ? a : (float)small) : (float)e;
 }
 
-FX float fx_log1p_f32(float a)
+FX float
+fx_log1p_f32(float a)
 {
     double x = (double)a, v = fx_log_short(1 + x);
     double small = x - x * x * (0.5 - x * (0.3333333333333333 - x * 0.25));
@@ -164,19 +178,22 @@ FX float fx_log1p_f32(float a)
     return (a < -1) | (a != a) ? (float)NAN : (float)v;
 }
 
-FX float fx_log2_f32(float a)
+FX float
+fx_log2_f32(float a)
 {
     double v = fx_log_short((double)a) * 1.4426950408889634;
     return (float)fx_log_special((double)a, v);
 }
 
-FX float fx_log10_f32(float a)
+FX float
+fx_log10_f32(float a)
 {
     double v = fx_log_short((double)a) * 0.4342944819032518;
     return (float)fx_log_special((double)a, v);
 }
 
-FX float fx_pow_f32(float a, float b)
+FX float
+fx_pow_f32(float a, float b)
 {
     float x = fx_abs_f32(a);
     double p = (double)b * fx_log_short((double)x);
@@ -192,7 +209,8 @@ FX float fx_pow_f32(float a, float b)
     return (b == 0) | (a == 1) ? 1 : r;
 }
 
-FX float fx_sinh_f32(float a)
+FX float
+fx_sinh_f32(float a)
 {
     double x = (double)a, y = fx_abs_f64(x), z = x * x, e = fx_exp_short(y < 91 ? y : 91);
     double p = 0.16666666666666666 + z * (0.008333333333333333 + z * 0.0001984127);
@@ -202,13 +220,15 @@ FX float fx_sinh_f32(float a)
     return a != a ? a : (float)v;
 }
 
-FX float fx_cosh_f32(float a)
+FX float
+fx_cosh_f32(float a)
 {
     double x = fx_abs_f64((double)a), e = fx_exp_short(x < 91 ? x : 91);
     return a != a ? a : (float)(0.5 * (e + 1 / e));
 }
 
-FX float fx_asinh_f32(float a)
+FX float
+fx_asinh_f32(float a)
 {
     double x = fx_abs_f64((double)a), v = fx_log_short(x + fx_sqrt_f64(x * x + 1));
     v = x < 1e-3 ? x - x * x * x * 0.16666666666666666 : v;
@@ -216,14 +236,16 @@ FX float fx_asinh_f32(float a)
     return fx_copysign_f32((float)v, a);
 }
 
-FX float fx_acosh_f32(float a)
+FX float
+fx_acosh_f32(float a)
 {
     double x = (double)a, v = fx_log_short(x + fx_sqrt_f64((x - 1) * (x + 1)));
     v = a > 3.40282347e38f ? x : v;
     return a >= 1 ? (float)v : (float)NAN;
 }
 
-FX float fx_atanh_f32(float a)
+FX float
+fx_atanh_f32(float a)
 {
     double x = fx_abs_f64((double)a), v = 0.5 * fx_log_short((1 + x) / (1 - x));
     v = x < 1e-3 ? x + x * x * x * 0.3333333333333333 : v;
@@ -232,7 +254,8 @@ FX float fx_atanh_f32(float a)
 }
 
 /* asin(s) for s^2 = z <= 1/4 */
-FX double fx_asin_short(double s, double z)
+FX double
+fx_asin_short(double s, double z)
 {
     double p = 0.03762930812755261;
     p = fx_fma_f64(p, z, 0.01435910825214034);
@@ -243,7 +266,8 @@ FX double fx_asin_short(double s, double z)
     return fx_fma_f64(s * z, p, s);
 }
 
-FX float fx_asin_f32(float a)
+FX float
+fx_asin_f32(float a)
 {
     double x = fx_abs_f64((double)a), z = x > 0.5 ? 0.5 * (1 - x) : x * x;
     double v = fx_asin_short(x > 0.5 ? fx_sqrt_f64(z) : x, z);
@@ -251,7 +275,8 @@ FX float fx_asin_f32(float a)
     return x <= 1 ? fx_copysign_f32((float)v, a) : (float)NAN;
 }
 
-FX float fx_acos_f32(float a)
+FX float
+fx_acos_f32(float a)
 {
     double x = fx_abs_f64((double)a), z = x > 0.5 ? 0.5 * (1 - x) : x * x;
     double v = fx_asin_short(x > 0.5 ? fx_sqrt_f64(z) : x, z);
@@ -261,7 +286,8 @@ FX float fx_acos_f32(float a)
 }
 
 /* atan(y / x) for 0 <= y, 0 < x or 0 < y */
-FX double fx_atan_short(double y, double x)
+FX double
+fx_atan_short(double y, double x)
 {
     double small = y > x ? x : y, big = y > x ? y : x;
     int middle = small > 0.41421356237309503 * big;
@@ -276,13 +302,15 @@ FX double fx_atan_short(double y, double x)
     return y > x ? 1.5707963267948966 - v : v;
 }
 
-FX float fx_atan_f32(float a)
+FX float
+fx_atan_f32(float a)
 {
     double x = fx_abs_f64((double)a), v = fx_atan_short(x < 1e30 ? x : 1e30, 1);
     return a != a ? a : fx_copysign_f32((float)v, a);
 }
 
-FX float fx_atan2_f32(float a, float b)
+FX float
+fx_atan2_f32(float a, float b)
 {
     double y = fx_abs_f64((double)a), x = fx_abs_f64((double)b);
     y = y < 1e300 ? y : 1e300; /* of two infinities the angle is that of equal numbers */
@@ -292,7 +320,8 @@ FX float fx_atan2_f32(float a, float b)
     return (a != a) | (b != b) ? a + b : fx_copysign_f32((float)v, a);
 }
 
-FX float fx_hypot_f32(float a, float b)
+FX float
+fx_hypot_f32(float a, float b)
 {
     double x = (double)a, y = (double)b;
     float v = (float)fx_sqrt_f64(x * x + y * y);

@@ -9,7 +9,8 @@
 /* --- error functions -------------------------------------------------------------------------- */
 
 /* erf(x) / x - 1 for z = x^2 <= 1 */
-FX double fx_erf_small(double z)
+FX double
+fx_erf_small(double z)
 {
     double p = 5.942541140210408e-11;
     p = fx_fma_f64(p, z, -1.136409154241387e-09);
@@ -27,7 +28,8 @@ FX double fx_erf_small(double z)
 }
 
 /* exp(x^2) * erfc(x) for x >= 0.45: a polynomial in (x - 2) / (x + 2), divided by 1 + 2 x. */
-FX double fx_erfc_scaled(double x)
+FX double
+fx_erfc_scaled(double x)
 {
     double t = (x - 2) / (x + 2), p = -9.287921974486976e-08;
     p = fx_fma_f64(p, t, 1.5755890966365712e-07);
@@ -56,13 +58,15 @@ FX double fx_erfc_scaled(double x)
 }
 
 /* exp(-x^2) without the error of rounding x^2 */
-FX double fx_exp_minus_square(double x)
+FX double
+fx_exp_minus_square(double x)
 {
     fx_pair square = fx_exact_product(x, x);
     return fx_exp_sum(-square.hi, -square.lo);
 }
 
-FX double fx_erf_f64(double a)
+FX double
+fx_erf_f64(double a)
 {
     double x = fx_abs_f64(a), y = x < 6 ? x : 6;
     double v = 1 - fx_erfc_scaled(y) * fx_exp_f64(-y * y);
@@ -70,7 +74,8 @@ FX double fx_erf_f64(double a)
     return a != a ? a : fx_copysign_f64(v, a);
 }
 
-FX double fx_erfc_f64(double a)
+FX double
+fx_erfc_f64(double a)
 {
     double x = fx_abs_f64(a), y = x < 28 ? x : 28;
     double tail = fx_erfc_scaled(y) * fx_exp_minus_square(y), v = a < 0 ? 2 - tail : tail;
@@ -79,7 +84,8 @@ FX double fx_erfc_f64(double a)
 }
 
 /* Below 1, a polynomial; above, 1 - exp of a polynomial that is log(erfc). */
-FX float fx_erf_f32(float a)
+FX float
+fx_erf_f32(float a)
 {
     float x = fx_abs_f32(a), y = x < 4 ? x : 4, z = x * x, p = 8.37845437e-05f;
     p = fx_fma_f32(p, z, -0.000814467203f);
@@ -103,11 +109,16 @@ FX float fx_erf_f32(float a)
     return a != a ? a : fx_copysign_f32(v, a);
 }
 
-FX float fx_erfc_f32(float a) { return (float)fx_erfc_f64((double)a); }
+FX float
+fx_erfc_f32(float a)
+{
+    return (float)fx_erfc_f64((double)a);
+}
 
 /* Polynomials in -log(1 - a^2) or its root give seven digits; one step of Halley's method on erf,
  * or on erfc where that is the smaller one, gives the rest. */
-FX double fx_erfinv_f64(double a)
+FX double
+fx_erfinv_f64(double a)
 {
     double x = fx_abs_f64(a), w = -fx_log_short((1 - x) * (1 + x)), u = (w < 5 ? w : 5) - 2.5;
     double s = fx_sqrt_f64(w > 5 ? w : 5), v = (s < 6.1 ? s : 6.1) - 4, p = 3.3549459198374353e-10;
@@ -140,7 +151,8 @@ FX double fx_erfinv_f64(double a)
     return x <= 1 ? fx_copysign_f64(y, a) : (double)NAN;
 }
 
-FX float fx_erfinv_f32(float a)
+FX float
+fx_erfinv_f32(float a)
 {
     double x = fx_abs_f64((double)a), w = -fx_log_short((1 - x) * (1 + x)),
            u = (w < 5 ? w : 5) - 2.5;
@@ -170,7 +182,8 @@ FX float fx_erfinv_f32(float a)
 
 /* --- the gamma function's logarithm and its derivative ---------------------------------------- */
 
-FX double fx_digamma_f64(double a)
+FX double
+fx_digamma_f64(double a)
 {
     /* reflect below zero, step up to ten, then the asymptotic series */
     double below = 0, x = a;
@@ -183,21 +196,36 @@ FX double fx_digamma_f64(double a)
     }
     for (; x < 10; x += 1) below -= 1 / x;
     double z = 1 / (x * x);
-    double tail = z * (1.0 / 12 - z * (1.0 / 120 - z * (1.0 / 252 - z * (1.0 / 240 -
-                  z * (1.0 / 132 - z * (691.0 / 32760 - z / 12))))));
+    double tail =
+        z *
+        (1.0 / 12 -
+         z * (1.0 / 120 -
+              z * (1.0 / 252 - z * (1.0 / 240 - z * (1.0 / 132 - z * (691.0 / 32760 - z / 12))))));
     return below + log(x) - 0.5 / x - tail;
 }
-FX float fx_digamma_f32(float a) { return (float)fx_digamma_f64((double)a); }
+FX float
+fx_digamma_f32(float a)
+{
+    return (float)fx_digamma_f64((double)a);
+}
 
 /* The sum of (q + k) ** -s over k >= 0, for s > 1 and q > 0: ten terms, then the series of Euler
  * and Maclaurin. */
-FX double fx_zeta_f64(double s, double q)
+FX double
+fx_zeta_f64(double s, double q)
 {
     /* (2 k)! / B_2k */
-    static const double factors[] = {12.0, -720.0, 30240.0, -1209600.0, 47900160.0,
-                                     -1.8924375803183791606e9, 7.47242496e10,
-                                     -2.950130727918164224e12, 1.1646782814350067249e14,
-                                     -4.5979787224074726105e15, 1.8152105401943546773e17,
+    static const double factors[] = {12.0,
+                                     -720.0,
+                                     30240.0,
+                                     -1209600.0,
+                                     47900160.0,
+                                     -1.8924375803183791606e9,
+                                     7.47242496e10,
+                                     -2.950130727918164224e12,
+                                     1.1646782814350067249e14,
+                                     -4.5979787224074726105e15,
+                                     1.8152105401943546773e17,
                                      -7.1661652561756670113e18};
     double sum = 0, w = q;
     for (int i = 0; i < 10; i++, w += 1) sum += pow(w, -s);
@@ -214,7 +242,8 @@ FX double fx_zeta_f64(double s, double q)
 
 /* The n-th derivative of digamma. The terms left of 0 are a finite part of a sum from its other
  * end. */
-FX double fx_polygamma_f64(double a, double n)
+FX double
+fx_polygamma_f64(double a, double n)
 {
     double s = n + 1, below = floor(a), sign = fmod(n, 2.0) == 0 ? -1 : 1;
     if (n == 0) return fx_digamma_f64(a);
@@ -232,7 +261,10 @@ fx_polygamma_f32(float a, float n)
 /* --- written once for both -------------------------------------------------------------------- */
 
 #define FX_SPECIAL(S, T, U)                                                                        \
-    FX T fx_lgamma_##S(T a) { return FX_LIBM_##S(lgamma)(a); }                                     \
+    FX T fx_lgamma_##S(T a)                                                                        \
+    {                                                                                              \
+        return FX_LIBM_##S(lgamma)(a);                                                             \
+    }                                                                                              \
     FX T fx_sigmoid_##S(T a)                                                                       \
     {                                                                                              \
         /* e / (1 + e) or 1 / (1 + e), whose remainder is divided again */                         \
@@ -288,7 +320,7 @@ fx_polygamma_f32(float a, float n)
     FX T fx_gelu_backward_##S(T a, T b)                                                            \
     {                                                                                              \
         T below = (T)0.5 * (1 + fx_erf_##S(b * (T)0.70710678118654752));                           \
-        return a * (below + b * fx_exp_##S(b * b * (T)-0.5) * (T)0.39894228040143268);             \
+        return a * (below + b * fx_exp_##S(b * b * (T) - 0.5) * (T)0.39894228040143268);           \
     }                                                                                              \
     FX T fx_mish_slope_##S(T a)                                                                    \
     {                                                                                              \

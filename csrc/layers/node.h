@@ -17,7 +17,7 @@
 typedef struct FacNode FacNode;
 
 typedef struct FacEdge {
-    FacNode *node; /* NULL: no gradient wanted */
+    FacNode *node;  /* NULL: no gradient wanted */
     uint32_t index; /* which result of `node` this is */
 } FacEdge;
 
@@ -35,7 +35,7 @@ typedef FacStatus (*FacHookCall)(FacForeign *hook, FacNode *node, int n, FacTens
 typedef struct FacHook {
     struct FacHook *next;
     int64_t id;
-    int index;         /* tensor hooks: which result of the node; -1: all (node prehooks) */
+    int index; /* tensor hooks: which result of the node; -1: all (node prehooks) */
     FacForeign *foreign;
     FacHookCall call;
     FacTensor *target; /* retain_grad: the tensor that gets it; weak, the tensor removes the hook */
@@ -62,26 +62,26 @@ typedef struct FacMeta {
 struct FacNode {
     FacRefs refs;
     const FacNodeKind *kind;
-    const FacOp *op;      /* recorded operators */
-    uint64_t sequence;    /* later calls have larger ones; accumulators UINT64_MAX */
+    const FacOp *op;   /* recorded operators */
+    uint64_t sequence; /* later calls have larger ones; accumulators UINT64_MAX */
     uint32_t nedges, nresults;
-    FacEdge *edges;       /* inline after the struct where it fits */
-    FacMeta *metas;       /* nresults */
-    FacHook *prehooks;    /* before apply: tensor hooks and node prehooks */
-    FacHook *hooks;       /* after apply */
-    FacHook *retain;      /* retain_grad */
+    FacEdge *edges;          /* inline after the struct where it fits */
+    FacMeta *metas;          /* nresults */
+    FacHook *prehooks;       /* before apply: tensor hooks and node prehooks */
+    FacHook *hooks;          /* after apply */
+    FacHook *retain;         /* retain_grad */
     _Atomic(void *) wrapper; /* bindings: the Python object of this node */
-    void *foreign;        /* kind's own */
-    uint32_t needed;      /* recorded operators: which inputs of op->grad want a gradient */
+    void *foreign;           /* kind's own */
+    uint32_t needed;         /* recorded operators: which inputs of op->grad want a gradient */
     uint32_t nsaved;
-    bool pooled;          /* node.c: which allocator it came from */
+    bool pooled; /* node.c: which allocator it came from */
     bool own_metas;
     _Atomic uint32_t users; /* node.c: runs that are in apply, and FAC_NODE_RELEASED */
-    _Atomic uint64_t run; /* engine: the run that keeps its state of this node in `task` */
+    _Atomic uint64_t run;   /* engine: the run that keeps its state of this node in `task` */
     uint32_t task;
-    FacNode *next_dead;   /* node.c: while its release waits for that of others */
-    uint32_t ninfos;      /* record.c: how many FacSavedTensor lie at `foreign` */
-    FacValue *saved;      /* nsaved */
+    FacNode *next_dead; /* node.c: while its release waits for that of others */
+    uint32_t ninfos;    /* record.c: how many FacSavedTensor lie at `foreign` */
+    FacValue *saved;    /* nsaved */
 };
 
 FacStatus fac_node_new(const FacNodeKind *kind, const FacOp *op, int nedges, int nresults,
@@ -106,15 +106,15 @@ FacStatus fac_node_set_meta(FacNode *node, int result, const FacTensor *like) FA
 
 typedef struct FacAutograd {
     FacExtraPart part;
-    bool requires_grad;     /* of a leaf */
+    bool requires_grad; /* of a leaf */
     bool retains_grad;
-    FacNode *grad_fn;       /* owned; NULL for leaves */
-    uint32_t index;         /* which result of grad_fn */
+    FacNode *grad_fn;               /* owned; NULL for leaves */
+    uint32_t index;                 /* which result of grad_fn */
     _Atomic(FacNode *) accumulator; /* of a leaf: its own; see the top */
-    FacTensor *grad;        /* owned */
-    FacHook *hooks;         /* of a leaf: copied to its accumulator */
-    FacHook *post_hooks;    /* register_post_accumulate_grad_hook */
-    int64_t base_version;   /* of a view: version of the base when grad_fn was made */
+    FacTensor *grad;                /* owned */
+    FacHook *hooks;                 /* of a leaf: copied to its accumulator */
+    FacHook *post_hooks;            /* register_post_accumulate_grad_hook */
+    int64_t base_version;           /* of a view: version of the base when grad_fn was made */
 } FacAutograd;
 
 static inline FacAutograd *

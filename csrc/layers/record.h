@@ -25,9 +25,9 @@ typedef enum FacSaveKind {
 } FacSaveKind;
 
 typedef struct FacSave {
-    uint8_t kind;    /* FacSaveKind */
-    uint8_t index;   /* of the argument or result */
-    uint32_t needed; /* saved when one of these inputs (bits of FacGradRow.inputs) is wanted */
+    uint8_t kind;     /* FacSaveKind */
+    uint8_t index;    /* of the argument or result */
+    uint32_t needed;  /* saved when one of these inputs (bits of FacGradRow.inputs) is wanted */
     const char *name; /* "self": _saved_self */
 } FacSave;
 
@@ -42,10 +42,10 @@ typedef struct FacGradCall {
 } FacGradCall;
 
 struct FacGradRow {
-    uint8_t ninputs;        /* differentiable parameters */
+    uint8_t ninputs; /* differentiable parameters */
     uint8_t nsaved;
-    uint32_t nondiff;       /* bit i: result i is never differentiable */
-    const uint8_t *inputs;  /* parameter index of each */
+    uint32_t nondiff;      /* bit i: result i is never differentiable */
+    const uint8_t *inputs; /* parameter index of each */
     const FacSave *saved;
     FacStatus (*backward)(FacGradCall *call); /* generated */
 };

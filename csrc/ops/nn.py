@@ -178,16 +178,16 @@ op("_float_mask(Tensor mask, Tensor query) -> Tensor",
    composite="masked_fill(zeros_like(mask, dtype=query.dtype), logical_not(mask), -inf) "
              "if mask.dtype.is_integral else mask",
    doc="A mask to add: -inf where a bool mask says no.")
-op("_masked_softmax(Tensor self, Tensor? mask) -> Tensor",
+op("_masked_softmax(Tensor self, Tensor? mask, bool is_causal) -> Tensor",
    variants="function", module="_C",
-   composite="softmax(self, -1) if mask is None else masked_fill(softmax((x := self + mask), -1), "
-             "all(x == -inf, -1, True), 0)",
-   doc="softmax over the last dim; 0 where everything is masked.")
-op("_attention(Tensor query, Tensor key, Tensor value, Tensor? mask, float dropout_p, float scale)"
-   " -> Tensor",
+   composite="softmax(self, -1) if mask is None else (softmax(self + mask, -1) if is_causal else "
+             "masked_fill(softmax((x := self + mask), -1), all(x == -inf, -1, True), 0))",
+   doc="softmax over the last dim; 0 where all is masked, which a causal mask does not do.")
+op("_attention(Tensor query, Tensor key, Tensor value, Tensor? mask, float dropout_p, float scale, "
+   "bool is_causal) -> Tensor",
    variants="function", module="_C",
    composite="narrowed(matmul(dropout(_masked_softmax(matmul(widened(query) * scale, "
-             "transpose(widened(key), -2, -1)), mask), dropout_p, True), widened(value)), query.dtype)",
+             "transpose(widened(key), -2, -1)), mask, is_causal), dropout_p, True), widened(value)), query.dtype)",
    doc="softmax(query @ key^T * scale + mask) @ value.")
 op("scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, "
    "float dropout_p=0.0, bool is_causal=False, *, float? scale=None, bool enable_gqa=False) -> Tensor",
@@ -198,7 +198,7 @@ op("scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor?
              "value, (triu(full([query.shape[query.ndim - 2], key.shape[key.ndim - 2]], -inf, "
              "dtype=query.dtype, device=query.device), 1) if is_causal else None) "
              "if attn_mask is None else _float_mask(attn_mask, query), dropout_p, "
-             "1 / float(query.shape[query.ndim - 1]) ** 0.5 if scale is None else scale)",
+             "1 / float(query.shape[query.ndim - 1]) ** 0.5 if scale is None else scale, is_causal)",
    doc="softmax(query @ key^T * scale + mask) @ value.")
 
 # --- optimizers: one step for all parameters

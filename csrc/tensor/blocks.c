@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum {
-    LONG_ROW = 64,    /* from here on a row is worth a call of the loop */
+    LONG_ROW = 64,      /* from here on a row is worth a call of the loop */
     RUN_AT_ONCE = 4096, /* below, not even asking for the grain pays */
     WIDEST = 16,
     BLOCK_ROOM = FAC_BLOCK + LONG_ROW, /* elements; beyond a block only for repeated rows */
@@ -30,7 +30,7 @@ typedef struct Lane {
     FacCast cast; /* to the loop's dtype; of results: from it; NULL where it is the same */
     int size;     /* of an element in memory */
     int loop_size;
-    bool plain;    /* in memory as the loop wants it */
+    bool plain; /* in memory as the loop wants it */
     bool conj, neg;
     char *block;
     const char *filled; /* what the block repeats up to element `filled_n`; or NULL */
@@ -89,8 +89,10 @@ worker_start(Worker *w, const Job *job)
 static void
 finish_load(Lane *lane, const char *raw, int64_t m)
 {
-    if (lane->cast) lane->cast(raw, lane->block, m);
-    else if (raw != lane->block) memcpy(lane->block, raw, (size_t)(m * lane->size));
+    if (lane->cast)
+        lane->cast(raw, lane->block, m);
+    else if (raw != lane->block)
+        memcpy(lane->block, raw, (size_t)(m * lane->size));
     if (lane->conj | lane->neg)
         fac_apply_lazy(lane->loop_dtype, lane->block, m, lane->conj, lane->neg);
 }
@@ -161,9 +163,12 @@ run_row(Worker *w, char *const *at, const FacDim *strides, int64_t n)
         int64_t m = n - done < piece ? n - done : piece;
         for (int k = 0; k < w->n; k++) {
             char *from = at[k] + done * strides[k];
-            if (in_place >> k & 1) data[k] = from;
-            else if (k < w->nresults) data[k] = w->lane[k].block;
-            else data[k] = load(w, &w->lane[k], from, strides[k], m);
+            if (in_place >> k & 1)
+                data[k] = from;
+            else if (k < w->nresults)
+                data[k] = w->lane[k].block;
+            else
+                data[k] = load(w, &w->lane[k], from, strides[k], m);
         }
         job->loop(data, m, job->params);
         for (int k = 0; k < w->nresults; k++)
@@ -292,8 +297,7 @@ short_rows_task(int64_t begin, int64_t end, void *context)
             data[k] = spread[k] == FLAT && w.lane[k].plain
                           ? it->operand[k].data + done * w.lane[k].size
                           : w.lane[k].block;
-        for (int k = w.nresults; k < w.n; k++)
-            data[k] = load_spread(&w, k, spread[k], &c, done, m);
+        for (int k = w.nresults; k < w.n; k++) data[k] = load_spread(&w, k, spread[k], &c, done, m);
         job->loop(data, m, job->params);
         for (int k = 0; k < w.nresults; k++) store_spread(&w, k, spread[k], &c, done, m);
         if (done + m < end) cursor_advance(it, &c, m);
@@ -410,7 +414,10 @@ fac_iter_blocks(FacIter *it, FacLoop loop, const void *params)
         task = it->ndim == 1 || it->sizes[0] >= LONG_ROW ? rows_task : short_rows_task;
         if (has_only_constants(it)) task = constants_task;
     }
-    if (job.tiled) fac_iter_panels(it, panel_body, &job);
-    else if (it->numel <= RUN_AT_ONCE) task(0, it->numel, &job);
-    else fac_parallel(it->numel, fac_iter_grain(), task, &job);
+    if (job.tiled)
+        fac_iter_panels(it, panel_body, &job);
+    else if (it->numel <= RUN_AT_ONCE)
+        task(0, it->numel, &job);
+    else
+        fac_parallel(it->numel, fac_iter_grain(), task, &job);
 }

@@ -37,7 +37,7 @@ typedef enum FacType {
 #define FAC_TYPE_ENUM(name, text) FAC_TYPE_##name,
     FAC_TYPE_LIST(FAC_TYPE_ENUM)
 #undef FAC_TYPE_ENUM
-    FAC_TYPES
+        FAC_TYPES
 } FacType;
 
 enum {
@@ -52,9 +52,9 @@ enum {
 
 typedef struct FacParam {
     const char *name;
-    uint8_t type;  /* FacType */
-    uint8_t flags; /* FAC_P_ bits */
-    char alias;    /* 'a' ... or 0 */
+    uint8_t type;   /* FacType */
+    uint8_t flags;  /* FAC_P_ bits */
+    char alias;     /* 'a' ... or 0 */
     uint8_t length; /* int[2]: a single int stands for two; 0: any length */
     FacValue fallback;
 } FacParam;
@@ -70,25 +70,25 @@ typedef enum FacPromote {
 } FacPromote;
 
 enum {
-    FAC_OP_FUNCTION = 1,   /* facula.name */
-    FAC_OP_METHOD = 2,     /* Tensor.name */
-    FAC_OP_INPLACE = 4,    /* Tensor.name_ (the in-place form of this row) */
-    FAC_OP_OUT = 8,        /* out= */
-    FAC_OP_VIEW = 16,      /* results are views: the rule does all */
-    FAC_OP_WRITES = 32,    /* some parameter is written */
-    FAC_OP_POINTWISE = 64, /* runs in the pointwise engine; broadcasts its operands */
+    FAC_OP_FUNCTION = 1,     /* facula.name */
+    FAC_OP_METHOD = 2,       /* Tensor.name */
+    FAC_OP_INPLACE = 4,      /* Tensor.name_ (the in-place form of this row) */
+    FAC_OP_OUT = 8,          /* out= */
+    FAC_OP_VIEW = 16,        /* results are views: the rule does all */
+    FAC_OP_WRITES = 32,      /* some parameter is written */
+    FAC_OP_POINTWISE = 64,   /* runs in the pointwise engine; broadcasts its operands */
     FAC_OP_DATA_SHAPE = 128, /* the shape of the result depends on data: the kernel allocates */
     FAC_OP_RANDOM = 256,
-    FAC_OP_FACTORY = 512,  /* makes tensors from dtype, device, layout, requires_grad */
-    FAC_OP_RUNTIME = 1024, /* registered at run time */
-    FAC_OP_CONJ = 2048,    /* the kernel honours FAC_T_CONJ and FAC_T_NEG by itself */
+    FAC_OP_FACTORY = 512,      /* makes tensors from dtype, device, layout, requires_grad */
+    FAC_OP_RUNTIME = 1024,     /* registered at run time */
+    FAC_OP_CONJ = 2048,        /* the kernel honours FAC_T_CONJ and FAC_T_NEG by itself */
     FAC_OP_LIST_RESULT = 4096, /* returns Tensor[] */
     FAC_OP_BROADCASTS = 8192,  /* gradients of operands are to be summed to their shape */
     FAC_OP_DETERMINISTIC_GUARD = 16384, /* open */
 };
 
 typedef struct FacCall FacCall;
-typedef struct FacGradRow FacGradRow;     /* layers/record.h */
+typedef struct FacGradRow FacGradRow; /* layers/record.h */
 
 /* --- pointwise loops ------------------------------------------------------------------------------ */
 
@@ -110,7 +110,7 @@ struct FacOp {
     const char *name;     /* "add" */
     const char *overload; /* "" for the default one */
     const char *ns;       /* "aten"; of operators registered at run time, theirs */
-    const char *module;   /* where the function stands below facula: "", "nn.functional", "linalg" */
+    const char *module; /* where the function stands below facula: "", "nn.functional", "linalg" */
     const char *public_name; /* its name there: linalg.inv is row linalg_inv, public_name "inv" */
     const char *schema;
     const char *doc;
@@ -145,21 +145,23 @@ enum {
 
 struct FacCall {
     const FacOp *op;
-    FacValue *args;       /* op->nparams */
-    FacValue *results;    /* op->nresults; NONE before, new references after */
-    FacTensor **targets;  /* op->nresults borrowed tensors to write to (in-place, out=), or NULL */
-    uint32_t keys;        /* layers still to be gone through */
-    uint8_t flags;        /* FAC_CALL_ bits */
-    int8_t compute;       /* FacDType of the arithmetic, set by the rule for the kernel */
-    uint8_t direct;       /* bit i: result i is its target itself, not made aside */
+    FacValue *args;      /* op->nparams */
+    FacValue *results;   /* op->nresults; NONE before, new references after */
+    FacTensor **targets; /* op->nresults borrowed tensors to write to (in-place, out=), or NULL */
+    uint32_t keys;       /* layers still to be gone through */
+    uint8_t flags;       /* FAC_CALL_ bits */
+    int8_t compute;      /* FacDType of the arithmetic, set by the rule for the kernel */
+    uint8_t direct;      /* bit i: result i is its target itself, not made aside */
 };
 
 #define FAC_ARG(call, i) ((call)->args[i])
-static inline FacTensor *fac_arg_tensor(const FacCall *call, int i)
+static inline FacTensor *
+fac_arg_tensor(const FacCall *call, int i)
 {
     return fac_v_as_tensor(call->args[i]);
 }
-static inline FacTensor *fac_result_tensor(const FacCall *call, int i)
+static inline FacTensor *
+fac_result_tensor(const FacCall *call, int i)
 {
     return call->results[i].v.t;
 }
@@ -177,6 +179,7 @@ FacStatus fac_out_view(FacCall *call, int i, FacTensor *of, int ndim, const FacD
 /* Shared checks of rules. The messages name the operator and the parameter. */
 FacStatus fac_check_same_device(const FacCall *call) FAC_MUST_CHECK; /* all tensors but 0-d ones */
 FacStatus fac_check_dtypes(const FacCall *call, FacDType dt, uint32_t allowed) FAC_MUST_CHECK;
-FacStatus fac_not_implemented_for(const FacCall *call, FacDType dt); /* '"exp" not implemented ...' */
+FacStatus fac_not_implemented_for(const FacCall *call,
+                                  FacDType dt); /* '"exp" not implemented ...' */
 
 #endif

@@ -136,8 +136,7 @@ fac_tensor_copy(FacTensor *to, FacTensor *from)
         if (to->numel) memmove(fac_data(to), fac_data(from), fac_nbytes(to));
         return FAC_OK;
     }
-    FAC_RETURN_IF_ERROR(
-        fac_iter_init(&it, 1, &to, 1, &operand, FAC_DT_NONE, FAC_DT_NONE));
+    FAC_RETURN_IF_ERROR(fac_iter_init(&it, 1, &to, 1, &operand, FAC_DT_NONE, FAC_DT_NONE));
     if (it.numel == 0) return FAC_OK;
     if (alike) {
         /* equal lazy bits cancel out: the bytes are what is to be copied */
@@ -180,15 +179,17 @@ fac_tensor_item(FacTensor *t, double c[2], FacValue *out)
     _Alignas(16) char one[16];
     FacDType dt = (FacDType)t->dtype;
     if (t->numel != 1)
-        return fac_error(FAC_RUNTIME_ERROR, "a Tensor with %lld elements cannot be converted to "
-                         "Scalar", (long long)t->numel);
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "a Tensor with %lld elements cannot be converted to "
+                         "Scalar",
+                         (long long)t->numel);
     if (fac_is_meta(t))
         return fac_error(FAC_RUNTIME_ERROR, "Tensor.item() cannot be called on meta tensors");
     if (t->device.type == FAC_DEV_CPU)
         memcpy(one, fac_data(t), fac_dtype_info[dt].size);
     else
-        FAC_RETURN_IF_ERROR(fac_devices[t->device.type]->copy(
-            one, FAC_CPU_DEVICE, fac_data(t), t->device, fac_dtype_info[dt].size));
+        FAC_RETURN_IF_ERROR(fac_devices[t->device.type]->copy(one, FAC_CPU_DEVICE, fac_data(t),
+                                                              t->device, fac_dtype_info[dt].size));
     fac_apply_lazy(dt, one, 1, t->flags & FAC_T_CONJ, t->flags & FAC_T_NEG);
     *out = fac_v_load(dt, one, c);
     return FAC_OK;

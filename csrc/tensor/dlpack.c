@@ -13,8 +13,18 @@
 
 enum { MAJOR = 1, MINOR = 1 };
 enum { READ_ONLY = 1, COPIED = 2 };
-enum { DL_INT = 0, DL_UINT = 1, DL_FLOAT = 2, DL_BFLOAT = 4, DL_COMPLEX = 5, DL_BOOL = 6,
-       DL_E4M3FN = 10, DL_E4M3FNUZ = 11, DL_E5M2 = 12, DL_E5M2FNUZ = 13 };
+enum {
+    DL_INT = 0,
+    DL_UINT = 1,
+    DL_FLOAT = 2,
+    DL_BFLOAT = 4,
+    DL_COMPLEX = 5,
+    DL_BOOL = 6,
+    DL_E4M3FN = 10,
+    DL_E4M3FNUZ = 11,
+    DL_E5M2 = 12,
+    DL_E5M2FNUZ = 13
+};
 enum { DL_CPU = 1, DL_CUDA = 2, DL_CUDA_HOST = 3, DL_ROCM = 10, DL_ROCM_HOST = 11 };
 
 static const DLDataType dl_types[FAC_DTYPES] = {
@@ -91,10 +101,10 @@ check_exportable(const FacTensor *t)
 {
     if (t->flags & FAC_T_CONJ)
         return fac_error(FAC_BUFFER_ERROR, "Can't export tensors with the conjugate bit set; "
-                         "export tensor.resolve_conj() instead");
+                                           "export tensor.resolve_conj() instead");
     if (t->flags & FAC_T_NEG)
         return fac_error(FAC_BUFFER_ERROR, "Can't export tensors with the negative bit set; "
-                         "export tensor.resolve_neg() instead");
+                                           "export tensor.resolve_neg() instead");
     return FAC_OK;
 }
 
@@ -115,8 +125,8 @@ make_export(FacTensor *t, Export **out, DLTensor *tensor)
     fac_storage_retain(t->storage);
     t->storage->resizable = false;
     export->storage = t->storage;
-    *tensor = (DLTensor){t->numel ? fac_data(t) : NULL, device, t->ndim, dl_types[t->dtype],
-                         shape, strides, 0};
+    *tensor = (DLTensor){
+        t->numel ? fac_data(t) : NULL, device, t->ndim, dl_types[t->dtype], shape, strides, 0};
     *out = export;
     return FAC_OK;
 }
@@ -127,7 +137,8 @@ fac_to_dlpack(FacTensor *t, DLManagedTensor **out)
     Export *export;
     DLTensor tensor;
     if (t->storage->read_only)
-        return fac_error(FAC_BUFFER_ERROR, "a read-only tensor can be exported only to a consumer "
+        return fac_error(FAC_BUFFER_ERROR,
+                         "a read-only tensor can be exported only to a consumer "
                          "of DLPack 1.0 or later: older ones cannot tell that it is");
     FAC_RETURN_IF_ERROR(make_export(t, &export, &tensor));
     export->managed.plain = (DLManagedTensor){tensor, export, delete_plain};
@@ -142,8 +153,8 @@ fac_to_dlpack_versioned(FacTensor *t, bool copied, DLManagedTensorVersioned **ou
     DLTensor tensor;
     FAC_RETURN_IF_ERROR(make_export(t, &export, &tensor));
     uint64_t flags = (t->storage->read_only ? READ_ONLY : 0) | (copied ? COPIED : 0);
-    export->managed.versioned = (DLManagedTensorVersioned){
-        {MAJOR, MINOR}, export, delete_versioned, flags, tensor};
+    export->managed.versioned =
+        (DLManagedTensorVersioned){{MAJOR, MINOR}, export, delete_versioned, flags, tensor};
     *out = &export->managed.versioned;
     return FAC_OK;
 }
@@ -160,8 +171,10 @@ import_dtype(DLDataType type, FacDType *out)
             return FAC_OK;
         }
     }
-    return fac_error(FAC_BUFFER_ERROR, "there is no dtype for DLPack type code %d with %d bits and "
-                     "%d lanes", type.code, type.bits, type.lanes);
+    return fac_error(FAC_BUFFER_ERROR,
+                     "there is no dtype for DLPack type code %d with %d bits and "
+                     "%d lanes",
+                     type.code, type.bits, type.lanes);
 }
 
 static FacStatus
@@ -196,7 +209,8 @@ import_layout(const DLTensor *dl, FacDType dt, FacDim *strides, int64_t *numel, 
     fac_strides_contiguous(dl->ndim, dl->shape, strides);
     for (int i = 0; i < dl->ndim && dl->strides; i++) {
         if (dl->strides[i] < 0 && dl->shape[i] > 1)
-            return fac_error(FAC_VALUE_ERROR, "At least one stride in the given array is negative, "
+            return fac_error(FAC_VALUE_ERROR,
+                             "At least one stride in the given array is negative, "
                              "and tensors with negative strides are not currently supported. (You "
                              "can probably work around this by making a copy of your array with "
                              "array.copy().)");
@@ -229,10 +243,11 @@ import(const DLTensor *dl, bool read_only, FacDeleter deleter, void *managed, Fa
         return fac_error(FAC_BUFFER_ERROR, "there are %lld elements but no data", (long long)numel);
     int part = fac_dtype_size((FacDType)fac_dtype_info[dt].real);
     if (numel && (uintptr_t)data % (uintptr_t)part)
-        return fac_error(FAC_BUFFER_ERROR, "the data is not aligned to its elements of %d bytes; "
-                         "export a copy instead", part);
-    FAC_RETURN_IF_ERROR(
-        fac_storage_borrow(data, (size_t)bytes, device, NULL, managed, &storage));
+        return fac_error(FAC_BUFFER_ERROR,
+                         "the data is not aligned to its elements of %d bytes; "
+                         "export a copy instead",
+                         part);
+    FAC_RETURN_IF_ERROR(fac_storage_borrow(data, (size_t)bytes, device, NULL, managed, &storage));
     storage->read_only = read_only;
     FAC_TRY(fac_tensor_over(storage, dt, dl->ndim, dl->shape, strides, 0, out));
     storage->deleter = deleter; /* from here on the managed tensor is ours */

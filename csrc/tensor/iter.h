@@ -27,10 +27,10 @@ typedef struct FacIterOperand {
 
 typedef struct FacIter {
     int noperands, nresults;
-    int ndim;                    /* after merging; at least 1 */
-    FacDim sizes[FAC_MAX_NDIM];  /* innermost first */
+    int ndim;                   /* after merging; at least 1 */
+    FacDim sizes[FAC_MAX_NDIM]; /* innermost first */
     int64_t numel;
-    bool contiguous;             /* one row, every operand contiguous in its loop dtype */
+    bool contiguous; /* one row, every operand contiguous in its loop dtype */
     FacIterOperand operand[FAC_MAX_OPERANDS];
 } FacIter;
 

@@ -239,7 +239,8 @@ fac_wrap_dim(int64_t dim, int ndim, int *out)
     if (dim < -range || dim >= range)
         return fac_error(FAC_INDEX_ERROR,
                          "Dimension out of range (expected to be in range of [%d, %d], "
-                         "but got %lld)", -range, range - 1, (long long)dim);
+                         "but got %lld)",
+                         -range, range - 1, (long long)dim);
     *out = (int)(dim < 0 ? dim + range : dim);
     return FAC_OK;
 }
@@ -302,8 +303,9 @@ broadcast_error(int a_ndim, const FacDim *a, int b_ndim, const FacDim *b, int fr
     fac_text_add(&text, "\n%*s%.*s", mark, "", width[bad], "^^^^^^^^^^^^^^^^^^^^");
     return fac_error(FAC_RUNTIME_ERROR,
                      "The size of tensor a (%lld) must match the size of tensor b (%lld) at "
-                     "non-singleton dimension %d%s", (long long)a[a_ndim - 1 - from_end],
-                     (long long)b[b_ndim - 1 - from_end], bad, text.at);
+                     "non-singleton dimension %d%s",
+                     (long long)a[a_ndim - 1 - from_end], (long long)b[b_ndim - 1 - from_end], bad,
+                     text.at);
 }
 
 FacStatus

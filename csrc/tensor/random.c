@@ -281,9 +281,10 @@ fac_generator_set_state(FacGenerator *g, FacTensor *state)
     if (state->dtype != FAC_DT_U8 || state->device.type != FAC_DEV_CPU)
         return fac_error(FAC_TYPE_ERROR, "RNG state must be a torch.ByteTensor");
     if (state->numel != (int64_t)sizeof(SavedState) && state->numel != OLD_STATE)
-        return fac_error(FAC_RUNTIME_ERROR, "Expected a CPUGeneratorImplState of size %zu but "
-                         "found the input RNG state size to be %lld", sizeof(SavedState),
-                         (long long)state->numel);
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "Expected a CPUGeneratorImplState of size %zu but "
+                         "found the input RNG state size to be %lld",
+                         sizeof(SavedState), (long long)state->numel);
     FacTensor *plain;
     SavedState saved = {0};
     bool old = state->numel == OLD_STATE;
@@ -299,8 +300,8 @@ fac_generator_set_state(FacGenerator *g, FacTensor *state)
     g->next = (int32_t)saved.next;
     for (int i = 0; i < WORDS; i++) g->state[i] = (uint32_t)saved.words[i];
     g->has_next_double = saved.normal_is_valid;
-    g->next_double = old ? saved.normal_rho * sin(2 * 3.14159265358979323846 * saved.normal_x)
-                         : saved.normal_y;
+    g->next_double =
+        old ? saved.normal_rho * sin(2 * 3.14159265358979323846 * saved.normal_x) : saved.normal_y;
     g->has_next_float = saved.next_float_is_valid;
     g->next_float = saved.next_float;
     pthread_mutex_unlock(&g->lock);

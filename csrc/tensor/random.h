@@ -15,7 +15,7 @@ struct FacGenerator {
     pthread_mutex_t lock;
     uint64_t seed;
     uint32_t state[624];
-    int32_t left;  /* numbers left in the state before it is made anew */
+    int32_t left; /* numbers left in the state before it is made anew */
     int32_t next;
     bool has_next_float, has_next_double; /* the second normal of a Box-Muller pair */
     float next_float;
@@ -38,9 +38,9 @@ FacStatus fac_generator_set_state(FacGenerator *g, FacTensor *state) FAC_MUST_CH
 uint32_t fac_random_u32(FacGenerator *g);
 /* n draws of fac_random_u32 at once, several times faster than one by one. */
 void fac_random_fill_u32(FacGenerator *g, uint32_t *out, int64_t n);
-uint64_t fac_random_u64(FacGenerator *g);       /* two draws, in the peer's order */
-float fac_random_float(FacGenerator *g);        /* [0, 1), 24 bits */
-double fac_random_double(FacGenerator *g);      /* [0, 1), 53 bits */
+uint64_t fac_random_u64(FacGenerator *g);         /* two draws, in the peer's order */
+float fac_random_float(FacGenerator *g);          /* [0, 1), 24 bits */
+double fac_random_double(FacGenerator *g);        /* [0, 1), 53 bits */
 double fac_random_normal_double(FacGenerator *g); /* the peer's scalar normal, with its cache */
 
 #endif

@@ -35,16 +35,20 @@ static void
 give_back(FacDevice device, void *data, size_t bytes)
 {
     if (!data) return;
-    if (FAC_LIKELY(device.type == FAC_DEV_CPU)) fac_host_free(data, bytes);
-    else fac_devices[device.type]->free(device.index, data, bytes);
+    if (FAC_LIKELY(device.type == FAC_DEV_CPU))
+        fac_host_free(data, bytes);
+    else
+        fac_devices[device.type]->free(device.index, data, bytes);
 }
 
 /* The processor and meta have one device only, the accelerators a current one: index 0. */
 static FacDevice
 exact_device(FacDevice device)
 {
-    if (device.type == FAC_DEV_CPU || device.type == FAC_DEV_META) device.index = -1;
-    else if (device.index < 0) device.index = 0;
+    if (device.type == FAC_DEV_CPU || device.type == FAC_DEV_META)
+        device.index = -1;
+    else if (device.index < 0)
+        device.index = 0;
     return device;
 }
 

@@ -128,8 +128,10 @@ transpose_squares(char *to, FacDim to_row, const char *from, FacDim from_column,
         for (int64_t r = 0; r < whole_rows; r += side) {
             char *square = to + r * to_row + c * size;
             const char *source = from + c * from_column + r * size;
-            if (size == 4) transpose_4x4(square, to_row, source, from_column);
-            else transpose_2x2(square, to_row, source, from_column);
+            if (size == 4)
+                transpose_4x4(square, to_row, source, from_column);
+            else
+                transpose_2x2(square, to_row, source, from_column);
         }
     BY_SIZE(size, transpose_plain, to + whole * size, to_row, from + whole * from_column,
             from_column, rows, columns - whole)
@@ -162,8 +164,10 @@ walk_rows(char *block, char *at, int64_t width, FacDim step, int64_t rows, FacDi
     for (int64_t r = 0; r < rows; r++, at += row_step) {
         char *element = at;
         for (int64_t i = 0; i < width; i++, block += size, element += step) {
-            if (load) memcpy(block, element, (size_t)size);
-            else memcpy(element, block, (size_t)size);
+            if (load)
+                memcpy(block, element, (size_t)size);
+            else
+                memcpy(element, block, (size_t)size);
         }
     }
     return block;
@@ -186,10 +190,14 @@ walk_box(char *block, char *at, int ndim, const FacDim *sizes, const FacDim *str
             n -= part;
         } else {
             n -= rows * width;
-            if (width == 2) block = walk_rows(block, at, 2, step, rows, row_step, load, size);
-            else if (width == 3) block = walk_rows(block, at, 3, step, rows, row_step, load, size);
-            else if (width == 4) block = walk_rows(block, at, 4, step, rows, row_step, load, size);
-            else block = walk_rows(block, at, width, step, rows, row_step, load, size);
+            if (width == 2)
+                block = walk_rows(block, at, 2, step, rows, row_step, load, size);
+            else if (width == 3)
+                block = walk_rows(block, at, 3, step, rows, row_step, load, size);
+            else if (width == 4)
+                block = walk_rows(block, at, 4, step, rows, row_step, load, size);
+            else
+                block = walk_rows(block, at, width, step, rows, row_step, load, size);
         }
         first = 0;
         for (int d = 1; d < ndim; d++, rows = 1) {
@@ -210,17 +218,15 @@ fac_gather_box(char *to, const char *at, int ndim, const FacDim *sizes, const Fa
 
 void
 fac_scatter_box(char *at, const char *from, int ndim, const FacDim *sizes, const FacDim *strides,
-                const int64_t *index, int64_t n, int size)
-{
-    BY_SIZE(size, walk_box, (char *)from, at, ndim, sizes, strides, index, n, false)
-}
+                const int64_t *index, int64_t n, int size){
+    BY_SIZE(size, walk_box, (char *)from, at, ndim, sizes, strides, index, n, false)}
 
 /* --- lazy bits -------------------------------------------------------------------------------- */
 
 #define NEGATE(type)                                                                               \
     do {                                                                                           \
         type *x = at;                                                                              \
-        for (int64_t i = first; i < n; i += step) x[i] = (type)-x[i];                              \
+        for (int64_t i = first; i < n; i += step) x[i] = (type) - x[i];                            \
     } while (0)
 #define FLIP_SIGN(type, sign)                                                                      \
     do {                                                                                           \
@@ -229,8 +235,7 @@ fac_scatter_box(char *at, const char *from, int ndim, const FacDim *sizes, const
     } while (0)
 
 /* Negates the elements first, first + step, ... of a real dtype. */
-static void
-negate(FacDType dtype, void *at, int64_t n, int64_t first, int64_t step)
+static void negate(FacDType dtype, void *at, int64_t n, int64_t first, int64_t step)
 {
     switch (dtype) {
     case FAC_DT_U8:

@@ -200,8 +200,8 @@ check_range(FacDType dtype, size_t bytes, int ndim, const FacDim *sizes, const F
     fac_text_dims(&text, ndim, strides);
     return fac_error(FAC_RUNTIME_ERROR,
                      "%s, storage offset %lld, and itemsize %lld requiring a storage size of %lld "
-                     "are out of bounds for storage of size %zu", text.at, (long long)offset,
-                     (long long)size, (long long)need, bytes);
+                     "are out of bounds for storage of size %zu",
+                     text.at, (long long)offset, (long long)size, (long long)need, bytes);
 }
 
 FacStatus
@@ -255,8 +255,8 @@ make_sharing(FacTensor *of, int ndim, const FacDim *sizes, const FacDim *strides
 }
 
 FacStatus
-fac_tensor_view(FacTensor *of, int ndim, const FacDim *sizes, const FacDim *strides,
-                int64_t offset, FacTensor **out)
+fac_tensor_view(FacTensor *of, int ndim, const FacDim *sizes, const FacDim *strides, int64_t offset,
+                FacTensor **out)
 {
     FacTensor *t;
     FAC_RETURN_IF_ERROR(make_sharing(of, ndim, sizes, strides, offset, &t));
@@ -442,8 +442,10 @@ fac_tensor_from_data(const void *data, FacDType dtype, int ndim, const FacDim *s
     if (dtype < 0 || dtype >= FAC_DTYPES)
         return fac_error(FAC_TYPE_ERROR, "there is no dtype number %d", (int)dtype);
     FAC_RETURN_IF_ERROR(fac_tensor_new(dtype, FAC_CPU_DEVICE, ndim, sizes, &t));
-    if (t->numel && data) memcpy(t->storage->data, data, fac_nbytes(t));
-    else if (t->numel) memset(t->storage->data, 0, fac_nbytes(t));
+    if (t->numel && data)
+        memcpy(t->storage->data, data, fac_nbytes(t));
+    else if (t->numel)
+        memset(t->storage->data, 0, fac_nbytes(t));
     *out = t;
     return FAC_OK;
 }

@@ -26,8 +26,8 @@ struct FacStorage {
     bool resizable; /* false where the memory is borrowed */
     bool read_only; /* borrowed from a read-only array: in-place operators raise */
     FacDeleter deleter;
-    void *context;            /* for the deleter */
-    _Atomic(void *) wrapper;  /* bindings: weak way back to the Python object */
+    void *context;           /* for the deleter */
+    _Atomic(void *) wrapper; /* bindings: weak way back to the Python object */
 };
 
 FacStatus fac_storage_new(FacDevice device, size_t bytes, FacStorage **out) FAC_MUST_CHECK;
@@ -67,15 +67,15 @@ typedef enum FacKeyIndex {
 #define FAC_KEY_ENUM(name, text) FAC_KEY_INDEX_##name,
     FAC_KEY_LIST(FAC_KEY_ENUM)
 #undef FAC_KEY_ENUM
-    FAC_KEYS
+        FAC_KEYS
 } FacKeyIndex;
 #define FAC_KEY(name) (UINT32_C(1) << FAC_KEY_INDEX_##name)
 
 enum {
-    FAC_T_CONJ = 1,      /* the elements are to be read conjugated */
-    FAC_T_NEG = 2,       /* ... negated */
-    FAC_T_NUMBER = 4,    /* stands for a Python number: takes part in promotion as one */
-    FAC_T_INFERENCE = 8, /* made in inference mode */
+    FAC_T_CONJ = 1,                /* the elements are to be read conjugated */
+    FAC_T_NEG = 2,                 /* ... negated */
+    FAC_T_NUMBER = 4,              /* stands for a Python number: takes part in promotion as one */
+    FAC_T_INFERENCE = 8,           /* made in inference mode */
     FAC_T_OVERRIDDEN_STORAGE = 16, /* a wrapper subclass: no data of its own */
     FAC_T_NO_GRAD_VIEW = 32,       /* a view taken while gradients were off */
     FAC_T_MULTI_VIEW = 64,         /* one of several views that one operator returned */
@@ -85,22 +85,22 @@ typedef struct FacExtra FacExtra;
 
 struct FacTensor {
     FacRefs refs;
-    uint32_t keys;  /* FAC_KEY bits; GRAD is owned by layers/ */
-    int8_t dtype;   /* FacDType */
+    uint32_t keys; /* FAC_KEY bits; GRAD is owned by layers/ */
+    int8_t dtype;  /* FacDType */
     uint8_t ndim;
-    uint8_t flags;  /* FAC_T_ bits */
+    uint8_t flags;   /* FAC_T_ bits */
     bool contiguous; /* C order, no gaps: kept by whoever sets the layout */
     FacDevice device;
-    FacDim *sizes;   /* ndim of them; inline or allocated */
+    FacDim *sizes; /* ndim of them; inline or allocated */
     FacDim *strides;
     int64_t offset; /* elements from the storage's start */
     int64_t numel;
     FacStorage *storage;
     _Atomic(FacVersion *) version;
-    FacTensor *base;           /* of a view: the tensor that it is a view of (never a view) */
-    FacExtra *extra;           /* what is rare; owned here, its parts by their layers */
-    _Atomic(void *) wrapper;   /* bindings: the Python object, weak unless wrapper_owned */
-    bool wrapper_owned;        /* bindings: the tensor keeps its wrapper alive, not vice versa */
+    FacTensor *base;         /* of a view: the tensor that it is a view of (never a view) */
+    FacExtra *extra;         /* what is rare; owned here, its parts by their layers */
+    _Atomic(void *) wrapper; /* bindings: the Python object, weak unless wrapper_owned */
+    bool wrapper_owned;      /* bindings: the tensor keeps its wrapper alive, not vice versa */
     FacDim inline_dims[2 * FAC_INLINE_NDIM];
 };
 
@@ -119,27 +119,34 @@ FacStatus fac_tensor_extra(FacTensor *t, FacExtra **out) FAC_MUST_CHECK; /* make
 /* bindings: called when the last count of a tensor that has a wrapper goes away. */
 extern void (*fac_tensor_wrapper_hook)(FacTensor *t);
 
-static inline FacTensor *fac_tensor_retain(FacTensor *t)
+static inline FacTensor *
+fac_tensor_retain(FacTensor *t)
 {
     fac_refs_up(&t->refs);
     return t;
 }
 void fac_tensor_destroy(FacTensor *t);
-static inline void fac_tensor_release(FacTensor *t)
+static inline void
+fac_tensor_release(FacTensor *t)
 {
     if (t && fac_refs_down(&t->refs)) fac_tensor_destroy(t);
 }
-static inline void *fac_data(const FacTensor *t)
+static inline void *
+fac_data(const FacTensor *t)
 {
-    return t->storage->data
-               ? (char *)t->storage->data + t->offset * fac_dtype_info[t->dtype].size
-               : NULL;
+    return t->storage->data ? (char *)t->storage->data + t->offset * fac_dtype_info[t->dtype].size
+                            : NULL;
 }
-static inline size_t fac_nbytes(const FacTensor *t)
+static inline size_t
+fac_nbytes(const FacTensor *t)
 {
     return (size_t)t->numel * fac_dtype_info[t->dtype].size;
 }
-static inline bool fac_is_meta(const FacTensor *t) { return t->device.type == FAC_DEV_META; }
+static inline bool
+fac_is_meta(const FacTensor *t)
+{
+    return t->device.type == FAC_DEV_META;
+}
 
 /* Uninitialised, C order. Checks negative sizes and overflow of the byte count. */
 FacStatus fac_tensor_new(FacDType dtype, FacDevice device, int ndim, const FacDim *sizes,

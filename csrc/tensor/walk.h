@@ -41,8 +41,7 @@ cursor_next_row(const FacIter *it, Cursor *c)
     for (int d = 1; d < it->ndim; d++) {
         bool carry = ++c->index[d] == it->sizes[d];
         int64_t steps = carry ? 1 - it->sizes[d] : 1;
-        for (int k = 0; k < it->noperands; k++)
-            c->row[k] += steps * it->operand[k].strides[d];
+        for (int k = 0; k < it->noperands; k++) c->row[k] += steps * it->operand[k].strides[d];
         if (!carry) return;
         c->index[d] = 0;
     }

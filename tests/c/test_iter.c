@@ -66,8 +66,7 @@ value_at(const FacTensor *t, int ndim, const int64_t *index)
 {
     int64_t own[FAC_MAX_NDIM];
     double c[2];
-    for (int d = 0; d < t->ndim; d++)
-        own[d] = t->sizes[d] == 1 ? 0 : index[d + ndim - t->ndim];
+    for (int d = 0; d < t->ndim; d++) own[d] = t->sizes[d] == 1 ? 0 : index[d + ndim - t->ndim];
     return fac_v_as_float(fac_v_load((FacDType)t->dtype, element(t, own), c));
 }
 
@@ -106,8 +105,7 @@ random_tensor(FacDType dt, int ndim, const FacDim *shape, bool spread)
     FacTensor *memory = NULL, *view = NULL;
     numel = stride + 3;
     OK(fac_tensor_new(dt, FAC_CPU_DEVICE, 1, &numel, &memory));
-    for (int64_t i = 0; i < numel; i++)
-        fac_v_store(fac_v_int(below(100)), dt, element(memory, &i));
+    for (int64_t i = 0; i < numel; i++) fac_v_store(fac_v_int(below(100)), dt, element(memory, &i));
     OK(fac_tensor_view(memory, n, sizes, strides, below(3), &view));
     CHECK(!fac_tensor_check(view));
     fac_tensor_release(memory);
@@ -385,6 +383,5 @@ TEST(same_bits_for_any_number_of_threads)
 }
 
 RUN_TESTS(CASE(blocks_of_random_layouts), CASE(blocks_in_place), CASE(contiguous_is_one_row),
-          CASE(rows_without_a_dimension), CASE(copies_of_random_layouts),
-          CASE(lazy_bits_of_copies), CASE(copies_and_meta),
-          CASE(same_bits_for_any_number_of_threads))
+          CASE(rows_without_a_dimension), CASE(copies_of_random_layouts), CASE(lazy_bits_of_copies),
+          CASE(copies_and_meta), CASE(same_bits_for_any_number_of_threads))

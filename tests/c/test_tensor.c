@@ -79,8 +79,7 @@ TEST(dimensions)
     CHECK(dim == 0);
     OK(fac_wrap_dim(-2, 3, &dim));
     CHECK(dim == 1);
-    FAILS(FAC_INDEX_ERROR,
-          "Dimension out of range (expected to be in range of [-2, 1], but got 5)",
+    FAILS(FAC_INDEX_ERROR, "Dimension out of range (expected to be in range of [-2, 1], but got 5)",
           fac_wrap_dim(5, 2, &dim));
     OK(fac_wrap_dims(DIMS(0, -1), 2, 3, true, &mask));
     CHECK(mask == 5);
@@ -160,8 +159,8 @@ TEST(creation)
           fac_tensor_new(FAC_DT_F32, FAC_CPU_DEVICE, 1, DIMS(INT64_C(1) << 61), &t));
     FAILS(FAC_RUNTIME_ERROR, "negative dimension -1",
           fac_tensor_new(FAC_DT_F32, FAC_CPU_DEVICE, 1, DIMS(-1), &t));
-    FAILS(FAC_MEMORY_ERROR, "", fac_tensor_new(FAC_DT_F32, FAC_CPU_DEVICE, 1,
-                                               DIMS(INT64_C(1) << 50), &t));
+    FAILS(FAC_MEMORY_ERROR, "",
+          fac_tensor_new(FAC_DT_F32, FAC_CPU_DEVICE, 1, DIMS(INT64_C(1) << 50), &t));
     FAILS(FAC_RUNTIME_ERROR, "at most 64 dimensions",
           fac_tensor_new(FAC_DT_F32, FAC_CPU_DEVICE, 65, NULL, &t));
 
@@ -478,8 +477,8 @@ TEST(dlpack_from_others)
 {
     float data[6] = {0};
     int64_t shape[2] = {2, 3}, strides[2] = {-3, 1};
-    DLManagedTensorVersioned m = {{1, 0}, NULL, NULL, 0,
-                                  {data, {1, 0}, 2, {2, 32, 1}, shape, NULL, 0}};
+    DLManagedTensorVersioned m = {
+        {1, 0}, NULL, NULL, 0, {data, {1, 0}, 2, {2, 32, 1}, shape, NULL, 0}};
     FacTensor *t;
     OK(fac_from_dlpack_versioned(&m, &t));
     CHECK(t->contiguous && t->numel == 6 && fac_data(t) == data);

@@ -24,12 +24,12 @@ enum {
 typedef struct Conv {
     FacDType dtype;
     int64_t in[3], out[3], kernel[3], stride[3], before[3], dilation[3];
-    int64_t wide[3];                    /* of the padded image: what the windows reach */
+    int64_t wide[3];                          /* of the padded image: what the windows reach */
     int64_t batch, groups, channels, outputs; /* the last two of one group */
     int64_t taps, area, room, positions;      /* of a window; of planes in, padded, and out */
-    bool direct;  /* the columns are the image itself */
-    bool strips;  /* the columns are made as they are packed */
-    bool adjoint; /* of the input: y, w are read and x written */
+    bool direct;                              /* the columns are the image itself */
+    bool strips;                              /* the columns are made as they are packed */
+    bool adjoint;                             /* of the input: y, w are read and x written */
     const char *x, *w, *y, *bias;
     char *images;  /* padded, or x itself */
     char *columns; /* in memory */
@@ -80,7 +80,8 @@ typedef struct Strips {
 #include "kernels/cpu/conv_body.h"
 
 #define SCATTER_INT(DT, T)                                                                         \
-    static void scatter_##DT(const Conv *c, T *image, const T *columns, int64_t begin, int64_t end) \
+    static void scatter_##DT(const Conv *c, T *image, const T *columns, int64_t begin,             \
+                             int64_t end)                                                          \
     {                                                                                              \
         for (int64_t row = begin * c->taps; row < end * c->taps; row++) {                          \
             T *plane = image + row / c->taps * c->room + c->tap[row % c->taps];                    \
@@ -163,8 +164,14 @@ geometry(const FacCall *call, int first, const FacTensor *x, const FacTensor *w,
     const FacValue stride = FAC_ARG(call, first), padding = FAC_ARG(call, first + 1);
     const FacValue dilation = FAC_ARG(call, first + 2);
     const bool pairs = (int)padding.len == 2 * n;
-    Conv c = {.dtype = (FacDType)x->dtype, .in = {1, 1, 1}, .out = {1, 1, 1}, .kernel = {1, 1, 1},
-              .stride = {1, 1, 1}, .dilation = {1, 1, 1}, .batch = x->sizes[0], .taps = 1};
+    Conv c = {.dtype = (FacDType)x->dtype,
+              .in = {1, 1, 1},
+              .out = {1, 1, 1},
+              .kernel = {1, 1, 1},
+              .stride = {1, 1, 1},
+              .dilation = {1, 1, 1},
+              .batch = x->sizes[0],
+              .taps = 1};
     c.groups = FAC_ARG(call, first + 3).v.i;
     c.channels = x->sizes[1] / c.groups;
     c.outputs = y->sizes[1] / c.groups;
@@ -195,7 +202,8 @@ pad_planes(int64_t begin, int64_t end, void *context)
     int64_t right = from[2] - shift < to[2] ? from[2] - shift : to[2];
     if (right < left) right = left;
     for (; begin < end; begin++) {
-        char *x = (char *)c->x + begin * c->area * c->item, *wide = c->images + begin * c->room * c->item;
+        char *x = (char *)c->x + begin * c->area * c->item,
+             *wide = c->images + begin * c->room * c->item;
         char *at = c->adjoint ? x : wide;
         const char *source = c->adjoint ? wide : x;
         for (int64_t line = 0; line < to[0] * to[1]; line++, at += to[2] * c->item) {
@@ -353,7 +361,8 @@ run_samples(Conv *c)
 {
     const double work = (double)(c->channels * c->taps) * (double)c->positions * (double)c->outputs;
     const bool own = !c->direct && (c->adjoint || !c->strips); /* columns in memory */
-    const bool small = (!own || c->column <= CONV_SMALL) && work < 32.0 * CONV_SMALL && c->batch > 1;
+    const bool small =
+        (!own || c->column <= CONV_SMALL) && work < 32.0 * CONV_SMALL && c->batch > 1;
     const int64_t most = own ? CONV_SLOTS : c->batch;
     const int64_t slots = small ? (c->batch < most ? c->batch : most) : 1;
     const size_t bytes = own ? (size_t)(slots * c->column) : 0;
@@ -478,11 +487,21 @@ sum_weight(const Conv *c)
         const int64_t group = at % c->groups;
         Rows image = {c, c->images + at * c->image};
         Strips strips = {c, image.image};
-        FacGemm g = {.dtype = c->dtype, .m = c->outputs, .n = rows, .k = c->positions,
-                     .a = c->y + at * c->output, .a_row = c->positions, .a_col = 1,
-                     .b = c->direct ? image.image : c->columns, .b_row = 1, .b_col = c->positions,
-                     .c = (char *)c->w + group * c->weight, .c_row = rows,
-                     .accumulate = at >= c->groups, .alpha = {1, 0}, .int_alpha = 1};
+        FacGemm g = {.dtype = c->dtype,
+                     .m = c->outputs,
+                     .n = rows,
+                     .k = c->positions,
+                     .a = c->y + at * c->output,
+                     .a_row = c->positions,
+                     .a_col = 1,
+                     .b = c->direct ? image.image : c->columns,
+                     .b_row = 1,
+                     .b_col = c->positions,
+                     .c = (char *)c->w + group * c->weight,
+                     .c_row = rows,
+                     .accumulate = at >= c->groups,
+                     .alpha = {1, 0},
+                     .int_alpha = 1};
         if (c->strips) {
             g.fill = c->dtype == FAC_DT_F32 ? fill_turned_f32 : fill_turned_f64;
             g.fill_context = &strips;

@@ -53,8 +53,7 @@ NAME(fill_turned)(const void *context, int64_t p0, int64_t run, int64_t j0, int6
             for (int64_t i = 0; i < count; at += s[i].n, i++)
                 for (int64_t x = 0; x < s[i].n; x++) at[x] = from[s[i].at + x * c->stride[2]];
         }
-        FAC_TIERED(gemm_pack_columns)(c->dtype, rows, n, columns, width, n,
-                                      (T *)to + done * width);
+        FAC_TIERED(gemm_pack_columns)(c->dtype, rows, n, columns, width, n, (T *)to + done * width);
         done += n;
     }
 }

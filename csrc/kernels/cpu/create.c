@@ -50,7 +50,8 @@ fill_row(char *const *data, const FacDim *strides, int64_t n, void *context)
         fill_run(data[0], n, fill);
         return;
     }
-    for (int64_t i = 0; i < n; i++) memcpy(data[0] + i * strides[0], fill->element, (size_t)fill->size);
+    for (int64_t i = 0; i < n; i++)
+        memcpy(data[0] + i * strides[0], fill->element, (size_t)fill->size);
 }
 
 static FacStatus
@@ -148,7 +149,7 @@ FAC_KERNEL(copy_reshaped)(FacCall *call)
 typedef struct Range {
     double start, step, end; /* linspace: counts from both ends, so that the last is exact */
     double start_im, step_im, end_im;
-    double base;             /* logspace; 0 otherwise */
+    double base; /* logspace; 0 otherwise */
     int64_t istart, istep, n;
     FacDType dtype;
     char *data;
@@ -247,14 +248,16 @@ static void
 linspace_block(int64_t begin, int64_t end, void *context)
 {
     const Range *r = context;
-    bool single = r->dtype == FAC_DT_F32 || r->dtype == FAC_DT_C64, complex = FAC_IS_COMPLEX(r->dtype);
+    bool single = r->dtype == FAC_DT_F32 || r->dtype == FAC_DT_C64,
+         complex = FAC_IS_COMPLEX(r->dtype);
     double block[2 * FAC_BLOCK];
     for (int64_t at = begin; at < end; at += FAC_BLOCK) {
         int64_t n = end - at < FAC_BLOCK ? end - at : FAC_BLOCK;
         for (int64_t i = 0; i < n; i++) {
             double *to = complex ? block + 2 * i : block + i;
             to[0] = linspace_at(at + i, r->n, r->start, r->step, r->end, single);
-            if (complex) to[1] = linspace_at(at + i, r->n, r->start_im, r->step_im, r->end_im, single);
+            if (complex)
+                to[1] = linspace_at(at + i, r->n, r->start_im, r->step_im, r->end_im, single);
             if (r->base != 0 && complex) { /* base ** (x + iy) */
                 double size = pow(r->base, to[0]), angle = to[1] * log(r->base);
                 to[0] = size * cos(angle);
@@ -279,8 +282,14 @@ linspace(FacCall *call, double base)
         a[0] = trunc(a[0]);
         b[0] = trunc(b[0]);
     }
-    Range r = {.start = a[0], .end = b[0], .start_im = a[1], .end_im = b[1], .base = base, .n = t->numel,
-               .dtype = (FacDType)t->dtype, .data = fac_data(t)};
+    Range r = {.start = a[0],
+               .end = b[0],
+               .start_im = a[1],
+               .end_im = b[1],
+               .base = base,
+               .n = t->numel,
+               .dtype = (FacDType)t->dtype,
+               .data = fac_data(t)};
     r.step = step_of(a[0], b[0], r.n, r.dtype);
     r.step_im = step_of(a[1], b[1], r.n, r.dtype);
     if (r.n == 1) {

@@ -98,8 +98,12 @@ FAC_KERNEL(embedding_dense_backward)(FacCall *call)
     FAC_TRY(plain_in(fac_arg_tensor(call, 0), dt, &grad));
     FAC_TRY(plain_in(fac_arg_tensor(call, 1), FAC_DT_I64, &indices));
     FAC_TRY(plain_out(call, 0, dt, &out));
-    Scatter p = {.grad = fac_data(grad), .out = fac_data(out), .indices = fac_data(indices),
-                 .n = indices->numel, .rows = out->sizes[0], .columns = out->sizes[1],
+    Scatter p = {.grad = fac_data(grad),
+                 .out = fac_data(out),
+                 .indices = fac_data(indices),
+                 .n = indices->numel,
+                 .rows = out->sizes[0],
+                 .columns = out->sizes[1],
                  .padding = FAC_ARG(call, 3).v.i};
     FAC_TRY(check_indices(p.indices, p.n, p.rows));
     if (FAC_ARG(call, 4).v.i) {

@@ -13,15 +13,15 @@
 #include <string.h>
 
 enum {
-    BLOCK_BYTES = 8192,      /* of elements on their way through conversion */
+    BLOCK_BYTES = 8192, /* of elements on their way through conversion */
     BLOCK_ELEMENTS = 512,
-    RANGE_ELEMENTS = 65536,  /* a range of reduced elements is at least so large */
-    BLOCKS_ENOUGH = 64,      /* blocks of lanes that keep all threads busy without ranges */
-    UNIT_ELEMENTS = 16384,   /* elements that a task of the pool has at least */
-    ROW_LANES = 32,          /* lanes in a block when each takes its own runs */
-    LOADED_LANES = 256,      /* ... when rows pass through blocks */
-    ROW_MULTIPLE = 16,       /* rows in a range of columns */
-    SHORT_RUN = 16           /* runs shorter than this are gathered to rows */
+    RANGE_ELEMENTS = 65536, /* a range of reduced elements is at least so large */
+    BLOCKS_ENOUGH = 64,     /* blocks of lanes that keep all threads busy without ranges */
+    UNIT_ELEMENTS = 16384,  /* elements that a task of the pool has at least */
+    ROW_LANES = 32,         /* lanes in a block when each takes its own runs */
+    LOADED_LANES = 256,     /* ... when rows pass through blocks */
+    ROW_MULTIPLE = 16,      /* rows in a range of columns */
+    SHORT_RUN = 16          /* runs shorter than this are gathered to rows */
 };
 
 /* Kept and reduced dims, outermost first; strides of the input in bytes, of the output in
@@ -350,13 +350,12 @@ run_units(int64_t begin, int64_t end, void *context)
         p->fold->init(acc, lanes);
         if (p->columns && from < to) fold_columns(p, &blocks, acc, lanes, p->data + in, from, to);
         for (int64_t lane = 0; !p->columns && from < to && lane < lanes; lane++)
-            fold_rows(p, &blocks, acc, lanes, lane,
-                      p->data + in + lane * p->kept.in[p->kept.n - 1], from, to);
+            fold_rows(p, &blocks, acc, lanes, lane, p->data + in + lane * p->kept.in[p->kept.n - 1],
+                      from, to);
         if (p->ranges == 1)
             store(p, acc, lanes, out);
         else
-            memcpy(p->partial + unit * partial_bytes(p), acc,
-                   (size_t)(lanes * p->fold->acc_bytes));
+            memcpy(p->partial + unit * partial_bytes(p), acc, (size_t)(lanes * p->fold->acc_bytes));
     }
 }
 

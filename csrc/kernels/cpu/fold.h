@@ -25,10 +25,10 @@ typedef struct FoldArgs {
 } FoldArgs;
 
 typedef struct Fold {
-    FacDType load;    /* what elements are converted to as they are loaded */
-    FacDType element; /* what row and cols read: `load`, or what `map` makes of it */
+    FacDType load;      /* what elements are converted to as they are loaded */
+    FacDType element;   /* what row and cols read: `load`, or what `map` makes of it */
     FacDType result[2]; /* what finish writes; the second may be NONE */
-    int acc_bytes;    /* of one lane; at most FOLD_ACC_MAX */
+    int acc_bytes;      /* of one lane; at most FOLD_ACC_MAX */
     void (*map)(const void *x, void *y, int64_t n, const FoldArgs *args); /* or NULL */
     void (*init)(void *acc, int64_t lanes);
     void (*row)(void *acc, int64_t lanes, int64_t lane, const void *x, int64_t n, int64_t first);

@@ -29,8 +29,7 @@ NAME(row)(void *acc, int64_t lanes, int64_t at, const void *from, int64_t n, int
     ACC sum = ((ACC *)acc)[at];
     (void)lanes;
     (void)first;
-    for (int64_t i = 0; i < n; i += BLOCK)
-        sum += NAME(block)(x + i, n - i < BLOCK ? n - i : BLOCK);
+    for (int64_t i = 0; i < n; i += BLOCK) sum += NAME(block)(x + i, n - i < BLOCK ? n - i : BLOCK);
     ((ACC *)acc)[at] = sum;
 }
 

@@ -35,6 +35,7 @@ enum {
     GEMM_BLOCK_COLUMNS = 256,
     GEMM_PANEL = 4096,
     GEMM_SMALL = 48 * 48 * 48,
+    GEMM_CLOSE = 24576, /* bytes of B that stay in the first cache */
     GEMM_THIN = 32, /* real rows: too few to pack B for more than one task */
     GEMM_THIN_COLUMNS = 128
 };

@@ -23,10 +23,10 @@ typedef struct FacGemm {
     const void *fill_context;
     void *c;
     int64_t c_row;
-    bool accumulate;  /* add to what C holds */
-    const void *add;  /* D, or NULL: no last step but for alpha */
+    bool accumulate; /* add to what C holds */
+    const void *add; /* D, or NULL: no last step but for alpha */
     int64_t add_row, add_col;
-    bool scale;       /* alpha and beta are not both one */
+    bool scale; /* alpha and beta are not both one */
     double alpha[2], beta[2];
     int64_t int_alpha, int_beta; /* the same for integers */
 } FacGemm;

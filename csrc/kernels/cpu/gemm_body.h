@@ -243,13 +243,16 @@ NAME(finish)(const FacGemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
 }
 
 /* Small products and those inside of tasks: strips of B through a buffer on the stack, A where it
- * lies (through a buffer too when it is complex). */
+ * lies (through a buffer too when it is complex). Strips stay where they are if they are read once or
+ * lie close together: at large strides their rows would drive each other out of the cache. */
 static void
 NAME(serial)(const FacGemm *g)
 {
     T strip[GEMM_RUN * NAME(NR)] __attribute__((aligned(64))), panel[GEMM_RUN * GEMM_ROWS];
     const bool complex = FAC_IS_COMPLEX(g->dtype);
     const int64_t m = complex ? 2 * g->m : g->m, k = complex ? 2 * g->k : g->k;
+    const bool close = m <= GEMM_ROWS || k * g->b_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
+    const bool in_place = !complex && !g->fill && g->b_col == 1 && close;
     for (int64_t p0 = 0; p0 < k; p0 += GEMM_RUN) {
         const int64_t run = k - p0 < GEMM_RUN ? k - p0 : GEMM_RUN;
         const bool add = p0 > 0 || g->accumulate;
@@ -259,7 +262,7 @@ NAME(serial)(const FacGemm *g)
             const int64_t width = vecs * NAME(VL);
             const T *b = (const T *)g->b + j0 + p0 * g->b_row;
             int64_t b_row = g->b_row;
-            if (complex || g->fill || g->b_col != 1 || columns != width) {
+            if (!in_place || columns != width) {
                 NAME(pack_b)(g, j0, columns, width, p0, run, strip);
                 b = strip;
                 b_row = width;

@@ -7,7 +7,8 @@
 
 /* Copies t into `to` seen as [outer, along, inner], at `at` of the middle dimension. */
 static FacStatus
-place(FacTensor *to, FacTensor *t, int64_t outer, int64_t along, int64_t inner, int64_t at, int64_t length)
+place(FacTensor *to, FacTensor *t, int64_t outer, int64_t along, int64_t inner, int64_t at,
+      int64_t length)
 {
     size_t size = (size_t)fac_dtype_size((FacDType)to->dtype);
     FacTensor *plain = NULL;
@@ -119,14 +120,16 @@ FAC_KERNEL(repeat_interleave_counts)(FacCall *call)
     FAC_TRY(fac_contiguous(counts, FAC_DT_I64, &plain));
     const int64_t *n = fac_data(plain);
     for (int64_t i = 0; i < counts->numel; i++) {
-        if (n[i] < 0) FAC_FAIL(FAC_RUNTIME_ERROR, "repeats can not be negative, got %lld at index %lld",
-                               (long long)n[i], (long long)i);
+        if (n[i] < 0)
+            FAC_FAIL(FAC_RUNTIME_ERROR, "repeats can not be negative, got %lld at index %lld",
+                     (long long)n[i], (long long)i);
         if (__builtin_add_overflow(total, n[i], &total))
             FAC_FAIL(FAC_RUNTIME_ERROR, "the sum of repeats is too large");
     }
     if (call->args[1].tag != FAC_V_NONE && call->args[1].v.i != total)
-        FAC_FAIL(FAC_RUNTIME_ERROR, "allocated size does not match required size: output_size is %lld, repeats "
-                                    "sum to %lld",
+        FAC_FAIL(FAC_RUNTIME_ERROR,
+                 "allocated size does not match required size: output_size is %lld, repeats "
+                 "sum to %lld",
                  (long long)call->args[1].v.i, (long long)total);
     FAC_TRY(fac_out(call, 0, FAC_DT_I64, counts->device, 1, &total));
     int64_t *to = fac_data(fac_result_tensor(call, 0));

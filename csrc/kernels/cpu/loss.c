@@ -62,7 +62,7 @@ check_targets(const Nll *p)
         for (int64_t i = 0; i < p->batch * p->inner; i++) {                                        \
             const int64_t t = p->target[i];                                                        \
             if (t == p->ignore) continue;                                                          \
-            const T g = p->reduction == REDUCE_NONE ? grad[i]                                      \
+            const T g = p->reduction == REDUCE_NONE   ? grad[i]                                    \
                         : p->reduction == REDUCE_MEAN ? *grad / *total                             \
                                                       : *grad;                                     \
             dx[(i / p->inner * p->classes + t) * p->inner + i % p->inner] =                        \

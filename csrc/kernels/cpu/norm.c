@@ -52,9 +52,15 @@ data(const Held *h, int slot)
 static Norm
 pointers(const Held *h)
 {
-    return (Norm){.x = data(h, X), .g = data(h, G), .weight = data(h, WEIGHT),
-                  .bias = data(h, BIAS), .y = data(h, Y), .mean = data(h, MEAN),
-                  .rstd = data(h, RSTD), .var = data(h, VAR), .dweight = data(h, DWEIGHT),
+    return (Norm){.x = data(h, X),
+                  .g = data(h, G),
+                  .weight = data(h, WEIGHT),
+                  .bias = data(h, BIAS),
+                  .y = data(h, Y),
+                  .mean = data(h, MEAN),
+                  .rstd = data(h, RSTD),
+                  .var = data(h, VAR),
+                  .dweight = data(h, DWEIGHT),
                   .dbias = data(h, DBIAS)};
 }
 
@@ -207,7 +213,8 @@ FAC_KERNEL(native_batch_norm)(FacCall *call)
     FacTensor *x = fac_arg_tensor(call, 0);
     FacTensor *running_mean = fac_arg_tensor(call, 3), *running_var = fac_arg_tensor(call, 4);
     const FacDType dt = plain_compute(x);
-    const double momentum = fac_v_as_float(FAC_ARG(call, 6)), eps = fac_v_as_float(FAC_ARG(call, 7));
+    const double momentum = fac_v_as_float(FAC_ARG(call, 6)),
+                 eps = fac_v_as_float(FAC_ARG(call, 7));
     const bool train = FAC_ARG(call, 5).v.i;
     Held h = {{NULL}};
     FacStatus st = FAC_OK;

@@ -19,7 +19,7 @@ NAME(fold)(const T *lanes)
 
 /* Sum of x. */
 static void
-NAME(add_sum)(const T *x, int64_t n, NAME(Sums) *s)
+NAME(add_sum)(const T *x, int64_t n, NAME(Sums) * s)
 {
     int64_t i = 0;
     for (; i + NORM_LANES <= n; i += NORM_LANES)
@@ -29,7 +29,7 @@ NAME(add_sum)(const T *x, int64_t n, NAME(Sums) *s)
 
 /* Sum of the squares of x - mean. */
 static void
-NAME(add_squares)(const T *x, int64_t n, T mean, NAME(Sums) *s)
+NAME(add_squares)(const T *x, int64_t n, T mean, NAME(Sums) * s)
 {
     int64_t i = 0;
     for (; i + NORM_LANES <= n; i += NORM_LANES)
@@ -42,7 +42,7 @@ NAME(add_squares)(const T *x, int64_t n, T mean, NAME(Sums) *s)
 
 /* Sums of g w and of g w (x - mean); w may be NULL. */
 static void
-NAME(add_products)(const T *g, const T *x, const T *w, int64_t n, T mean, NAME(Sums) *s)
+NAME(add_products)(const T *g, const T *x, const T *w, int64_t n, T mean, NAME(Sums) * s)
 {
     int64_t i = 0;
     for (; i + NORM_LANES <= n; i += NORM_LANES)

@@ -26,7 +26,7 @@ typedef struct Step {
         const Step *s = context;                                                                   \
         T *p = s->at[PARAM], *buffer = s->at[FIRST];                                               \
         const T *grad = s->at[GRAD];                                                               \
-        const T lr = (T)-s->lr, decay = (T)s->weight_decay, momentum = (T)s->momentum;             \
+        const T lr = (T) - s->lr, decay = (T)s->weight_decay, momentum = (T)s->momentum;           \
         const T fresh = (T)(1 - s->dampening), sign = s->maximize ? -1 : 1, scale = (T)s->scale;   \
         for (int64_t i = begin; i < end; i++) {                                                    \
             T g = sign * grad[i] / scale;                                                          \
@@ -46,7 +46,7 @@ typedef struct Step {
         const T *grad = s->at[GRAD];                                                               \
         const T decay = (T)s->weight_decay, keep = (T)(1 - s->lr * s->weight_decay);               \
         const T b1 = (T)(1 - s->beta1), b2 = (T)s->beta2, c2 = (T)(1 - s->beta2);                  \
-        const T size = (T)-s->correction, root = (T)s->root, eps = (T)s->eps;                      \
+        const T size = (T) - s->correction, root = (T)s->root, eps = (T)s->eps;                    \
         const T sign = s->maximize ? -1 : 1, scale = (T)s->scale;                                  \
         for (int64_t i = begin; i < end; i++) {                                                    \
             T g = sign * grad[i] / scale, x = p[i];                                                \
@@ -88,7 +88,8 @@ step_one(FacCall *call, uint32_t i, int parts, const int *args, Step *s, bool ad
         FAC_TRY(item(call, args[j], i, dt, &held[j]));
         s->at[j] = fac_data(held[j]);
     }
-    const FacBody body = dt == FAC_DT_F32 ? (adam ? adam_f32 : sgd_f32) : (adam ? adam_f64 : sgd_f64);
+    const FacBody body =
+        dt == FAC_DT_F32 ? (adam ? adam_f32 : sgd_f32) : (adam ? adam_f64 : sgd_f64);
     fac_parallel(param->numel, fac_grain(4), body, s);
     for (int j = 0; j < parts; j++) {
         FacTensor *to = held[j] ? FAC_ARG(call, args[j]).v.tensors[i] : NULL;

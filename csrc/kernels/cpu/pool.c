@@ -13,7 +13,7 @@ typedef struct Pool {
     bool adaptive, count_padding;
     int64_t in[3], out[3], kernel[3], stride[3], padding[3], dilation[3];
     int64_t in_area, out_area, planes;
-    int64_t divisor; /* 0: the size of the window */
+    int64_t divisor;     /* 0: the size of the window */
     void *large, *small; /* the side of the input, the side of the output */
     int64_t *indices;
 } Pool;
@@ -95,8 +95,15 @@ body_of(FacDType dt)
 static Pool
 sizes(Kind kind, int n, const FacTensor *large, const FacTensor *small)
 {
-    Pool p = {.kind = kind, .in = {1, 1, 1}, .out = {1, 1, 1}, .kernel = {1, 1, 1},
-              .stride = {1, 1, 1}, .dilation = {1, 1, 1}, .in_area = 1, .out_area = 1, .planes = 1};
+    Pool p = {.kind = kind,
+              .in = {1, 1, 1},
+              .out = {1, 1, 1},
+              .kernel = {1, 1, 1},
+              .stride = {1, 1, 1},
+              .dilation = {1, 1, 1},
+              .in_area = 1,
+              .out_area = 1,
+              .planes = 1};
     for (int i = 0; i < n; i++) {
         p.in[3 - n + i] = large->sizes[large->ndim - n + i];
         p.out[3 - n + i] = small->sizes[small->ndim - n + i];
@@ -188,8 +195,8 @@ FAC_KERNEL(max_pool_backward)(FacCall *call)
 FacStatus
 FAC_KERNEL(avg_pool)(FacCall *call)
 {
-    Pool p = sizes(AVG, (int)FAC_ARG(call, 1).len, fac_arg_tensor(call, 0),
-                   fac_result_tensor(call, 0));
+    Pool p =
+        sizes(AVG, (int)FAC_ARG(call, 1).len, fac_arg_tensor(call, 0), fac_result_tensor(call, 0));
     sliding(&p, call, 1);
     p.count_padding = FAC_ARG(call, 5).v.i;
     if (FAC_ARG(call, 6).tag != FAC_V_NONE) p.divisor = FAC_ARG(call, 6).v.i;
@@ -212,8 +219,8 @@ FAC_KERNEL(avg_pool_backward)(FacCall *call)
 FacStatus
 FAC_KERNEL(adaptive_avg_pool)(FacCall *call)
 {
-    Pool p = sizes(AVG, (int)FAC_ARG(call, 1).len, fac_arg_tensor(call, 0),
-                   fac_result_tensor(call, 0));
+    Pool p =
+        sizes(AVG, (int)FAC_ARG(call, 1).len, fac_arg_tensor(call, 0), fac_result_tensor(call, 0));
     p.adaptive = true;
     return run(call, &p, NULL);
 }
@@ -232,8 +239,8 @@ FAC_KERNEL(adaptive_avg_pool_backward)(FacCall *call)
 FacStatus
 FAC_KERNEL(adaptive_max_pool)(FacCall *call)
 {
-    Pool p = sizes(MAX, (int)FAC_ARG(call, 1).len, fac_arg_tensor(call, 0),
-                   fac_result_tensor(call, 0));
+    Pool p =
+        sizes(MAX, (int)FAC_ARG(call, 1).len, fac_arg_tensor(call, 0), fac_result_tensor(call, 0));
     p.adaptive = true;
     return run(call, &p, fac_result_tensor(call, 1));
 }

@@ -108,8 +108,8 @@ static FacStatus
 product_run(Product *p)
 {
     FacStatus st = FAC_OK;
-    FAC_TRY(FAC_TIERED(gemm_batched)(&p->g, p->count, p->a_step, p->b_step, p->c_step,
-                                     p->add_step));
+    FAC_TRY(
+        FAC_TIERED(gemm_batched)(&p->g, p->count, p->a_step, p->b_step, p->c_step, p->add_step));
     if (p->c != p->out) FAC_TRY(fac_tensor_copy(p->out, p->c));
 done:
     product_close(p);
@@ -222,7 +222,8 @@ typedef struct Dot {
 #define DOT_REAL(DT, T)                                                                            \
     static void dot_run_##DT(const Dot *d, int64_t begin, int64_t end, double out[2])              \
     {                                                                                              \
-        const T *x = (const T *)d->x + begin * d->x_step, *y = (const T *)d->y + begin * d->y_step; \
+        const T *x = (const T *)d->x + begin * d->x_step,                                          \
+                *y = (const T *)d->y + begin * d->y_step;                                          \
         T lanes[DOT_LANES] = {0}, sum = 0;                                                         \
         int64_t n = end - begin, i = 0;                                                            \
         if (d->x_step == 1 && d->y_step == 1)                                                      \
@@ -313,8 +314,12 @@ FAC_KERNEL(dot)(FacCall *call)
     FacStatus st = FAC_OK;
     FAC_TRY(operand(fac_arg_tensor(call, 0), dt, &x));
     FAC_TRY(operand(fac_arg_tensor(call, 1), dt, &y));
-    Dot d = {.x = fac_data(x), .y = fac_data(y), .n = x->numel, .x_step = x->strides[0],
-             .y_step = y->strides[0], .dtype = dt};
+    Dot d = {.x = fac_data(x),
+             .y = fac_data(y),
+             .n = x->numel,
+             .x_step = x->strides[0],
+             .y_step = y->strides[0],
+             .dtype = dt};
     switch (dt) {
 #define DOT_CASE(DT, T)                                                                            \
     case FAC_DT_##DT: dot_int_##DT(&d, fac_data(out)); break;

@@ -6,8 +6,8 @@
  * one from the generator's own pair. Draws are serial, under the generator's lock; a tensor with gaps
  * is filled through a contiguous one of the same sizes.
  */
-#include "kernels/cpu/kernel.h"
 #include "tensor/random.h"
+#include "kernels/cpu/kernel.h"
 
 #include <math.h>
 
@@ -25,11 +25,15 @@ begin(FacTensor *t, FacValue generator, Target *target)
 {
     target->tensor = t;
     target->strided = !t->contiguous;
-    target->generator = generator.tag == FAC_V_GENERATOR ? generator.v.generator : fac_default_generator();
+    target->generator =
+        generator.tag == FAC_V_GENERATOR ? generator.v.generator : fac_default_generator();
     if (target->generator->device.type != FAC_DEV_CPU)
         return fac_error(FAC_RUNTIME_ERROR, "Expected a 'cpu' device type for generator");
-    if (t->contiguous) target->plain = fac_tensor_retain(t);
-    else FAC_RETURN_IF_ERROR(fac_tensor_new((FacDType)t->dtype, t->device, t->ndim, t->sizes, &target->plain));
+    if (t->contiguous)
+        target->plain = fac_tensor_retain(t);
+    else
+        FAC_RETURN_IF_ERROR(
+            fac_tensor_new((FacDType)t->dtype, t->device, t->ndim, t->sizes, &target->plain));
     pthread_mutex_lock(&target->generator->lock);
     return FAC_OK;
 }
@@ -38,7 +42,8 @@ static FacStatus
 finish(Target *target)
 {
     pthread_mutex_unlock(&target->generator->lock);
-    FacStatus st = target->plain == target->tensor ? FAC_OK : fac_tensor_copy(target->tensor, target->plain);
+    FacStatus st =
+        target->plain == target->tensor ? FAC_OK : fac_tensor_copy(target->tensor, target->plain);
     fac_tensor_release(target->plain);
     return st;
 }
@@ -109,7 +114,8 @@ uniform_run(FacGenerator *g, FacDType dtype, void *to, int64_t n, double from, d
     if (dtype == FAC_DT_F32) {
         uniform_floats(g, to, n, (float)from, (float)(upto - from));
     } else if (dtype == FAC_DT_F64) {
-        for (int64_t i = 0; i < n; i++) ((double *)to)[i] = fma(fac_random_double(g), upto - from, from);
+        for (int64_t i = 0; i < n; i++)
+            ((double *)to)[i] = fma(fac_random_double(g), upto - from, from);
     } else {
         for (int64_t at = 0; at < n; at += FAC_BLOCK) {
             int64_t k = n - at < FAC_BLOCK ? n - at : FAC_BLOCK;
@@ -140,7 +146,8 @@ FAC_KERNEL(rand)(FacCall *call)
 FacStatus
 FAC_KERNEL(uniform)(FacCall *call)
 {
-    return uniform(fac_arg_tensor(call, 0), generator_arg(call), call->args[1].v.f, call->args[2].v.f);
+    return uniform(fac_arg_tensor(call, 0), generator_arg(call), call->args[1].v.f,
+                   call->args[2].v.f);
 }
 
 /* --- normal ----------------------------------------------------------------------------------------------- */
@@ -241,13 +248,15 @@ FAC_KERNEL(randn)(FacCall *call)
 FacStatus
 FAC_KERNEL(normal_fill)(FacCall *call)
 {
-    return normal(fac_arg_tensor(call, 0), generator_arg(call), call->args[1].v.f, call->args[2].v.f);
+    return normal(fac_arg_tensor(call, 0), generator_arg(call), call->args[1].v.f,
+                  call->args[2].v.f);
 }
 
 FacStatus
 FAC_KERNEL(normal_size)(FacCall *call)
 {
-    return normal(fac_result_tensor(call, 0), generator_arg(call), call->args[0].v.f, call->args[1].v.f);
+    return normal(fac_result_tensor(call, 0), generator_arg(call), call->args[0].v.f,
+                  call->args[1].v.f);
 }
 
 /* --- other distributions ------------------------------------------------------------------------------------ */
@@ -285,7 +294,8 @@ draw_bernoulli(FacGenerator *g, const double *params)
 FacStatus
 FAC_KERNEL(exponential)(FacCall *call)
 {
-    return fill_doubles(fac_arg_tensor(call, 0), generator_arg(call), draw_exponential, &call->args[1].v.f);
+    return fill_doubles(fac_arg_tensor(call, 0), generator_arg(call), draw_exponential,
+                        &call->args[1].v.f);
 }
 
 FacStatus
@@ -305,7 +315,8 @@ FAC_KERNEL(log_normal)(FacCall *call)
 FacStatus
 FAC_KERNEL(geometric)(FacCall *call)
 {
-    return fill_doubles(fac_arg_tensor(call, 0), generator_arg(call), draw_geometric, &call->args[1].v.f);
+    return fill_doubles(fac_arg_tensor(call, 0), generator_arg(call), draw_geometric,
+                        &call->args[1].v.f);
 }
 
 /* Each element with the probability that stands at its place in p (contiguous, float32 or float64). */
@@ -320,13 +331,16 @@ bernoulli_by(FacTensor *t, FacTensor *p, FacValue generator)
     FAC_TRY(fac_contiguous(p, wide ? FAC_DT_F64 : FAC_DT_F32, &plain));
     for (int64_t i = 0; i < plain->numel; i++) {
         double at = wide ? ((double *)fac_data(plain))[i] : ((float *)fac_data(plain))[i];
-        if (!(at >= 0 && at <= 1)) FAC_FAIL(FAC_RUNTIME_ERROR, "Expected p_in >= 0 && p_in <= 1, but got %g", at);
+        if (!(at >= 0 && at <= 1))
+            FAC_FAIL(FAC_RUNTIME_ERROR, "Expected p_in >= 0 && p_in <= 1, but got %g", at);
     }
     FAC_TRY(begin(t, generator, &target));
     char *to = fac_data(target.plain);
     for (int64_t i = 0; i < t->numel; i++) {
-        if (wide) hit = fac_random_double(target.generator) < ((double *)fac_data(plain))[i];
-        else hit = fac_random_float(target.generator) < ((float *)fac_data(plain))[i];
+        if (wide)
+            hit = fac_random_double(target.generator) < ((double *)fac_data(plain))[i];
+        else
+            hit = fac_random_float(target.generator) < ((float *)fac_data(plain))[i];
         fac_casts[FAC_DT_F64][t->dtype](&hit, to + i * fac_dtype_size((FacDType)t->dtype), 1);
     }
     st = finish(&target);
@@ -368,7 +382,8 @@ integers(FacTensor *t, FacValue generator, int64_t low, uint64_t range)
     for (int64_t at = 0; at < t->numel; at += FAC_BLOCK) {
         int64_t n = t->numel - at < FAC_BLOCK ? t->numel - at : FAC_BLOCK;
         for (int64_t i = 0; i < n; i++) {
-            uint64_t bits = narrow ? fac_random_u32(target.generator) : fac_random_u64(target.generator);
+            uint64_t bits =
+                narrow ? fac_random_u32(target.generator) : fac_random_u64(target.generator);
             block[i] = (int64_t)((range ? bits % range : bits) + (uint64_t)low);
         }
         fac_casts[FAC_DT_I64][t->dtype](block, to + at * fac_dtype_size((FacDType)t->dtype), n);
@@ -379,7 +394,8 @@ integers(FacTensor *t, FacValue generator, int64_t low, uint64_t range)
 FacStatus
 FAC_KERNEL(randint_high)(FacCall *call)
 {
-    return integers(fac_result_tensor(call, 0), generator_arg(call), 0, (uint64_t)call->args[0].v.i);
+    return integers(fac_result_tensor(call, 0), generator_arg(call), 0,
+                    (uint64_t)call->args[0].v.i);
 }
 
 FacStatus
@@ -393,10 +409,12 @@ static FacStatus
 randint_like(FacCall *call, int64_t low, int64_t high)
 {
     if (low >= high)
-        return fac_error(FAC_RUNTIME_ERROR, "random_ expects 'from' to be less than 'to', but got from=%lld >= "
-                                            "to=%lld",
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "random_ expects 'from' to be less than 'to', but got from=%lld >= "
+                         "to=%lld",
                          (long long)low, (long long)high);
-    return integers(fac_result_tensor(call, 0), FAC_VALUE_NONE, low, (uint64_t)high - (uint64_t)low);
+    return integers(fac_result_tensor(call, 0), FAC_VALUE_NONE, low,
+                    (uint64_t)high - (uint64_t)low);
 }
 
 FacStatus
@@ -443,8 +461,10 @@ FAC_KERNEL(random_from)(FacCall *call)
     FacTensor *t = fac_arg_tensor(call, 0);
     int64_t from = call->args[1].v.i;
     uint64_t range;
-    if (call->args[2].tag != FAC_V_NONE) range = (uint64_t)call->args[2].v.i - (uint64_t)from;
-    else range = integer_limit((FacDType)t->dtype) - (uint64_t)from + 1;
+    if (call->args[2].tag != FAC_V_NONE)
+        range = (uint64_t)call->args[2].v.i - (uint64_t)from;
+    else
+        range = integer_limit((FacDType)t->dtype) - (uint64_t)from + 1;
     return integers(t, generator_arg(call), from, range);
 }
 
@@ -478,7 +498,8 @@ FAC_KERNEL(randperm)(FacCall *call)
     FAC_TRY(begin(t, generator_arg(call), &target));
     for (int64_t i = 0; i < n; i++) at[i] = i;
     for (int64_t i = 0; i + 1 < n; i++) {
-        uint64_t bits = n < UINT32_MAX / 20 ? fac_random_u32(target.generator) : fac_random_u64(target.generator);
+        uint64_t bits = n < UINT32_MAX / 20 ? fac_random_u32(target.generator)
+                                            : fac_random_u64(target.generator);
         int64_t other = i + (int64_t)(bits % (uint64_t)(n - i)), kept = at[i];
         at[i] = at[other];
         at[other] = kept;
@@ -499,11 +520,13 @@ check_weights(const double *p, int64_t n, double *sum)
     *sum = 0;
     for (int64_t i = 0; i < n; i++) {
         if (!isfinite(p[i]) || p[i] < 0)
-            return fac_error(FAC_RUNTIME_ERROR, "probability tensor contains either `inf`, `nan` or element < 0");
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "probability tensor contains either `inf`, `nan` or element < 0");
         *sum += p[i];
     }
     if (!(*sum > 0))
-        return fac_error(FAC_RUNTIME_ERROR, "invalid multinomial distribution (sum of probabilities <= 0)");
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "invalid multinomial distribution (sum of probabilities <= 0)");
     return FAC_OK;
 }
 
@@ -520,8 +543,10 @@ draw_replacing(FacGenerator *g, double *p, int64_t n, double sum, int64_t *to, i
         int64_t low = 0, high = n;
         while (low < high) {
             int64_t middle = low + (high - low) / 2;
-            if (p[middle] < u) low = middle + 1;
-            else high = middle;
+            if (p[middle] < u)
+                low = middle + 1;
+            else
+                high = middle;
         }
         to[k] = low;
     }
@@ -544,7 +569,8 @@ FacStatus
 FAC_KERNEL(multinomial)(FacCall *call)
 {
     FacTensor *p = fac_arg_tensor(call, 0), *weights = NULL, *t = fac_result_tensor(call, 0);
-    int64_t n = p->sizes[p->ndim - 1], rows = p->ndim == 2 ? p->sizes[0] : 1, count = call->args[1].v.i;
+    int64_t n = p->sizes[p->ndim - 1], rows = p->ndim == 2 ? p->sizes[0] : 1,
+            count = call->args[1].v.i;
     bool replacing = call->args[2].v.b && count > 1, single = p->dtype != FAC_DT_F64;
     Target target;
     FacStatus st = FAC_OK;

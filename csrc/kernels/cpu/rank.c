@@ -68,9 +68,10 @@ depth_limit(int64_t n)
 
 /* X(enumerator, suffix, type) */
 #define ORDERED(X)                                                                                 \
-    X(BOOL, u8, uint8_t) X(U8, u8, uint8_t) X(I8, i8, int8_t) X(U16, u16, uint16_t)                \
-    X(I16, i16, int16_t) X(U32, u32, uint32_t) X(I32, i32, int32_t) X(U64, u64, uint64_t)          \
-    X(I64, i64, int64_t) X(F32, f32, float) X(F64, f64, double)
+    X(BOOL, u8, uint8_t)                                                                           \
+    X(U8, u8, uint8_t) X(I8, i8, int8_t) X(U16, u16, uint16_t) X(I16, i16, int16_t)                \
+        X(U32, u32, uint32_t) X(I32, i32, int32_t) X(U64, u64, uint64_t) X(I64, i64, int64_t)      \
+            X(F32, f32, float) X(F64, f64, double)
 #define FIND_SWITCH(DT, SUFFIX, T)                                                                 \
     case FAC_DT_##DT:                                                                              \
         return which == MEDIAN ? median_at_##SUFFIX((const T *)x, order, n, parameter)             \
@@ -144,8 +145,13 @@ select_from(FacTensor *rows, int64_t n, Statistic which, int64_t parameter, FacT
     size_t size = fac_dtype_info[dt].size, to_size = fac_dtype_info[values->dtype].size;
     FacDim numel = rows->numel;
     FAC_RETURN_IF_ERROR(fac_tensor_new(FAC_DT_I64, rows->device, 1, &numel, &order));
-    Job job = {.which = which, .dtype = dt, .rows = (const char *)fac_data(rows),
-               .order = (int64_t *)fac_data(order), .n = n, .parameter = parameter, .index = index};
+    Job job = {.which = which,
+               .dtype = dt,
+               .rows = (const char *)fac_data(rows),
+               .order = (int64_t *)fac_data(order),
+               .n = n,
+               .parameter = parameter,
+               .index = index};
     fac_parallel(numel / n, 4096 / n + 1, find_in_rows, &job);
     for (int64_t row = 0; row < numel / n; row++)
         fac_casts[dt][values->dtype](job.rows + (size_t)(row * n + index[row]) * size,

@@ -178,8 +178,10 @@ NAME(median_at)(const T *x, int64_t *order, int64_t n, int64_t skip_nan)
 {
     int64_t valid = 0;
     for (int64_t i = 0; i < n; i++) {
-        if (!IS_NAN(x[i])) valid++;
-        else if (!skip_nan) return i;
+        if (!IS_NAN(x[i]))
+            valid++;
+        else if (!skip_nan)
+            return i;
     }
     int64_t k = valid ? (valid - 1) / 2 : 0, at = 0;
     NAME(nth)(x, order, n, k);

@@ -155,8 +155,8 @@ mean_c128(const void *acc, int64_t lanes, void *const *out, const FoldArgs *args
         for (; i < 2 * n; i++) part[i & 1] += (double)x[i];                                        \
         for (int j = 0; j < LANES; j++) sum[j & 1] += part[j];                                     \
     }                                                                                              \
-    static void sum_##SUFFIX##_cols(void *acc, int64_t lanes, const void *from,                    \
-                                    int64_t row_bytes, int64_t rows, int64_t first)                \
+    static void sum_##SUFFIX##_cols(void *acc, int64_t lanes, const void *from, int64_t row_bytes, \
+                                    int64_t rows, int64_t first)                                   \
     {                                                                                              \
         sum_##PART##_cols(acc, 2 * lanes, from, row_bytes, rows, first);                           \
     }
@@ -164,14 +164,17 @@ COMPLEX_SUM(c64, f32, float)
 COMPLEX_SUM(c128, f64, double)
 
 #define FOLD_SUM(DT, name, ACC, bytes, finisher)                                                   \
-    {                                                                                              \
-        .load = FAC_DT_##DT, .element = FAC_DT_##DT, .result = {FAC_DT_##ACC, FAC_DT_NONE},        \
-        .acc_bytes = bytes, .init = bytes == 8 ? zero_f64 : zero_c128, .row = name##_row,          \
-        .cols = name##_cols, .join = FAC_DT_##ACC == FAC_DT_I64 ? add_i64                          \
-                                     : bytes == 8               ? add_f64                          \
-                                                                : add_c128,                        \
-        .finish = finisher                                                                         \
-    }
+    {.load = FAC_DT_##DT,                                                                          \
+     .element = FAC_DT_##DT,                                                                       \
+     .result = {FAC_DT_##ACC, FAC_DT_NONE},                                                        \
+     .acc_bytes = bytes,                                                                           \
+     .init = bytes == 8 ? zero_f64 : zero_c128,                                                    \
+     .row = name##_row,                                                                            \
+     .cols = name##_cols,                                                                          \
+     .join = FAC_DT_##ACC == FAC_DT_I64 ? add_i64                                                  \
+             : bytes == 8               ? add_f64                                                  \
+                                        : add_c128,                                                \
+     .finish = finisher}
 
 static const Fold sums[FAC_DTYPES] = {
     [FAC_DT_I64] = FOLD_SUM(I64, sum_i64, I64, 8, finish_8),
@@ -238,8 +241,7 @@ static const Fold counts[FAC_DTYPES] = {
     static void prod_##SUFFIX##_join(void *acc, const void *later, int64_t lanes)                  \
     {                                                                                              \
         ACC *product = (ACC *)acc;                                                                 \
-        for (int64_t j = 0; j < lanes; j++)                                                        \
-            product[j] = MUL(product[j], ((const ACC *)later)[j]);                                 \
+        for (int64_t j = 0; j < lanes; j++) product[j] = MUL(product[j], ((const ACC *)later)[j]); \
     }
 
 #define TIMES(a, b) ((a) * (b))
@@ -252,15 +254,18 @@ PRODUCT(c64, fac_c64, fac_c128, ONE_C128, fx_mul_c128, AS_C128)
 PRODUCT(c128, fac_c128, fac_c128, ONE_C128, fx_mul_c128, JUST)
 
 #define FOLD_PROD(DT, SUFFIX, ACC, bytes)                                                          \
-    [FAC_DT_##DT] = {.load = FAC_DT_##DT, .element = FAC_DT_##DT,                                  \
-                     .result = {FAC_DT_##ACC, FAC_DT_NONE}, .acc_bytes = bytes,                    \
-                     .init = prod_##SUFFIX##_init, .row = prod_##SUFFIX##_row,                     \
-                     .cols = prod_##SUFFIX##_cols, .join = prod_##SUFFIX##_join,                   \
+    [FAC_DT_##DT] = {.load = FAC_DT_##DT,                                                          \
+                     .element = FAC_DT_##DT,                                                       \
+                     .result = {FAC_DT_##ACC, FAC_DT_NONE},                                        \
+                     .acc_bytes = bytes,                                                           \
+                     .init = prod_##SUFFIX##_init,                                                 \
+                     .row = prod_##SUFFIX##_row,                                                   \
+                     .cols = prod_##SUFFIX##_cols,                                                 \
+                     .join = prod_##SUFFIX##_join,                                                 \
                      .finish = bytes == 8 ? finish_8 : finish_16},
 static const Fold products[FAC_DTYPES] = {
     FOLD_PROD(I64, i64, I64, 8) FOLD_PROD(F32, f32, F64, 8) FOLD_PROD(F64, f64, F64, 8)
-    FOLD_PROD(C64, c64, C128, 16) FOLD_PROD(C128, c128, C128, 16)
-};
+        FOLD_PROD(C64, c64, C128, 16) FOLD_PROD(C128, c128, C128, 16)};
 
 /* --- extremes --------------------------------------------------------------------------------- */
 
@@ -336,20 +341,29 @@ static const Fold products[FAC_DTYPES] = {
 
 /* X(enumerator, suffix, bytes); bool is ordered as uint8 */
 #define ORDERED(X)                                                                                 \
-    X(BOOL, u8, 1) X(U8, u8, 1) X(I8, i8, 1) X(U16, u16, 2) X(I16, i16, 2) X(U32, u32, 4)          \
-    X(I32, i32, 4) X(U64, u64, 8) X(I64, i64, 8) X(F32, f32, 4) X(F64, f64, 8)
+    X(BOOL, u8, 1)                                                                                 \
+    X(U8, u8, 1) X(I8, i8, 1) X(U16, u16, 2) X(I16, i16, 2) X(U32, u32, 4) X(I32, i32, 4)          \
+        X(U64, u64, 8) X(I64, i64, 8) X(F32, f32, 4) X(F64, f64, 8)
 
 #define FOLD_EXTREME(DT, SUFFIX, bytes, sense)                                                     \
-    [FAC_DT_##DT] = {.load = FAC_DT_##DT, .element = FAC_DT_##DT,                                  \
-                     .result = {FAC_DT_##DT, FAC_DT_NONE}, .acc_bytes = bytes,                     \
-                     .init = sense##_init_##SUFFIX, .row = sense##_row_##SUFFIX,                   \
-                     .cols = sense##_cols_##SUFFIX, .join = sense##_join_##SUFFIX,                 \
+    [FAC_DT_##DT] = {.load = FAC_DT_##DT,                                                          \
+                     .element = FAC_DT_##DT,                                                       \
+                     .result = {FAC_DT_##DT, FAC_DT_NONE},                                         \
+                     .acc_bytes = bytes,                                                           \
+                     .init = sense##_init_##SUFFIX,                                                \
+                     .row = sense##_row_##SUFFIX,                                                  \
+                     .cols = sense##_cols_##SUFFIX,                                                \
+                     .join = sense##_join_##SUFFIX,                                                \
                      .finish = extreme_finish_##SUFFIX},
 #define FOLD_ARG(DT, SUFFIX, bytes, sense)                                                         \
-    [FAC_DT_##DT] = {.load = FAC_DT_##DT, .element = FAC_DT_##DT,                                  \
-                     .result = {FAC_DT_##DT, FAC_DT_I64}, .acc_bytes = 8 + bytes,                  \
-                     .init = arg_init_##SUFFIX, .row = arg##sense##_row_##SUFFIX,                  \
-                     .cols = arg##sense##_cols_##SUFFIX, .join = arg##sense##_join_##SUFFIX,       \
+    [FAC_DT_##DT] = {.load = FAC_DT_##DT,                                                          \
+                     .element = FAC_DT_##DT,                                                       \
+                     .result = {FAC_DT_##DT, FAC_DT_I64},                                          \
+                     .acc_bytes = 8 + bytes,                                                       \
+                     .init = arg_init_##SUFFIX,                                                    \
+                     .row = arg##sense##_row_##SUFFIX,                                             \
+                     .cols = arg##sense##_cols_##SUFFIX,                                           \
+                     .join = arg##sense##_join_##SUFFIX,                                           \
                      .finish = arg_finish_##SUFFIX},
 #define FOLD_MAX(DT, SUFFIX, bytes) FOLD_EXTREME(DT, SUFFIX, bytes, max)
 #define FOLD_MIN(DT, SUFFIX, bytes) FOLD_EXTREME(DT, SUFFIX, bytes, min)
@@ -369,11 +383,15 @@ finish_truth(const void *acc, int64_t lanes, void *const *out, const FoldArgs *a
 }
 
 #define FOLD_TRUTH(sense)                                                                          \
-    {                                                                                              \
-        .load = FAC_DT_BOOL, .element = FAC_DT_BOOL, .result = {FAC_DT_BOOL, FAC_DT_NONE},         \
-        .acc_bytes = 1, .init = sense##_init_u8, .row = sense##_row_u8, .cols = sense##_cols_u8,   \
-        .join = sense##_join_u8, .finish = finish_truth                                            \
-    }
+    {.load = FAC_DT_BOOL,                                                                          \
+     .element = FAC_DT_BOOL,                                                                       \
+     .result = {FAC_DT_BOOL, FAC_DT_NONE},                                                         \
+     .acc_bytes = 1,                                                                               \
+     .init = sense##_init_u8,                                                                      \
+     .row = sense##_row_u8,                                                                        \
+     .cols = sense##_cols_u8,                                                                      \
+     .join = sense##_join_u8,                                                                      \
+     .finish = finish_truth}
 static const Fold any_true = FOLD_TRUTH(max);
 static const Fold all_true = FOLD_TRUTH(min);
 
@@ -442,8 +460,8 @@ std_finish(const void *acc, int64_t lanes, void *const *out, const FoldArgs *arg
         }                                                                                          \
         for (int k = 0; k < 3; k++) mean[k * lanes] = whole[k];                                    \
     }                                                                                              \
-    static void var_##SUFFIX##_cols(void *acc, int64_t lanes, const void *from,                    \
-                                    int64_t row_bytes, int64_t rows, int64_t first)                \
+    static void var_##SUFFIX##_cols(void *acc, int64_t lanes, const void *from, int64_t row_bytes, \
+                                    int64_t rows, int64_t first)                                   \
     {                                                                                              \
         double *restrict mean = (double *)acc, *restrict m2 = mean + lanes;                        \
         double *count = mean + 2 * lanes, seen = count[0];                                         \
@@ -462,9 +480,14 @@ VARIANCE(f32, float)
 VARIANCE(f64, double)
 
 #define FOLD_VAR(DT, SUFFIX, finisher)                                                             \
-    [FAC_DT_##DT] = {.load = FAC_DT_##DT, .element = FAC_DT_##DT,                                  \
-                     .result = {FAC_DT_F64, FAC_DT_NONE}, .acc_bytes = 24, .init = var_init,       \
-                     .row = var_##SUFFIX##_row, .cols = var_##SUFFIX##_cols, .join = var_join,     \
+    [FAC_DT_##DT] = {.load = FAC_DT_##DT,                                                          \
+                     .element = FAC_DT_##DT,                                                       \
+                     .result = {FAC_DT_F64, FAC_DT_NONE},                                          \
+                     .acc_bytes = 24,                                                              \
+                     .init = var_init,                                                             \
+                     .row = var_##SUFFIX##_row,                                                    \
+                     .cols = var_##SUFFIX##_cols,                                                  \
+                     .join = var_join,                                                             \
                      .finish = finisher},
 static const Fold variances[FAC_DTYPES] = {FOLD_VAR(F32, f32, var_finish)
                                                FOLD_VAR(F64, f64, var_finish)};
@@ -496,7 +519,8 @@ root_p(const void *acc, int64_t lanes, void *const *out, const FoldArgs *args)
     static void map_pow_##SUFFIX(const void *x, void *y, int64_t n, const FoldArgs *args)          \
     {                                                                                              \
         for (int64_t i = 0; i < n; i++)                                                            \
-            ((double *)y)[i] = fx_pow_f64((double)fx_abs_##SUFFIX(((const T *)x)[i]), args->order);\
+            ((double *)y)[i] =                                                                     \
+                fx_pow_f64((double)fx_abs_##SUFFIX(((const T *)x)[i]), args->order);               \
     }
 MAGNITUDE(f32, float, float)
 MAGNITUDE(f64, double, double)
@@ -509,24 +533,59 @@ typedef struct NormFolds {
 } NormFolds;
 #define NORM_ROW(DT, PART_DT, SUFFIX, PART)                                                        \
     [FAC_DT_##DT] = {                                                                              \
-        .abs_sum = {FAC_DT_##DT, FAC_DT_##PART_DT, {FAC_DT_F64, FAC_DT_NONE}, 8, map_abs_##SUFFIX, \
-                    zero_f64, sum_##PART##_row, sum_##PART##_cols, add_f64, finish_8},             \
-        .squares = {FAC_DT_##DT, FAC_DT_##PART_DT, {FAC_DT_F64, FAC_DT_NONE}, 8,                   \
-                    FAC_DT_##DT == FAC_DT_##PART_DT ? NULL : map_abs_##SUFFIX, zero_f64,           \
-                    squares_##PART##_row, squares_##PART##_cols, add_f64, root_2},                 \
-        .powers = {FAC_DT_##DT, FAC_DT_F64, {FAC_DT_F64, FAC_DT_NONE}, 8, map_pow_##SUFFIX,        \
-                   zero_f64, sum_f64_row, sum_f64_cols, add_f64, root_p},                          \
-        .largest = {FAC_DT_##DT, FAC_DT_##PART_DT, {FAC_DT_##PART_DT, FAC_DT_NONE}, 8,             \
-                    map_abs_##SUFFIX, max_init_##PART, max_row_##PART, max_cols_##PART,            \
-                    max_join_##PART, extreme_finish_##PART},                                       \
-        .smallest = {FAC_DT_##DT, FAC_DT_##PART_DT, {FAC_DT_##PART_DT, FAC_DT_NONE}, 8,            \
-                     map_abs_##SUFFIX, min_init_##PART, min_row_##PART, min_cols_##PART,           \
-                     min_join_##PART, extreme_finish_##PART},                                      \
+        .abs_sum = {FAC_DT_##DT,                                                                   \
+                    FAC_DT_##PART_DT,                                                              \
+                    {FAC_DT_F64, FAC_DT_NONE},                                                     \
+                    8,                                                                             \
+                    map_abs_##SUFFIX,                                                              \
+                    zero_f64,                                                                      \
+                    sum_##PART##_row,                                                              \
+                    sum_##PART##_cols,                                                             \
+                    add_f64,                                                                       \
+                    finish_8},                                                                     \
+        .squares = {FAC_DT_##DT,                                                                   \
+                    FAC_DT_##PART_DT,                                                              \
+                    {FAC_DT_F64, FAC_DT_NONE},                                                     \
+                    8,                                                                             \
+                    FAC_DT_##DT == FAC_DT_##PART_DT ? NULL : map_abs_##SUFFIX,                     \
+                    zero_f64,                                                                      \
+                    squares_##PART##_row,                                                          \
+                    squares_##PART##_cols,                                                         \
+                    add_f64,                                                                       \
+                    root_2},                                                                       \
+        .powers = {FAC_DT_##DT,                                                                    \
+                   FAC_DT_F64,                                                                     \
+                   {FAC_DT_F64, FAC_DT_NONE},                                                      \
+                   8,                                                                              \
+                   map_pow_##SUFFIX,                                                               \
+                   zero_f64,                                                                       \
+                   sum_f64_row,                                                                    \
+                   sum_f64_cols,                                                                   \
+                   add_f64,                                                                        \
+                   root_p},                                                                        \
+        .largest = {FAC_DT_##DT,                                                                   \
+                    FAC_DT_##PART_DT,                                                              \
+                    {FAC_DT_##PART_DT, FAC_DT_NONE},                                               \
+                    8,                                                                             \
+                    map_abs_##SUFFIX,                                                              \
+                    max_init_##PART,                                                               \
+                    max_row_##PART,                                                                \
+                    max_cols_##PART,                                                               \
+                    max_join_##PART,                                                               \
+                    extreme_finish_##PART},                                                        \
+        .smallest = {FAC_DT_##DT,                                                                  \
+                     FAC_DT_##PART_DT,                                                             \
+                     {FAC_DT_##PART_DT, FAC_DT_NONE},                                              \
+                     8,                                                                            \
+                     map_abs_##SUFFIX,                                                             \
+                     min_init_##PART,                                                              \
+                     min_row_##PART,                                                               \
+                     min_cols_##PART,                                                              \
+                     min_join_##PART,                                                              \
+                     extreme_finish_##PART},                                                       \
     },
-static const NormFolds norms[FAC_DTYPES] = {
-    NORM_ROW(F32, F32, f32, f32) NORM_ROW(F64, F64, f64, f64)
-    NORM_ROW(C64, F32, c64, f32) NORM_ROW(C128, F64, c128, f64)
-};
+static const NormFolds norms[FAC_DTYPES] = {NORM_ROW(F32, F32, f32, f32) NORM_ROW(
+    F64, F64, f64, f64) NORM_ROW(C64, F32, c64, f32) NORM_ROW(C128, F64, c128, f64)};
 
 /* --- kernels ---------------------------------------------------------------------------------- */
 
@@ -722,9 +781,9 @@ FAC_KERNEL(vector_norm)(FacCall *call)
 {
     const NormFolds *n = &norms[call->compute];
     FoldArgs args = {.order = fac_v_as_float(call->args[1])};
-    const Fold *fold = args.order == 2    ? &n->squares
-                       : args.order == 1  ? &n->abs_sum
-                       : args.order == 0  ? &counts[FAC_DT_BOOL]
+    const Fold *fold = args.order == 2     ? &n->squares
+                       : args.order == 1   ? &n->abs_sum
+                       : args.order == 0   ? &counts[FAC_DT_BOOL]
                        : isinf(args.order) ? (args.order > 0 ? &n->largest : &n->smallest)
                                            : &n->powers;
     return reduce(call, fold, &args);

@@ -103,9 +103,10 @@ INIT(log_c128, fac_c128, LOG_ZERO_C128)
 
 /* M(name, element, accumulator, step, narrowing) */
 #define SUM_STEPS(M)                                                                               \
-    M(sum_i64, int64_t, int64_t, PLUS, SAME) M(sum_f32, float, double, PLUS, TO_F32)               \
-    M(sum_f64, double, double, PLUS, SAME) M(sum_c64, fac_c64, fac_c128, PLUS_C64, TO_C64)         \
-    M(sum_c128, fac_c128, fac_c128, fx_add_c128, SAME)
+    M(sum_i64, int64_t, int64_t, PLUS, SAME)                                                       \
+    M(sum_f32, float, double, PLUS, TO_F32) M(sum_f64, double, double, PLUS, SAME)                 \
+        M(sum_c64, fac_c64, fac_c128, PLUS_C64, TO_C64)                                            \
+            M(sum_c128, fac_c128, fac_c128, fx_add_c128, SAME)
 SUM_STEPS(STEPS)
 SUM_STEPS(BACK_RUN)
 STEPS(prod_i64, int64_t, int64_t, TIMES, SAME)
@@ -124,22 +125,15 @@ STEPS(log_c128, fac_c128, fac_c128, fx_logaddexp_c128, SAME)
     [FAC_DT_##DT] = {FAC_DT_##DT, init##_init, name##_run_back, name##_row, true},
 static const Scan sums[FAC_DTYPES] = {
     SUM_ROW(I64, sum_i64, sum_i64) SUM_ROW(F32, sum_f32, sum_f64) SUM_ROW(F64, sum_f64, sum_f64)
-    SUM_ROW(C64, sum_c64, sum_c128) SUM_ROW(C128, sum_c128, sum_c128)
-};
+        SUM_ROW(C64, sum_c64, sum_c128) SUM_ROW(C128, sum_c128, sum_c128)};
 static const Scan sums_back[FAC_DTYPES] = {
-    BACK_ROW(I64, sum_i64, sum_i64) BACK_ROW(F32, sum_f32, sum_f64)
-    BACK_ROW(F64, sum_f64, sum_f64) BACK_ROW(C64, sum_c64, sum_c128)
-    BACK_ROW(C128, sum_c128, sum_c128)
-};
-static const Scan products[FAC_DTYPES] = {
-    SUM_ROW(I64, prod_i64, prod_i64) SUM_ROW(F32, prod_f32, prod_f64)
-    SUM_ROW(F64, prod_f64, prod_f64) SUM_ROW(C64, prod_c64, prod_c128)
-    SUM_ROW(C128, prod_c128, prod_c128)
-};
-static const Scan log_sums[FAC_DTYPES] = {
-    SUM_ROW(F32, log_f32, log_f64) SUM_ROW(F64, log_f64, log_f64)
-    SUM_ROW(C64, log_c64, log_c128) SUM_ROW(C128, log_c128, log_c128)
-};
+    BACK_ROW(I64, sum_i64, sum_i64) BACK_ROW(F32, sum_f32, sum_f64) BACK_ROW(F64, sum_f64, sum_f64)
+        BACK_ROW(C64, sum_c64, sum_c128) BACK_ROW(C128, sum_c128, sum_c128)};
+static const Scan products[FAC_DTYPES] = {SUM_ROW(I64, prod_i64, prod_i64) SUM_ROW(
+    F32, prod_f32, prod_f64) SUM_ROW(F64, prod_f64, prod_f64) SUM_ROW(C64, prod_c64, prod_c128)
+                                              SUM_ROW(C128, prod_c128, prod_c128)};
+static const Scan log_sums[FAC_DTYPES] = {SUM_ROW(F32, log_f32, log_f64) SUM_ROW(
+    F64, log_f64, log_f64) SUM_ROW(C64, log_c64, log_c128) SUM_ROW(C128, log_c128, log_c128)};
 
 /* --- extremes with positions ------------------------------------------------------------------ */
 
@@ -188,10 +182,11 @@ place_init(void *carry, int64_t lanes)
 #define IS_NAN(v) ((v) != (v))
 /* X(enumerator, suffix, type, NaN test) */
 #define ORDERED(X)                                                                                 \
-    X(U8, u8, uint8_t, NEVER_NAN) X(I8, i8, int8_t, NEVER_NAN) X(U16, u16, uint16_t, NEVER_NAN)    \
-    X(I16, i16, int16_t, NEVER_NAN) X(U32, u32, uint32_t, NEVER_NAN)                               \
-    X(I32, i32, int32_t, NEVER_NAN) X(U64, u64, uint64_t, NEVER_NAN)                               \
-    X(I64, i64, int64_t, NEVER_NAN) X(F32, f32, float, IS_NAN) X(F64, f64, double, IS_NAN)
+    X(U8, u8, uint8_t, NEVER_NAN)                                                                  \
+    X(I8, i8, int8_t, NEVER_NAN) X(U16, u16, uint16_t, NEVER_NAN) X(I16, i16, int16_t, NEVER_NAN)  \
+        X(U32, u32, uint32_t, NEVER_NAN) X(I32, i32, int32_t, NEVER_NAN)                           \
+            X(U64, u64, uint64_t, NEVER_NAN) X(I64, i64, int64_t, NEVER_NAN)                       \
+                X(F32, f32, float, IS_NAN) X(F64, f64, double, IS_NAN)
 #define MAX_STEPS(DT, s, T, NAN_TEST) EXTREME(max_##s, T, >=, NAN_TEST)
 #define MIN_STEPS(DT, s, T, NAN_TEST) EXTREME(min_##s, T, <=, NAN_TEST)
 ORDERED(MAX_STEPS)

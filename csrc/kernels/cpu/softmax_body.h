@@ -2,7 +2,8 @@
  *
  * A slice is n elements at a distance of `step`; the slices of one outer index lie side by side, so
  * that a task walks up to SOFTMAX_WIDE of them at once and stays vectorized in either direction. The
- * sum over a contiguous slice runs in SOFTMAX_WIDE lanes, which are added up in order.
+ * sum over a contiguous slice runs in SOFTMAX_WIDE lanes, which are added up in order. The maximum may
+ * miss a NaN; the sum does not.
  */
 
 static T
@@ -16,9 +17,17 @@ NAME(sum_lanes)(const T *lanes)
 static void
 NAME(row)(const T *x, T *y, int64_t n, bool log)
 {
-    T lanes[SOFTMAX_WIDE] = {0}, top = x[0];
-    for (int64_t i = 1; i < n; i++) top = x[i] > top || x[i] != x[i] ? x[i] : top;
+    T lanes[SOFTMAX_WIDE], top = x[0];
     int64_t i = 0;
+    for (int j = 0; j < SOFTMAX_WIDE; j++) lanes[j] = x[0];
+    for (; i + SOFTMAX_WIDE <= n; i += SOFTMAX_WIDE)
+        for (int j = 0; j < SOFTMAX_WIDE; j++) lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
+    for (; i < n; i++) top = x[i] > top ? x[i] : top;
+    for (int j = 0; j < SOFTMAX_WIDE; j++) {
+        top = lanes[j] > top ? lanes[j] : top;
+        lanes[j] = 0;
+    }
+    i = 0;
     for (; i + SOFTMAX_WIDE <= n; i += SOFTMAX_WIDE)
         for (int j = 0; j < SOFTMAX_WIDE; j++) {
             const T e = EXP(x[i + j] - top);
@@ -48,7 +57,7 @@ NAME(columns)(const T *x, T *y, int64_t n, int64_t step, int wide, bool log)
     for (int64_t i = 1; i < n; i++)
         for (int j = 0; j < wide; j++) {
             const T v = x[i * step + j];
-            top[j] = v > top[j] || v != v ? v : top[j];
+            top[j] = v > top[j] ? v : top[j];
         }
     for (int64_t i = 0; i < n; i++)
         for (int j = 0; j < wide; j++) {

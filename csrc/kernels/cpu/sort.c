@@ -126,7 +126,8 @@ bodies_of(FacDType dtype)
 /* --- sort and topk ---------------------------------------------------------------------------------------- */
 
 static FacStatus
-sort_along(FacTensor *self, int64_t dim, int64_t k, bool descending, How how, FacTensor *values, FacTensor *indices)
+sort_along(FacTensor *self, int64_t dim, int64_t k, bool descending, How how, FacTensor *values,
+           FacTensor *indices)
 {
     FacDType dtype = working_dtype((FacDType)self->dtype);
     FacTensor *plain = NULL, *wide = NULL;
@@ -136,15 +137,24 @@ sort_along(FacTensor *self, int64_t dim, int64_t k, bool descending, How how, Fa
     if (!values->numel) return FAC_OK;
     FAC_TRY(fac_wrap_dim(dim, self->ndim, &d));
     FAC_TRY(fac_contiguous(self, dtype, &plain));
-    if (values->dtype == dtype) wide = fac_tensor_retain(values);
-    else FAC_TRY(fac_tensor_new(dtype, values->device, values->ndim, values->sizes, &wide));
-    Rows rows = {.from = fac_data(plain), .values = fac_data(wide), .indices = fac_data(indices),
-                 .n = self->ndim ? self->sizes[d] : 1, .k = self->ndim ? k : 1, .stride = 1,
-                 .descending = descending, .how = how, .failed = &failed};
+    if (values->dtype == dtype)
+        wide = fac_tensor_retain(values);
+    else
+        FAC_TRY(fac_tensor_new(dtype, values->device, values->ndim, values->sizes, &wide));
+    Rows rows = {.from = fac_data(plain),
+                 .values = fac_data(wide),
+                 .indices = fac_data(indices),
+                 .n = self->ndim ? self->sizes[d] : 1,
+                 .k = self->ndim ? k : 1,
+                 .stride = 1,
+                 .descending = descending,
+                 .how = how,
+                 .failed = &failed};
     for (int i = d + 1; i < self->ndim; i++) rows.stride *= self->sizes[i];
     int64_t grain = fac_grain(16) / (rows.n + 1);
     fac_parallel(self->numel / rows.n, grain < 1 ? 1 : grain, bodies_of(dtype).rows, &rows);
-    if (atomic_load(&failed)) FAC_FAIL(FAC_MEMORY_ERROR, "no memory to sort rows of %lld elements", (long long)rows.n);
+    if (atomic_load(&failed))
+        FAC_FAIL(FAC_MEMORY_ERROR, "no memory to sort rows of %lld elements", (long long)rows.n);
     if (wide != values) FAC_TRY(fac_tensor_copy(values, wide));
 done:
     fac_tensor_release(plain);
@@ -180,8 +190,9 @@ FacStatus
 FAC_KERNEL(topk)(FacCall *call)
 {
     How how = call->args[4].v.b ? SELECT_SORTED : SELECT;
-    return sort_along(fac_arg_tensor(call, 0), call->args[2].v.i, call->args[1].v.i, call->args[3].v.b, how,
-                      fac_result_tensor(call, 0), fac_result_tensor(call, 1));
+    return sort_along(fac_arg_tensor(call, 0), call->args[2].v.i, call->args[1].v.i,
+                      call->args[3].v.b, how, fac_result_tensor(call, 0),
+                      fac_result_tensor(call, 1));
 }
 
 /* --- unique --------------------------------------------------------------------------------------------------- */
@@ -189,8 +200,8 @@ FAC_KERNEL(topk)(FacCall *call)
 /* The three results of unique from the groups that equal elements (or slices) form. `group[i]` is that of
  * element i, `first[g]` an element of group g. Slices have `width` elements. */
 static FacStatus
-unique_results(FacCall *call, FacTensor *self, int dim, int64_t n, int64_t groups, const int64_t *group,
-               const int64_t *first, bool inverse, bool counts)
+unique_results(FacCall *call, FacTensor *self, int dim, int64_t n, int64_t groups,
+               const int64_t *group, const int64_t *first, bool inverse, bool counts)
 {
     FacDim sizes[FAC_MAX_NDIM] = {groups};
     int ndim = 1;
@@ -211,11 +222,14 @@ unique_results(FacCall *call, FacTensor *self, int dim, int64_t n, int64_t group
     for (int64_t o = 0; o < outer && out->numel; o++)
         for (int64_t g = 0; g < groups; g++)
             memcpy((char *)fac_data(out) + (size_t)((o * groups + g) * inner) * size,
-                   (const char *)fac_data(from) + (size_t)((o * n + first[g]) * inner) * size, (size_t)inner * size);
+                   (const char *)fac_data(from) + (size_t)((o * n + first[g]) * inner) * size,
+                   (size_t)inner * size);
     if (inverse) {
         FacDim along = n;
-        if (dim >= 0) FAC_TRY(fac_out(call, 1, FAC_DT_I64, self->device, 1, &along));
-        else FAC_TRY(fac_out(call, 1, FAC_DT_I64, self->device, self->ndim, self->sizes));
+        if (dim >= 0)
+            FAC_TRY(fac_out(call, 1, FAC_DT_I64, self->device, 1, &along));
+        else
+            FAC_TRY(fac_out(call, 1, FAC_DT_I64, self->device, self->ndim, self->sizes));
         if (n) memcpy(fac_data(fac_result_tensor(call, 1)), group, (size_t)n * sizeof *group);
     } else {
         FAC_TRY(fac_out(call, 1, FAC_DT_I64, self->device, 1, (FacDim[]){0}));
@@ -233,8 +247,8 @@ done:
 
 /* Groups of equal neighbours in `order` (NULL: as they lie). Returns how many. */
 static int64_t
-group_neighbours(const int64_t *order, int64_t n, bool (*equal)(const void *, int64_t, int64_t), const void *context,
-                 int64_t *group, int64_t *first)
+group_neighbours(const int64_t *order, int64_t n, bool (*equal)(const void *, int64_t, int64_t),
+                 const void *context, int64_t *group, int64_t *first)
 {
     int64_t groups = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -258,7 +272,7 @@ compare_elements(FacDType dtype, const void *a, const void *b)
 #define COMPARE(suffix, type)                                                                      \
     case FAC_DT_##suffix: {                                                                        \
         type x = *(const type *)a, y = *(const type *)b;                                           \
-        return x < y ? -1 : x > y ? 1 : x == y ? 0 : x == x ? -1 : y == y ? 1 : -1;                 \
+        return x < y ? -1 : x > y ? 1 : x == y ? 0 : x == x ? -1 : y == y ? 1 : -1;                \
     }
     switch (dtype) {
         FAC_REAL_TYPES(COMPARE)
@@ -276,8 +290,9 @@ compare_slices(const Slices *s, int64_t a, int64_t b)
     size_t size = (size_t)fac_dtype_size(s->dtype);
     for (int64_t o = 0; o < s->outer; o++)
         for (int64_t i = 0; i < s->inner; i++) {
-            int order = compare_elements(s->dtype, s->data + (size_t)((o * s->n + a) * s->inner + i) * size,
-                                         s->data + (size_t)((o * s->n + b) * s->inner + i) * size);
+            int order =
+                compare_elements(s->dtype, s->data + (size_t)((o * s->n + a) * s->inner + i) * size,
+                                 s->data + (size_t)((o * s->n + b) * s->inner + i) * size);
             if (order) return order;
         }
     return 0;
@@ -298,7 +313,8 @@ sort_slices(const Slices *s, int64_t *order, int64_t *spare, int64_t n)
     sort_slices(s, order, spare, half);
     sort_slices(s, order + half, spare, n - half);
     for (int64_t i = 0; i < n; i++)
-        spare[i] = b < n && (a >= half || compare_slices(s, order[b], order[a]) < 0) ? order[b++] : order[a++];
+        spare[i] = b < n && (a >= half || compare_slices(s, order[b], order[a]) < 0) ? order[b++]
+                                                                                     : order[a++];
     memcpy(order, spare, (size_t)n * sizeof *order);
 }
 
@@ -306,7 +322,8 @@ static FacStatus
 check_order(const FacTensor *t)
 {
     if (FAC_IS_COMPLEX(t->dtype))
-        return fac_error(FAC_NOT_IMPLEMENTED, "\"unique\" not implemented for '%s'", fac_dtype_info[t->dtype].legacy);
+        return fac_error(FAC_NOT_IMPLEMENTED, "\"unique\" not implemented for '%s'",
+                         fac_dtype_info[t->dtype].legacy);
     return FAC_OK;
 }
 
@@ -325,7 +342,9 @@ unique(FacCall *call, int dim, bool ordered, bool inverse, bool counts)
     for (int i = 0; dim >= 0 && i < dim; i++) s.outer *= self->sizes[i];
     for (int i = dim + 1; dim >= 0 && i < self->ndim; i++) s.inner *= self->sizes[i];
     if (dim >= 0 && n && !self->numel)
-        FAC_FAIL(FAC_RUNTIME_ERROR, "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied");
+        FAC_FAIL(
+            FAC_RUNTIME_ERROR,
+            "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied");
     size_t bytes = (size_t)(n ? n : 1) * 4 * sizeof *memory;
     memory = fac_mem_alloc(bytes);
     if (!memory) {
@@ -376,7 +395,8 @@ FAC_KERNEL(unique_consecutive)(FacCall *call)
 {
     FacTensor *self = fac_arg_tensor(call, 0);
     int dim = -1;
-    if (call->args[3].tag != FAC_V_NONE) FAC_RETURN_IF_ERROR(fac_wrap_dim(call->args[3].v.i, self->ndim, &dim));
+    if (call->args[3].tag != FAC_V_NONE)
+        FAC_RETURN_IF_ERROR(fac_wrap_dim(call->args[3].v.i, self->ndim, &dim));
     return unique(call, self->ndim ? dim : -1, false, call->args[1].v.b, call->args[2].v.b);
 }
 
@@ -385,7 +405,8 @@ FAC_KERNEL(unique_consecutive)(FacCall *call)
 static FacStatus
 search(FacCall *call, FacTensor *values)
 {
-    FacTensor *sequence = fac_arg_tensor(call, 0), *sorter = fac_arg_tensor(call, 5), *out = fac_result_tensor(call, 0);
+    FacTensor *sequence = fac_arg_tensor(call, 0), *sorter = fac_arg_tensor(call, 5),
+              *out = fac_result_tensor(call, 0);
     FacTensor *plain = NULL, *wanted = NULL, *order = NULL, *wide = NULL;
     FacDType dtype = working_dtype((FacDType)sequence->dtype);
     FacValue side = call->args[4];
@@ -394,14 +415,21 @@ search(FacCall *call, FacTensor *values)
     FAC_TRY(fac_contiguous(sequence, dtype, &plain));
     FAC_TRY(fac_contiguous(values, dtype, &wanted));
     if (sorter) FAC_TRY(fac_contiguous(sorter, FAC_DT_I64, &order));
-    if (out->dtype == FAC_DT_I64) wide = fac_tensor_retain(out);
-    else FAC_TRY(fac_tensor_new(FAC_DT_I64, out->device, out->ndim, out->sizes, &wide));
-    Search s = {.sequence = fac_data(plain), .values = fac_data(wanted), .order = order ? fac_data(order) : NULL,
-                .out = fac_data(wide), .n = sequence->sizes[sequence->ndim - 1],
-                .per_row = values->ndim ? values->sizes[values->ndim - 1] : 1, .shared = sequence->ndim == 1,
+    if (out->dtype == FAC_DT_I64)
+        wide = fac_tensor_retain(out);
+    else
+        FAC_TRY(fac_tensor_new(FAC_DT_I64, out->device, out->ndim, out->sizes, &wide));
+    Search s = {.sequence = fac_data(plain),
+                .values = fac_data(wanted),
+                .order = order ? fac_data(order) : NULL,
+                .out = fac_data(wide),
+                .n = sequence->sizes[sequence->ndim - 1],
+                .per_row = values->ndim ? values->sizes[values->ndim - 1] : 1,
+                .shared = sequence->ndim == 1,
                 .right = side.tag == FAC_V_STR ? side.v.s[0] == 'r' : call->args[3].v.b};
     for (int64_t i = 0; order && i < order->numel; i++)
-        if (s.order[i] < 0 || s.order[i] >= s.n) FAC_FAIL(FAC_RUNTIME_ERROR, "sorter index out of range");
+        if (s.order[i] < 0 || s.order[i] >= s.n)
+            FAC_FAIL(FAC_RUNTIME_ERROR, "sorter index out of range");
     fac_parallel(values->numel, fac_grain(32), bodies_of(dtype).search, &s);
     if (wide != out) FAC_TRY(fac_tensor_copy(out, wide));
 done:
@@ -422,7 +450,8 @@ FacStatus
 FAC_KERNEL(searchsorted_number)(FacCall *call)
 {
     FacTensor *value = NULL;
-    FAC_RETURN_IF_ERROR(fac_tensor_from_number(call->args[1], (FacDType)fac_arg_tensor(call, 0)->dtype, &value));
+    FAC_RETURN_IF_ERROR(
+        fac_tensor_from_number(call->args[1], (FacDType)fac_arg_tensor(call, 0)->dtype, &value));
     FacStatus st = search(call, value);
     fac_tensor_release(value);
     return st;
@@ -433,20 +462,24 @@ FAC_KERNEL(searchsorted_number)(FacCall *call)
 FacStatus
 FAC_KERNEL(bincount)(FacCall *call)
 {
-    FacTensor *self = fac_arg_tensor(call, 0), *weights = fac_arg_tensor(call, 1), *plain = NULL, *scale = NULL;
+    FacTensor *self = fac_arg_tensor(call, 0), *weights = fac_arg_tensor(call, 1), *plain = NULL,
+              *scale = NULL;
     int64_t bins = call->args[2].v.i;
     FacDType dtype = !weights ? FAC_DT_I64 : weights->dtype == FAC_DT_F32 ? FAC_DT_F32 : FAC_DT_F64;
     FacStatus st = FAC_OK;
     if (bins < 0) FAC_FAIL(FAC_RUNTIME_ERROR, "minlength should be >= 0");
-    if (self->ndim != 1 || FAC_IS_FLOAT(self->dtype) || FAC_IS_COMPLEX(self->dtype) || self->dtype == FAC_DT_BOOL)
+    if (self->ndim != 1 || FAC_IS_FLOAT(self->dtype) || FAC_IS_COMPLEX(self->dtype) ||
+        self->dtype == FAC_DT_BOOL)
         FAC_FAIL(FAC_RUNTIME_ERROR, "bincount only supports 1-d non-negative integral inputs.");
     if (weights && (weights->ndim != 1 || weights->numel != self->numel))
         FAC_FAIL(FAC_RUNTIME_ERROR, "weights should be 1-d and have the same length as input");
     FAC_TRY(fac_contiguous(self, FAC_DT_I64, &plain));
     const int64_t *at = fac_data(plain);
     for (int64_t i = 0; i < self->numel; i++) {
-        if (at[i] < 0) FAC_FAIL(FAC_RUNTIME_ERROR, "bincount only supports 1-d non-negative integral inputs.");
-        if (at[i] == INT64_MAX) FAC_FAIL(FAC_MEMORY_ERROR, "a bin for each number up to %lld is too many",
+        if (at[i] < 0)
+            FAC_FAIL(FAC_RUNTIME_ERROR, "bincount only supports 1-d non-negative integral inputs.");
+        if (at[i] == INT64_MAX)
+            FAC_FAIL(FAC_MEMORY_ERROR, "a bin for each number up to %lld is too many",
                      (long long)INT64_MAX);
         if (at[i] >= bins) bins = at[i] + 1;
     }
@@ -455,9 +488,12 @@ FAC_KERNEL(bincount)(FacCall *call)
     if (bins) memset(fac_data(out), 0, fac_nbytes(out));
     if (weights) FAC_TRY(fac_contiguous(weights, dtype, &scale));
     for (int64_t i = 0; i < self->numel; i++) {
-        if (dtype == FAC_DT_I64) ((int64_t *)fac_data(out))[at[i]]++;
-        else if (dtype == FAC_DT_F32) ((float *)fac_data(out))[at[i]] += ((float *)fac_data(scale))[i];
-        else ((double *)fac_data(out))[at[i]] += ((double *)fac_data(scale))[i];
+        if (dtype == FAC_DT_I64)
+            ((int64_t *)fac_data(out))[at[i]]++;
+        else if (dtype == FAC_DT_F32)
+            ((float *)fac_data(out))[at[i]] += ((float *)fac_data(scale))[i];
+        else
+            ((double *)fac_data(out))[at[i]] += ((double *)fac_data(scale))[i];
     }
 done:
     fac_tensor_release(plain);

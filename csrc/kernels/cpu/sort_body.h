@@ -26,20 +26,20 @@ typedef struct NAME(Items) {
 } NAME(Items);
 
 static inline bool
-NAME(precedes)(const NAME(Items) *s, int64_t i, int64_t j)
+NAME(precedes)(const NAME(Items) * s, int64_t i, int64_t j)
 {
     return NAME(before)(s->key[i], s->key[j], s->descending);
 }
 
 static inline void
-NAME(move)(const NAME(Items) *s, int64_t to, int64_t from)
+NAME(move)(const NAME(Items) * s, int64_t to, int64_t from)
 {
     s->key[to] = s->key[from];
     s->at[to] = s->at[from];
 }
 
 static inline void
-NAME(swap)(const NAME(Items) *s, int64_t i, int64_t j)
+NAME(swap)(const NAME(Items) * s, int64_t i, int64_t j)
 {
     T key = s->key[i];
     int64_t at = s->at[i];
@@ -49,12 +49,13 @@ NAME(swap)(const NAME(Items) *s, int64_t i, int64_t j)
 }
 
 static void
-NAME(insertion)(const NAME(Items) *s, int64_t begin, int64_t end)
+NAME(insertion)(const NAME(Items) * s, int64_t begin, int64_t end)
 {
     for (int64_t i = begin + 1; i < end; i++) {
         T key = s->key[i];
         int64_t at = s->at[i], j = i;
-        for (; j > begin && NAME(before)(key, s->key[j - 1], s->descending); j--) NAME(move)(s, j, j - 1);
+        for (; j > begin && NAME(before)(key, s->key[j - 1], s->descending); j--)
+            NAME(move)(s, j, j - 1);
         s->key[j] = key;
         s->at[j] = at;
     }
@@ -63,8 +64,8 @@ NAME(insertion)(const NAME(Items) *s, int64_t begin, int64_t end)
 /* --- stable ------------------------------------------------------------------------------------------------- */
 
 static void
-NAME(merge)(const T *key, const int64_t *at, T *to, int64_t *to_at, int64_t begin, int64_t middle, int64_t end,
-            bool descending)
+NAME(merge)(const T *key, const int64_t *at, T *to, int64_t *to_at, int64_t begin, int64_t middle,
+            int64_t end, bool descending)
 {
     int64_t a = begin, b = middle;
     for (int64_t i = begin; i < end; i++) {
@@ -77,7 +78,7 @@ NAME(merge)(const T *key, const int64_t *at, T *to, int64_t *to_at, int64_t begi
 
 /* Sorts n keys and their indices in place; `spare` arrays of the same length. */
 static void
-NAME(stable_sort)(const NAME(Items) *s, T *spare, int64_t *spare_at, int64_t n)
+NAME(stable_sort)(const NAME(Items) * s, T *spare, int64_t *spare_at, int64_t n)
 {
     enum { RUN = 16 };
     for (int64_t i = 0; i < n; i += RUN) NAME(insertion)(s, i, i + RUN < n ? i + RUN : n);
@@ -85,7 +86,8 @@ NAME(stable_sort)(const NAME(Items) *s, T *spare, int64_t *spare_at, int64_t n)
     int64_t *from_at = s->at, *to_at = spare_at;
     for (int64_t width = RUN; width < n; width *= 2) {
         for (int64_t i = 0; i < n; i += 2 * width) {
-            int64_t middle = i + width < n ? i + width : n, end = i + 2 * width < n ? i + 2 * width : n;
+            int64_t middle = i + width < n ? i + width : n,
+                    end = i + 2 * width < n ? i + 2 * width : n;
             NAME(merge)(from, from_at, to, to_at, i, middle, end, s->descending);
         }
         T *swap = from;
@@ -105,7 +107,7 @@ NAME(stable_sort)(const NAME(Items) *s, T *spare, int64_t *spare_at, int64_t n)
 
 /* Puts (key, at) into the hole of a heap of n items whose last item in order is on top. */
 static void
-NAME(sift)(const NAME(Items) *s, int64_t hole, int64_t n, T key, int64_t at)
+NAME(sift)(const NAME(Items) * s, int64_t hole, int64_t n, T key, int64_t at)
 {
     int64_t top = hole, child = hole;
     while (child < (n - 1) / 2) {
@@ -130,7 +132,7 @@ NAME(sift)(const NAME(Items) *s, int64_t hole, int64_t n, T key, int64_t at)
 
 /* The top of a heap of n items goes to `to`, whose item goes into the heap. */
 static void
-NAME(pop)(const NAME(Items) *s, int64_t n, int64_t to)
+NAME(pop)(const NAME(Items) * s, int64_t n, int64_t to)
 {
     T key = s->key[to];
     int64_t at = s->at[to];
@@ -140,7 +142,7 @@ NAME(pop)(const NAME(Items) *s, int64_t n, int64_t to)
 
 /* The first k of n items in order become a heap at the front. */
 static void
-NAME(heap_select)(const NAME(Items) *s, int64_t k, int64_t n)
+NAME(heap_select)(const NAME(Items) * s, int64_t k, int64_t n)
 {
     for (int64_t i = (k - 2) / 2; k > 1 && i >= 0; i--) NAME(sift)(s, i, k, s->key[i], s->at[i]);
     for (int64_t i = k; i < n; i++)
@@ -148,14 +150,14 @@ NAME(heap_select)(const NAME(Items) *s, int64_t k, int64_t n)
 }
 
 static void
-NAME(heap_sort)(const NAME(Items) *s, int64_t n)
+NAME(heap_sort)(const NAME(Items) * s, int64_t n)
 {
     while (n-- > 1) NAME(pop)(s, n, n);
 }
 
 /* Splits at the median of three, which goes to the front; returns where the second part begins. */
 static int64_t
-NAME(partition)(const NAME(Items) *s, int64_t n)
+NAME(partition)(const NAME(Items) * s, int64_t n)
 {
     int64_t a = 1, b = n / 2, c = n - 1, low = 1, high = n;
     bool ab = NAME(precedes)(s, a, b), bc = NAME(precedes)(s, b, c), ac = NAME(precedes)(s, a, c);
@@ -168,8 +170,7 @@ NAME(partition)(const NAME(Items) *s, int64_t n)
     }
 }
 
-static NAME(Items)
-NAME(from)(const NAME(Items) *s, int64_t begin)
+static NAME(Items) NAME(from)(const NAME(Items) * s, int64_t begin)
 {
     return (NAME(Items)){s->key + begin, s->at + begin, s->descending};
 }
@@ -182,7 +183,7 @@ NAME(depth)(int64_t n)
 
 /* Sorts all but runs of at most 16. */
 static void
-NAME(introsort)(const NAME(Items) *s, int64_t n, int depth)
+NAME(introsort)(const NAME(Items) * s, int64_t n, int depth)
 {
     while (n > 16) {
         if (depth-- == 0) {
@@ -198,7 +199,7 @@ NAME(introsort)(const NAME(Items) *s, int64_t n, int depth)
 }
 
 static void
-NAME(sort)(const NAME(Items) *s, int64_t n)
+NAME(sort)(const NAME(Items) * s, int64_t n)
 {
     if (n > 1) NAME(introsort)(s, n, NAME(depth)(n));
     NAME(insertion)(s, 0, n);
@@ -228,7 +229,7 @@ NAME(introselect)(NAME(Items) s, int64_t k, int64_t n)
 
 /* The first k of n items in order come to the front. */
 static void
-NAME(select)(const NAME(Items) *s, int64_t k, int64_t n, bool sorted)
+NAME(select)(const NAME(Items) * s, int64_t k, int64_t n, bool sorted)
 {
     if (k * 64 <= n) {
         NAME(heap_select)(s, k, n);
@@ -262,9 +263,12 @@ NAME(sort_rows)(int64_t begin, int64_t end, void *context)
             key[i] = from[i * rows->stride];
             at[i] = i;
         }
-        if (rows->how == SORT_STABLE) NAME(stable_sort)(&items, spare, spare_at, n);
-        else if (rows->how == SORT) NAME(sort)(&items, n);
-        else NAME(select)(&items, k, n, rows->how == SELECT_SORTED);
+        if (rows->how == SORT_STABLE)
+            NAME(stable_sort)(&items, spare, spare_at, n);
+        else if (rows->how == SORT)
+            NAME(sort)(&items, n);
+        else
+            NAME(select)(&items, k, n, rows->how == SELECT_SORTED);
         for (int64_t i = 0; i < k; i++) {
             values[i * rows->stride] = key[i];
             indices[i * rows->stride] = at[i];
@@ -281,8 +285,10 @@ NAME(lower)(const T *sequence, const int64_t *order, int64_t n, T value, bool ri
         int64_t middle = low + (high - low) / 2;
         T at = sequence[order ? order[middle] : middle];
         bool go_right = right ? !NAME(less)(value, at) : NAME(less)(at, value);
-        if (go_right) low = middle + 1;
-        else high = middle;
+        if (go_right)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
@@ -294,6 +300,7 @@ NAME(search)(int64_t begin, int64_t end, void *context)
     for (int64_t i = begin; i < end; i++) {
         int64_t row = s->shared ? 0 : i / s->per_row;
         const int64_t *order = s->order ? s->order + row * s->n : NULL;
-        s->out[i] = NAME(lower)((const T *)s->sequence + row * s->n, order, s->n, ((const T *)s->values)[i], s->right);
+        s->out[i] = NAME(lower)((const T *)s->sequence + row * s->n, order, s->n,
+                                ((const T *)s->values)[i], s->right);
     }
 }
