@@ -112,11 +112,10 @@ FAC_API const char *fac_error_message(void);
 
 typedef enum FacDType {
 #define FAC_DTYPE_ENUM(name, python, bytes, kind) FAC_DT_##name,
-    FAC_DTYPE_LIST(FAC_DTYPE_ENUM)
-#undef FAC_DTYPE_ENUM
-    FAC_DTYPES,
+    FAC_DTYPE_LIST(FAC_DTYPE_ENUM) FAC_DTYPES,
     FAC_DT_NONE = -1
 } FacDType;
+#undef FAC_DTYPE_ENUM
 
 /* --- devices, layouts, memory formats --------------------------------------------------------- */
 
@@ -145,10 +144,9 @@ typedef enum FacDType {
 
 typedef enum FacDeviceType {
 #define FAC_DEVICE_ENUM(name, python) FAC_DEV_##name,
-    FAC_DEVICE_LIST(FAC_DEVICE_ENUM)
-#undef FAC_DEVICE_ENUM
-    FAC_DEVICE_TYPES
+    FAC_DEVICE_LIST(FAC_DEVICE_ENUM) FAC_DEVICE_TYPES
 } FacDeviceType;
+#undef FAC_DEVICE_ENUM
 
 typedef struct FacDevice {
     int8_t type;  /* FacDeviceType */
@@ -191,14 +189,14 @@ typedef enum FacTag {
     FAC_V_FLOAT,
     FAC_V_COMPLEX, /* v.c points to {real, imaginary} */
     FAC_V_TENSOR,
-    FAC_V_STR,     /* v.s, len bytes, and a NUL */
-    FAC_V_DTYPE,   /* v.i */
-    FAC_V_DEVICE,  /* v.device */
-    FAC_V_LAYOUT,  /* v.i */
-    FAC_V_FORMAT,  /* v.i, a FacMemoryFormat */
+    FAC_V_STR,    /* v.s, len bytes, and a NUL */
+    FAC_V_DTYPE,  /* v.i */
+    FAC_V_DEVICE, /* v.device */
+    FAC_V_LAYOUT, /* v.i */
+    FAC_V_FORMAT, /* v.i, a FacMemoryFormat */
     FAC_V_GENERATOR,
     FAC_V_STORAGE,
-    FAC_V_INTS,    /* v.ints, len of them; so the lists below */
+    FAC_V_INTS, /* v.ints, len of them; so the lists below */
     FAC_V_FLOATS,
     FAC_V_BOOLS,   /* v.bools */
     FAC_V_VALUES,  /* v.values: numbers of mixed kinds */

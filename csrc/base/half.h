@@ -9,28 +9,36 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline float fac_bits_float(uint32_t bits)
+static inline float
+fac_bits_float(uint32_t bits)
 {
     float f;
     memcpy(&f, &bits, 4);
     return f;
 }
-static inline uint32_t fac_float_bits(float f)
+static inline uint32_t
+fac_float_bits(float f)
 {
     uint32_t bits;
     memcpy(&bits, &f, 4);
     return bits;
 }
 
-static inline float fac_bf16_to_f32(uint16_t h) { return fac_bits_float((uint32_t)h << 16); }
-static inline uint16_t fac_f32_to_bf16(float f)
+static inline float
+fac_bf16_to_f32(uint16_t h)
+{
+    return fac_bits_float((uint32_t)h << 16);
+}
+static inline uint16_t
+fac_f32_to_bf16(float f)
 {
     uint32_t u = fac_float_bits(f);
     uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
     return (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded);
 }
 
-static inline float fac_f16_to_f32(uint16_t h)
+static inline float
+fac_f16_to_f32(uint16_t h)
 {
     /* shift the exponent up by scaling: exact for normals and subnormals alike */
     uint32_t sign = (uint32_t)(h & 0x8000u) << 16, body = (uint32_t)(h & 0x7fffu) << 13;
@@ -38,7 +46,8 @@ static inline float fac_f16_to_f32(uint16_t h)
     uint32_t bits = (h & 0x7c00u) == 0x7c00u ? body | 0x7f800000u : fac_float_bits(scaled);
     return fac_bits_float(bits | sign);
 }
-static inline uint16_t fac_f32_to_f16(float f)
+static inline uint16_t
+fac_f32_to_f16(float f)
 {
     uint32_t u = fac_float_bits(f), sign = (u >> 16) & 0x8000u;
     u &= 0x7fffffffu;

@@ -10,40 +10,60 @@
 
 #define FAC_VALUE_NONE ((FacValue){0})
 
-static inline FacValue fac_v_tensor(FacTensor *t)
+static inline FacValue
+fac_v_tensor(FacTensor *t)
 {
     return (FacValue){.tag = t ? FAC_V_TENSOR : FAC_V_NONE, .v.t = t};
 }
-static inline FacValue fac_v_bool(bool b) { return (FacValue){.tag = FAC_V_BOOL, .v.i = b}; }
-static inline FacValue fac_v_int(int64_t i) { return (FacValue){.tag = FAC_V_INT, .v.i = i}; }
-static inline FacValue fac_v_float(double f) { return (FacValue){.tag = FAC_V_FLOAT, .v.f = f}; }
-static inline FacValue fac_v_dtype(FacDType dt)
+static inline FacValue
+fac_v_bool(bool b)
+{
+    return (FacValue){.tag = FAC_V_BOOL, .v.i = b};
+}
+static inline FacValue
+fac_v_int(int64_t i)
+{
+    return (FacValue){.tag = FAC_V_INT, .v.i = i};
+}
+static inline FacValue
+fac_v_float(double f)
+{
+    return (FacValue){.tag = FAC_V_FLOAT, .v.f = f};
+}
+static inline FacValue
+fac_v_dtype(FacDType dt)
 {
     return dt < 0 ? FAC_VALUE_NONE : (FacValue){.tag = FAC_V_DTYPE, .v.i = dt};
 }
-static inline FacValue fac_v_device(FacDevice device)
+static inline FacValue
+fac_v_device(FacDevice device)
 {
     return (FacValue){.tag = FAC_V_DEVICE, .v.device = device};
 }
-static inline FacValue fac_v_ints(const int64_t *ints, int n)
+static inline FacValue
+fac_v_ints(const int64_t *ints, int n)
 {
     return (FacValue){.tag = FAC_V_INTS, .len = (uint32_t)n, .v.ints = ints};
 }
-static inline FacValue fac_v_tensors(FacTensor *const *tensors, int n)
+static inline FacValue
+fac_v_tensors(FacTensor *const *tensors, int n)
 {
     return (FacValue){.tag = FAC_V_TENSORS, .len = (uint32_t)n, .v.tensors = tensors};
 }
-static inline FacValue fac_v_str(const char *s)
+static inline FacValue
+fac_v_str(const char *s)
 {
-    return (FacValue){.tag = s ? FAC_V_STR : FAC_V_NONE, .len = s ? (uint32_t)__builtin_strlen(s) : 0,
-                      .v.s = s};
+    return (FacValue){
+        .tag = s ? FAC_V_STR : FAC_V_NONE, .len = s ? (uint32_t)__builtin_strlen(s) : 0, .v.s = s};
 }
 
-static inline bool fac_v_is_number(FacValue v)
+static inline bool
+fac_v_is_number(FacValue v)
 {
     return v.tag >= FAC_V_BOOL && v.tag <= FAC_V_COMPLEX;
 }
-static inline FacTensor *fac_v_as_tensor(FacValue v) /* NULL for anything else */
+static inline FacTensor *
+fac_v_as_tensor(FacValue v) /* NULL for anything else */
 {
     return v.tag == FAC_V_TENSOR ? v.v.t : NULL;
 }

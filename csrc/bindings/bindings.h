@@ -75,8 +75,9 @@ fac_py_foreign(void)
 /* --- tensors ---------------------------------------------------------------------------------- */
 
 typedef struct FacPyTensor {
-    PyObject_HEAD FacTensor *tensor; /* owned (unless tensor->wrapper_owned) */
-    PyObject *dict;                  /* attributes; NULL until used */
+    PyObject_HEAD
+    FacTensor *tensor; /* owned (unless tensor->wrapper_owned) */
+    PyObject *dict;    /* attributes; NULL until used */
     PyObject *weakrefs;
 } FacPyTensor;
 

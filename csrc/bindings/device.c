@@ -9,7 +9,8 @@
 #include <string.h>
 
 typedef struct DeviceObject {
-    PyObject_HEAD FacDevice device;
+    PyObject_HEAD
+    FacDevice device;
 } DeviceObject;
 
 static FacDevice

@@ -15,7 +15,8 @@
 /* --- singletons with a name ------------------------------------------------------------------- */
 
 typedef struct NamedObject {
-    PyObject_HEAD int value;
+    PyObject_HEAD
+    int value;
     const char *name;
 } NamedObject;
 

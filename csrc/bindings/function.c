@@ -20,7 +20,8 @@ typedef struct SavedItem {
 } SavedItem;
 
 typedef struct FacCtx {
-    PyObject_HEAD PyObject *dict;
+    PyObject_HEAD
+    PyObject *dict;
     PyObject *needs_input_grad;          /* tuple of bools */
     PyObject *to_save, *dirty, *nondiff; /* tuples, as given */
     PyObject *cls;

@@ -6,7 +6,8 @@
 #include "bindings/bindings.h"
 
 typedef struct FacPyGenerator {
-    PyObject_HEAD FacGenerator *generator;
+    PyObject_HEAD
+    FacGenerator *generator;
 } FacPyGenerator;
 
 static FacGenerator *

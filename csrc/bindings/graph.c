@@ -16,7 +16,8 @@
 #include <structmember.h>
 
 typedef struct FacPyNode {
-    PyObject_HEAD FacNode *node;
+    PyObject_HEAD
+    FacNode *node;
     PyObject *dict, *weakrefs;
 } FacPyNode;
 
@@ -142,8 +143,9 @@ call_node_posthook(FacForeign *hook, FacNode *Py_UNUSED(node), int n, FacTensor 
 /* --- handles ---------------------------------------------------------------------------------- */
 
 typedef struct HookHandle {
-    PyObject_HEAD PyObject *tensor; /* weak reference, or NULL */
-    FacNode *node;                  /* or NULL */
+    PyObject_HEAD
+    PyObject *tensor; /* weak reference, or NULL */
+    FacNode *node;    /* or NULL */
     int64_t id;
 } HookHandle;
 

@@ -12,7 +12,8 @@
 #include <structmember.h>
 
 typedef struct FacOverload {
-    PyObject_HEAD vectorcallfunc vectorcall;
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
     FacOpEntry entry;
     uint8_t call_flags;
 } FacOverload;

@@ -14,7 +14,8 @@
 #include <structmember.h>
 
 typedef struct FacPyModule {
-    PyObject_HEAD vectorcallfunc vectorcall;
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
     PyObject *dict;
     PyObject *weakrefs;
     char hooked; /* this module has, or had, hooks: calls go by _call_hooked */
@@ -255,7 +256,8 @@ static PyType_Spec module_spec = {
 /* --- Forward -------------------------------------------------------------------------------------- */
 
 typedef struct FacForward {
-    PyObject_HEAD vectorcallfunc vectorcall;
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
     PyObject *function;
     PyObject *inputs, *attributes; /* tuples of names */
 } FacForward;

@@ -16,7 +16,8 @@
 #include <structmember.h>
 
 typedef struct FacOpObject {
-    PyObject_HEAD vectorcallfunc vectorcall;
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
     PyObject *name;     /* as it is called, interned */
     const char *module; /* below the package: "", "linalg"; methods: NULL */
     FacOpEntry *entries;

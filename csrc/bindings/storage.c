@@ -11,7 +11,8 @@
 #include <structmember.h>
 
 typedef struct FacPyStorage {
-    PyObject_HEAD FacStorage *storage;
+    PyObject_HEAD
+    FacStorage *storage;
     PyObject *weakrefs;
     Py_ssize_t exports; /* buffers that point into it */
     bool resizable;     /* what storage->resizable was before the first of them */

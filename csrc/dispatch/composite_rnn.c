@@ -230,8 +230,9 @@ check(const Stack *s, const FacTensor *input, const FacTensor *h0, const FacTens
     for (int i = 0; i < 2; i++) {
         const FacTensor *t = i ? c0 : h0;
         if (t && (t->ndim != 3 || t->sizes[0] != s->layers * directions))
-            return fac_error(FAC_RUNTIME_ERROR, "the initial state must have the shape [%lld, batch, "
-                                                "hidden]",
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "the initial state must have the shape [%lld, batch, "
+                             "hidden]",
                              (long long)(s->layers * directions));
     }
     return FAC_OK;
@@ -245,18 +246,22 @@ run(FacCall *call, CellKind kind, FacTensor *h0, FacTensor *c0)
     FacValue h = FAC_VALUE_NONE, c = FAC_VALUE_NONE;
     FacTensor **h_slots, **c_slots = NULL;
     const bool batch_first = FAC_ARG(call, 8).v.i;
-    Stack s = {.kind = kind, .params = FAC_ARG(call, 2), .biases = FAC_ARG(call, 3).v.i,
-               .layers = FAC_ARG(call, 4).v.i, .dropout = fac_v_as_float(FAC_ARG(call, 5)),
-               .train = FAC_ARG(call, 6).v.i, .bidirectional = FAC_ARG(call, 7).v.i};
+    Stack s = {.kind = kind,
+               .params = FAC_ARG(call, 2),
+               .biases = FAC_ARG(call, 3).v.i,
+               .layers = FAC_ARG(call, 4).v.i,
+               .dropout = fac_v_as_float(FAC_ARG(call, 5)),
+               .train = FAC_ARG(call, 6).v.i,
+               .bidirectional = FAC_ARG(call, 7).v.i};
     s.projects = c0 && h0->ndim == 3 && c0->ndim == 3 && h0->sizes[2] != c0->sizes[2];
     const int states = (int)(s.layers * (1 + s.bidirectional));
     FacStatus st = FAC_OK;
     FAC_TRY(check(&s, input, h0, c0));
-    FAC_TRY(batch_first ? fac_op_transpose(input, 0, 1, &x) : (x = fac_tensor_retain(input), FAC_OK));
+    FAC_TRY(batch_first ? fac_op_transpose(input, 0, 1, &x)
+                        : (x = fac_tensor_retain(input), FAC_OK));
     FAC_TRY(fac_value_new_tensors(states, &h, &h_slots));
     if (c0) FAC_TRY(fac_value_new_tensors(states, &c, &c_slots));
-    for (int64_t i = 0; i < s.layers; i++)
-        FAC_TRY(run_layer(&s, i, h0, c0, &x, h_slots, c_slots));
+    for (int64_t i = 0; i < s.layers; i++) FAC_TRY(run_layer(&s, i, h0, c0, &x, h_slots, c_slots));
     if (batch_first) {
         FAC_TRY(fac_op_transpose(x, 0, 1, &turned));
         replace(&x, turned);

@@ -50,7 +50,9 @@ typedef struct FacLoopArgs {
 #define FAC_PARAMS params
 #define FAC_LOOP(name) static void name(void *const *data, int64_t n, FAC_UNUSED const void *params)
 /* A result may lie exactly where an operand lies, never shifted. */
-#define FAC_EACH _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++)
+#define FAC_EACH                                                                                   \
+    _Pragma("GCC ivdep")                                                                           \
+    for (int64_t i = 0; i < n; i++)
 #define FAC_LOOPS(name, ...)                                                                       \
     extern const FacLoops FAC_TIERED(loops_##name);                                                \
     const FacLoops FAC_TIERED(loops_##name) = {.loop = {__VA_ARGS__}};

@@ -40,10 +40,14 @@ typedef struct fac_c128 {
 /* X(suffix, C type, its unsigned form, bits) */
 #define FX_SIGNED(X)                                                                               \
     X(i8, int8_t, uint8_t, 8)                                                                      \
-    X(i16, int16_t, uint16_t, 16) X(i32, int32_t, uint32_t, 32) X(i64, int64_t, uint64_t, 64)
+    X(i16, int16_t, uint16_t, 16)                                                                  \
+    X(i32, int32_t, uint32_t, 32)                                                                  \
+    X(i64, int64_t, uint64_t, 64)
 #define FX_UNSIGNED(X)                                                                             \
     X(u8, uint8_t, uint8_t, 8)                                                                     \
-    X(u16, uint16_t, uint16_t, 16) X(u32, uint32_t, uint32_t, 32) X(u64, uint64_t, uint64_t, 64)
+    X(u16, uint16_t, uint16_t, 16)                                                                 \
+    X(u32, uint32_t, uint32_t, 32)                                                                 \
+    X(u64, uint64_t, uint64_t, 64)
 #define FX_INTS(X) FX_SIGNED(X) FX_UNSIGNED(X)
 
 /* --- integers --------------------------------------------------------------------------------- */

@@ -35,10 +35,9 @@
     X(OBJECT, "Any")
 typedef enum FacType {
 #define FAC_TYPE_ENUM(name, text) FAC_TYPE_##name,
-    FAC_TYPE_LIST(FAC_TYPE_ENUM)
-#undef FAC_TYPE_ENUM
-        FAC_TYPES
+    FAC_TYPE_LIST(FAC_TYPE_ENUM) FAC_TYPES
 } FacType;
+#undef FAC_TYPE_ENUM
 
 enum {
     FAC_P_OPTIONAL = 1,      /* T? */

@@ -65,10 +65,9 @@ enum { FAC_MAX_NDIM = 64, FAC_INLINE_NDIM = 5 };
     X(OVERRIDE, "__torch_function__")
 typedef enum FacKeyIndex {
 #define FAC_KEY_ENUM(name, text) FAC_KEY_INDEX_##name,
-    FAC_KEY_LIST(FAC_KEY_ENUM)
-#undef FAC_KEY_ENUM
-        FAC_KEYS
+    FAC_KEY_LIST(FAC_KEY_ENUM) FAC_KEYS
 } FacKeyIndex;
+#undef FAC_KEY_ENUM
 #define FAC_KEY(name) (UINT32_C(1) << FAC_KEY_INDEX_##name)
 
 enum {

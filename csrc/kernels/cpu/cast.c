@@ -75,15 +75,30 @@ to_u64(double x)
 /* X(destination, its C type, source, its C type, kind of source) for every destination */
 #define EACH_DESTINATION(X, SRC, S, K)                                                             \
     X(BOOL, uint8_t, SRC, S, K)                                                                    \
-    X(U8, uint8_t, SRC, S, K) X(I8, int8_t, SRC, S, K) X(U16, uint16_t, SRC, S, K)                 \
-        X(I16, int16_t, SRC, S, K) X(U32, uint32_t, SRC, S, K) X(I32, int32_t, SRC, S, K)          \
-            X(U64, uint64_t, SRC, S, K) X(I64, int64_t, SRC, S, K) X(F32, float, SRC, S, K)        \
-                X(F64, double, SRC, S, K) X(C64, Pair32, SRC, S, K) X(C128, Pair64, SRC, S, K)
+    X(U8, uint8_t, SRC, S, K)                                                                      \
+    X(I8, int8_t, SRC, S, K)                                                                       \
+    X(U16, uint16_t, SRC, S, K)                                                                    \
+    X(I16, int16_t, SRC, S, K)                                                                     \
+    X(U32, uint32_t, SRC, S, K)                                                                    \
+    X(I32, int32_t, SRC, S, K)                                                                     \
+    X(U64, uint64_t, SRC, S, K)                                                                    \
+    X(I64, int64_t, SRC, S, K)                                                                     \
+    X(F32, float, SRC, S, K)                                                                       \
+    X(F64, double, SRC, S, K)                                                                      \
+    X(C64, Pair32, SRC, S, K)                                                                      \
+    X(C128, Pair64, SRC, S, K)
 #define EACH_REAL_SOURCE(M)                                                                        \
     M(BOOL, uint8_t, I)                                                                            \
-    M(U8, uint8_t, I) M(I8, int8_t, I) M(U16, uint16_t, I) M(I16, int16_t, I) M(U32, uint32_t, I)  \
-        M(I32, int32_t, I) M(U64, uint64_t, I) M(I64, int64_t, I) M(F32, float, F)                 \
-            M(F64, double, F)
+    M(U8, uint8_t, I)                                                                              \
+    M(I8, int8_t, I)                                                                               \
+    M(U16, uint16_t, I)                                                                            \
+    M(I16, int16_t, I)                                                                             \
+    M(U32, uint32_t, I)                                                                            \
+    M(I32, int32_t, I)                                                                             \
+    M(U64, uint64_t, I)                                                                            \
+    M(I64, int64_t, I)                                                                             \
+    M(F32, float, F)                                                                               \
+    M(F64, double, F)
 
 #define REAL_LOOP(DST, D, SRC, S, K) LOOP(cast_##SRC##_##DST, S, D, CVT_##DST##_##K(s[i]))
 #define REAL_LOOPS(SRC, S, K) EACH_DESTINATION(REAL_LOOP, SRC, S, K)
@@ -92,16 +107,18 @@ EACH_REAL_SOURCE(REAL_LOOPS)
 #define COMPLEX_LOOP(DST, D, SRC, S, K) LOOP(cast_##SRC##_##DST, S, D, CVT_##DST##_##K(s[i].re))
 #define COMPLEX_LOOPS(SRC, S)                                                                      \
     COMPLEX_LOOP(U8, uint8_t, SRC, S, F)                                                           \
-    COMPLEX_LOOP(I8, int8_t, SRC, S, F) COMPLEX_LOOP(U16, uint16_t, SRC, S, F)                     \
-        COMPLEX_LOOP(I16, int16_t, SRC, S, F) COMPLEX_LOOP(U32, uint32_t, SRC, S, F)               \
-            COMPLEX_LOOP(I32, int32_t, SRC, S, F) COMPLEX_LOOP(U64, uint64_t, SRC, S, F)           \
-                COMPLEX_LOOP(I64, int64_t, SRC, S, F) COMPLEX_LOOP(F32, float, SRC, S, F)          \
-                    COMPLEX_LOOP(F64, double, SRC, S, F)                                           \
-                        LOOP(cast_##SRC##_BOOL, S, uint8_t, (s[i].re != 0) | (s[i].im != 0))       \
-                            LOOP(cast_##SRC##_C64, S, Pair32,                                      \
-                                 ((Pair32){(float)s[i].re, (float)s[i].im}))                       \
-                                LOOP(cast_##SRC##_C128, S, Pair64,                                 \
-                                     ((Pair64){(double)s[i].re, (double)s[i].im}))
+    COMPLEX_LOOP(I8, int8_t, SRC, S, F)                                                            \
+    COMPLEX_LOOP(U16, uint16_t, SRC, S, F)                                                         \
+    COMPLEX_LOOP(I16, int16_t, SRC, S, F)                                                          \
+    COMPLEX_LOOP(U32, uint32_t, SRC, S, F)                                                         \
+    COMPLEX_LOOP(I32, int32_t, SRC, S, F)                                                          \
+    COMPLEX_LOOP(U64, uint64_t, SRC, S, F)                                                         \
+    COMPLEX_LOOP(I64, int64_t, SRC, S, F)                                                          \
+    COMPLEX_LOOP(F32, float, SRC, S, F)                                                            \
+    COMPLEX_LOOP(F64, double, SRC, S, F)                                                           \
+    LOOP(cast_##SRC##_BOOL, S, uint8_t, (s[i].re != 0) | (s[i].im != 0))                           \
+    LOOP(cast_##SRC##_C64, S, Pair32, ((Pair32){(float)s[i].re, (float)s[i].im}))                  \
+    LOOP(cast_##SRC##_C128, S, Pair64, ((Pair64){(double)s[i].re, (double)s[i].im}))
 COMPLEX_LOOPS(C64, Pair32)
 COMPLEX_LOOPS(C128, Pair64)
 
@@ -202,29 +219,40 @@ hop(const char *from, size_t from_size, FacCast first, FacCast second, char *to,
 /* HALVES(X, ...): X(enumerator, bytes, ...) for the dtypes that hop through float32. */
 #define HALVES_BUT_F16(X, ...)                                                                     \
     X(BF16, 2, __VA_ARGS__)                                                                        \
-    X(F8_E4M3FN, 1, __VA_ARGS__) X(F8_E5M2, 1, __VA_ARGS__) X(F8_E4M3FNUZ, 1, __VA_ARGS__)         \
-        X(F8_E5M2FNUZ, 1, __VA_ARGS__)
+    X(F8_E4M3FN, 1, __VA_ARGS__)                                                                   \
+    X(F8_E5M2, 1, __VA_ARGS__)                                                                     \
+    X(F8_E4M3FNUZ, 1, __VA_ARGS__)                                                                 \
+    X(F8_E5M2FNUZ, 1, __VA_ARGS__)
 #define HALVES(X, ...) X(F16, 2, __VA_ARGS__) HALVES_BUT_F16(X, __VA_ARGS__)
 
 /* Between a half and every direct dtype but float32. */
 #define HALF_DIRECT(HALF, SIZE, ...)                                                               \
     HOP_CAST(HALF, SIZE, F32, BOOL, 1)                                                             \
-    HOP_CAST(HALF, SIZE, F32, U8, 1) HOP_CAST(HALF, SIZE, F32, I8, 1)                              \
-        HOP_CAST(HALF, SIZE, F32, U16, 2) HOP_CAST(HALF, SIZE, F32, I16, 2)                        \
-            HOP_CAST(HALF, SIZE, F32, U32, 4) HOP_CAST(HALF, SIZE, F32, I32, 4)                    \
-                HOP_CAST(HALF, SIZE, F32, U64, 8) HOP_CAST(HALF, SIZE, F32, I64, 8)                \
-                    HOP_CAST(HALF, SIZE, F32, F64, 8) HOP_CAST(HALF, SIZE, F32, C64, 8)            \
-                        HOP_CAST(HALF, SIZE, F32, C128, 16) HOP_CAST(HALF, SIZE, F32, C32, 4)      \
-                            HOP_CAST(C32, 4, F32, HALF, SIZE) HOP_CAST(BOOL, 1, F32, HALF, SIZE)   \
-                                HOP_CAST(U8, 1, F32, HALF, SIZE) HOP_CAST(I8, 1, F32, HALF, SIZE)  \
-                                    HOP_CAST(U16, 2, F32, HALF, SIZE) HOP_CAST(                    \
-                                        I16, 2, F32, HALF, SIZE) HOP_CAST(U32, 4, F32, HALF, SIZE) \
-                                        HOP_CAST(I32, 4, F32, HALF, SIZE)                          \
-                                            HOP_CAST(U64, 8, F32, HALF, SIZE)                      \
-                                                HOP_CAST(I64, 8, F32, HALF, SIZE)                  \
-                                                    HOP_CAST(F64, 8, F32, HALF, SIZE)              \
-                                                        HOP_CAST(C64, 8, F32, HALF, SIZE)          \
-                                                            HOP_CAST(C128, 16, F32, HALF, SIZE)
+    HOP_CAST(HALF, SIZE, F32, U8, 1)                                                               \
+    HOP_CAST(HALF, SIZE, F32, I8, 1)                                                               \
+    HOP_CAST(HALF, SIZE, F32, U16, 2)                                                              \
+    HOP_CAST(HALF, SIZE, F32, I16, 2)                                                              \
+    HOP_CAST(HALF, SIZE, F32, U32, 4)                                                              \
+    HOP_CAST(HALF, SIZE, F32, I32, 4)                                                              \
+    HOP_CAST(HALF, SIZE, F32, U64, 8)                                                              \
+    HOP_CAST(HALF, SIZE, F32, I64, 8)                                                              \
+    HOP_CAST(HALF, SIZE, F32, F64, 8)                                                              \
+    HOP_CAST(HALF, SIZE, F32, C64, 8)                                                              \
+    HOP_CAST(HALF, SIZE, F32, C128, 16)                                                            \
+    HOP_CAST(HALF, SIZE, F32, C32, 4)                                                              \
+    HOP_CAST(C32, 4, F32, HALF, SIZE)                                                              \
+    HOP_CAST(BOOL, 1, F32, HALF, SIZE)                                                             \
+    HOP_CAST(U8, 1, F32, HALF, SIZE)                                                               \
+    HOP_CAST(I8, 1, F32, HALF, SIZE)                                                               \
+    HOP_CAST(U16, 2, F32, HALF, SIZE)                                                              \
+    HOP_CAST(I16, 2, F32, HALF, SIZE)                                                              \
+    HOP_CAST(U32, 4, F32, HALF, SIZE)                                                              \
+    HOP_CAST(I32, 4, F32, HALF, SIZE)                                                              \
+    HOP_CAST(U64, 8, F32, HALF, SIZE)                                                              \
+    HOP_CAST(I64, 8, F32, HALF, SIZE)                                                              \
+    HOP_CAST(F64, 8, F32, HALF, SIZE)                                                              \
+    HOP_CAST(C64, 8, F32, HALF, SIZE)                                                              \
+    HOP_CAST(C128, 16, F32, HALF, SIZE)
 HALVES(HALF_DIRECT, )
 
 HOP_CAST(C32, 4, C64, BOOL, 1)
@@ -283,35 +311,69 @@ void FAC_TIERED(fill_casts)(FacCast (*casts)[FAC_DTYPES]);
 #define ENTRY(A, B) casts[FAC_DT_##A][FAC_DT_##B] = cast_##A##_##B;
 #define ROW_DIRECT(A)                                                                              \
     ENTRY(A, BOOL)                                                                                 \
-    ENTRY(A, U8) ENTRY(A, I8) ENTRY(A, U16) ENTRY(A, I16) ENTRY(A, U32) ENTRY(A, I32)              \
-        ENTRY(A, U64) ENTRY(A, I64) ENTRY(A, F32) ENTRY(A, F64) ENTRY(A, C64) ENTRY(A, C128)
+    ENTRY(A, U8)                                                                                   \
+    ENTRY(A, I8)                                                                                   \
+    ENTRY(A, U16)                                                                                  \
+    ENTRY(A, I16)                                                                                  \
+    ENTRY(A, U32)                                                                                  \
+    ENTRY(A, I32)                                                                                  \
+    ENTRY(A, U64)                                                                                  \
+    ENTRY(A, I64)                                                                                  \
+    ENTRY(A, F32)                                                                                  \
+    ENTRY(A, F64)                                                                                  \
+    ENTRY(A, C64)                                                                                  \
+    ENTRY(A, C128)
 #define COLUMN_DIRECT(B)                                                                           \
     ENTRY(BOOL, B)                                                                                 \
-    ENTRY(U8, B) ENTRY(I8, B) ENTRY(U16, B) ENTRY(I16, B) ENTRY(U32, B) ENTRY(I32, B)              \
-        ENTRY(U64, B) ENTRY(I64, B) ENTRY(F32, B) ENTRY(F64, B) ENTRY(C64, B) ENTRY(C128, B)
+    ENTRY(U8, B)                                                                                   \
+    ENTRY(I8, B)                                                                                   \
+    ENTRY(U16, B)                                                                                  \
+    ENTRY(I16, B)                                                                                  \
+    ENTRY(U32, B)                                                                                  \
+    ENTRY(I32, B)                                                                                  \
+    ENTRY(U64, B)                                                                                  \
+    ENTRY(I64, B)                                                                                  \
+    ENTRY(F32, B)                                                                                  \
+    ENTRY(F64, B)                                                                                  \
+    ENTRY(C64, B)                                                                                  \
+    ENTRY(C128, B)
 #define ENTRIES_BETWEEN(A, B) ENTRY(A, B) ENTRY(B, A)
 
 void
 FAC_TIERED(fill_casts)(FacCast (*casts)[FAC_DTYPES])
 {
     ROW_DIRECT(BOOL)
-    ROW_DIRECT(U8) ROW_DIRECT(I8) ROW_DIRECT(U16) ROW_DIRECT(I16) ROW_DIRECT(U32) ROW_DIRECT(I32)
-        ROW_DIRECT(U64) ROW_DIRECT(I64) ROW_DIRECT(F32) ROW_DIRECT(F64) ROW_DIRECT(C64)
-            ROW_DIRECT(C128)
+    ROW_DIRECT(U8)
+    ROW_DIRECT(I8)
+    ROW_DIRECT(U16)
+    ROW_DIRECT(I16)
+    ROW_DIRECT(U32)
+    ROW_DIRECT(I32)
+    ROW_DIRECT(U64)
+    ROW_DIRECT(I64)
+    ROW_DIRECT(F32)
+    ROW_DIRECT(F64)
+    ROW_DIRECT(C64)
+    ROW_DIRECT(C128)
 
 #define HALF_ENTRIES(HALF, ...) ROW_DIRECT(HALF) COLUMN_DIRECT(HALF) ENTRIES_BETWEEN(HALF, C32)
-                HALVES(HALF_ENTRIES, ) ROW_DIRECT(C32) COLUMN_DIRECT(C32)
+    HALVES(HALF_ENTRIES, )
+    ROW_DIRECT(C32)
+    COLUMN_DIRECT(C32)
 
 #define F16_ENTRIES(HALF, ...) ENTRIES_BETWEEN(HALF, F16)
-                    HALVES_BUT_F16(F16_ENTRIES, ) ENTRIES_BETWEEN(BF16, F8_E4M3FN)
-                        ENTRIES_BETWEEN(BF16, F8_E5M2) ENTRIES_BETWEEN(BF16, F8_E4M3FNUZ)
-                            ENTRIES_BETWEEN(BF16, F8_E5M2FNUZ) ENTRIES_BETWEEN(F8_E4M3FN, F8_E5M2)
-                                ENTRIES_BETWEEN(F8_E4M3FN, F8_E4M3FNUZ)
-                                    ENTRIES_BETWEEN(F8_E4M3FN, F8_E5M2FNUZ)
-                                        ENTRIES_BETWEEN(F8_E5M2, F8_E4M3FNUZ)
-                                            ENTRIES_BETWEEN(F8_E5M2, F8_E5M2FNUZ)
-                                                ENTRIES_BETWEEN(F8_E4M3FNUZ, F8_E5M2FNUZ)
+    HALVES_BUT_F16(F16_ENTRIES, )
+    ENTRIES_BETWEEN(BF16, F8_E4M3FN)
+    ENTRIES_BETWEEN(BF16, F8_E5M2)
+    ENTRIES_BETWEEN(BF16, F8_E4M3FNUZ)
+    ENTRIES_BETWEEN(BF16, F8_E5M2FNUZ)
+    ENTRIES_BETWEEN(F8_E4M3FN, F8_E5M2)
+    ENTRIES_BETWEEN(F8_E4M3FN, F8_E4M3FNUZ)
+    ENTRIES_BETWEEN(F8_E4M3FN, F8_E5M2FNUZ)
+    ENTRIES_BETWEEN(F8_E5M2, F8_E4M3FNUZ)
+    ENTRIES_BETWEEN(F8_E5M2, F8_E5M2FNUZ)
+    ENTRIES_BETWEEN(F8_E4M3FNUZ, F8_E5M2FNUZ)
 
 #define COPY_ENTRY(DT, name, size, kind) casts[FAC_DT_##DT][FAC_DT_##DT] = copy_##DT;
-                                                    FAC_DTYPE_LIST(COPY_ENTRY)
+    FAC_DTYPE_LIST(COPY_ENTRY)
 }

@@ -36,7 +36,7 @@ enum {
     GEMM_PANEL = 4096,
     GEMM_SMALL = 48 * 48 * 48,
     GEMM_CLOSE = 24576, /* bytes of B that stay in the first cache */
-    GEMM_THIN = 32, /* real rows: too few to pack B for more than one task */
+    GEMM_THIN = 32,     /* real rows: too few to pack B for more than one task */
     GEMM_THIN_COLUMNS = 128
 };
 
@@ -96,8 +96,7 @@ FAC_TIERED(gemm_pack_columns)(FacDType dtype, const void *from, int64_t step, in
             }                                                                                      \
             if (!d && !g->scale) continue;                                                         \
             for (int64_t j = 0; j < g->n; j++)                                                     \
-                c[j] = (T)(alpha * c[j] +                                                          \
-                           (d ? beta * d[i * g->add_row + j * g->add_col] : (T)0));                \
+                c[j] = (T)(alpha * c[j] + (d ? beta * d[i * g->add_row + j * g->add_col] : (T)0)); \
         }                                                                                          \
     }
 FAC_INT_TYPES(INT_GEMM)

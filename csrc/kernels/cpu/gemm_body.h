@@ -23,16 +23,21 @@ static const NAME(index) NAME(low) = GEMM_LOW(LANES), NAME(high) = GEMM_HIGH(LAN
         NAME(vec) acc[rows][vecs] = {0};                                                           \
         for (int64_t p = 0; p < k; p++, a += a_col, b += b_row) {                                  \
             const NAME(vec) *bv = (const NAME(vec) *)b;                                            \
-            _Pragma("GCC unroll 16") for (int i = 0; i < rows; i++)                                \
-                _Pragma("GCC unroll 2") for (int v = 0; v < vecs; v++)                             \
-                    acc[i][v] += bv[v] * a[i * a_row];                                             \
+            _Pragma("GCC unroll 16")                                                               \
+            for (int i = 0; i < rows; i++) {                                                       \
+                _Pragma("GCC unroll 2")                                                            \
+                for (int v = 0; v < vecs; v++) acc[i][v] += bv[v] * a[i * a_row];                  \
+            }                                                                                      \
         }                                                                                          \
-        _Pragma("GCC unroll 16") for (int i = 0; i < rows; i++)                                    \
-            _Pragma("GCC unroll 2") for (int v = 0; v < vecs; v++) {                               \
+        _Pragma("GCC unroll 16")                                                                   \
+        for (int i = 0; i < rows; i++) {                                                           \
+            _Pragma("GCC unroll 2")                                                                \
+            for (int v = 0; v < vecs; v++) {                                                       \
                 NAME(vec) *cv = (NAME(vec) *)(c + i * c_row) + v;                                  \
                 if (add) acc[i][v] += *cv;                                                         \
                 *cv = acc[i][v];                                                                   \
             }                                                                                      \
+        }                                                                                          \
     }
 GEMM_HEIGHTS(TILE, 1)
 GEMM_HEIGHTS(TILE, 2)
@@ -41,8 +46,7 @@ GEMM_HEIGHTS(TILE, 2)
 typedef void (*NAME(Tile))(int64_t k, const T *a, int64_t a_row, int64_t a_col, const T *b,
                            int64_t b_row, T *c, int64_t c_row, bool add);
 
-static NAME(Tile)
-NAME(tile)(int rows, int vecs)
+static NAME(Tile) NAME(tile)(int rows, int vecs)
 {
 #define PICK(r, v)                                                                                 \
     case 2 * r + v - 1: return NAME(tile_##r##_##v);
@@ -57,17 +61,21 @@ NAME(tile)(int rows, int vecs)
 /* VL rows of VL elements, `step` apart, to columns: after log2(VL) rounds of interleaving the first
  * half of the vectors with the second, the matrix is transposed. Rows from `valid` on are zeros. */
 static inline void
-NAME(transpose)(const T *from, int64_t step, int valid, NAME(vec) *r)
+NAME(transpose)(const T *from, int64_t step, int valid, NAME(vec) r[])
 {
-    _Pragma("GCC unroll 16") for (int i = 0; i < NAME(VL); i++)
+#pragma GCC unroll 16
+    for (int i = 0; i < NAME(VL); i++)
         r[i] = i < valid ? *(const NAME(vec) *)(from + i * step) : (NAME(vec)){0};
-    _Pragma("GCC unroll 4") for (int round = 1; round < NAME(VL); round *= 2) {
+#pragma GCC unroll 4
+    for (int round = 1; round < NAME(VL); round *= 2) {
         NAME(vec) s[NAME(VL)];
-        _Pragma("GCC unroll 16") for (int i = 0; i < NAME(VL) / 2; i++) {
+#pragma GCC unroll 16
+        for (int i = 0; i < NAME(VL) / 2; i++) {
             s[2 * i] = __builtin_shuffle(r[i], r[i + NAME(VL) / 2], NAME(low));
             s[2 * i + 1] = __builtin_shuffle(r[i], r[i + NAME(VL) / 2], NAME(high));
         }
-        _Pragma("GCC unroll 16") for (int i = 0; i < NAME(VL); i++) r[i] = s[i];
+#pragma GCC unroll 16
+        for (int i = 0; i < NAME(VL); i++) r[i] = s[i];
     }
 }
 
@@ -307,7 +315,8 @@ static void
 NAME(stage_pack_a)(int64_t begin, int64_t end, void *context)
 {
     const NAME(Stage) *s = context;
-    const int64_t i1 = s->i0 + end * GEMM_BLOCK_ROWS < s->i1 ? s->i0 + end * GEMM_BLOCK_ROWS : s->i1;
+    const int64_t i1 =
+        s->i0 + end * GEMM_BLOCK_ROWS < s->i1 ? s->i0 + end * GEMM_BLOCK_ROWS : s->i1;
     for (int64_t i = s->i0 + begin * GEMM_BLOCK_ROWS; i < i1;) {
         const int rows = gemm_height(i1 - i);
         NAME(pack_a)(s->g, i, rows, s->p0, s->run, s->a + (i - s->i0) * s->run);

@@ -26,8 +26,13 @@
 /* X(enumerator suffix, C type) */
 #define FAC_INT_TYPES(X)                                                                           \
     X(U8, uint8_t)                                                                                 \
-    X(I8, int8_t) X(U16, uint16_t) X(I16, int16_t) X(U32, uint32_t) X(I32, int32_t)                \
-        X(U64, uint64_t) X(I64, int64_t)
+    X(I8, int8_t)                                                                                  \
+    X(U16, uint16_t)                                                                               \
+    X(I16, int16_t)                                                                                \
+    X(U32, uint32_t)                                                                               \
+    X(I32, int32_t)                                                                                \
+    X(U64, uint64_t)                                                                               \
+    X(I64, int64_t)
 #define FAC_FLOAT_TYPES(X) X(F32, float) X(F64, double)
 #define FAC_REAL_TYPES(X) FAC_INT_TYPES(X) FAC_FLOAT_TYPES(X)
 

@@ -69,9 +69,16 @@ depth_limit(int64_t n)
 /* X(enumerator, suffix, type) */
 #define ORDERED(X)                                                                                 \
     X(BOOL, u8, uint8_t)                                                                           \
-    X(U8, u8, uint8_t) X(I8, i8, int8_t) X(U16, u16, uint16_t) X(I16, i16, int16_t)                \
-        X(U32, u32, uint32_t) X(I32, i32, int32_t) X(U64, u64, uint64_t) X(I64, i64, int64_t)      \
-            X(F32, f32, float) X(F64, f64, double)
+    X(U8, u8, uint8_t)                                                                             \
+    X(I8, i8, int8_t)                                                                              \
+    X(U16, u16, uint16_t)                                                                          \
+    X(I16, i16, int16_t)                                                                           \
+    X(U32, u32, uint32_t)                                                                          \
+    X(I32, i32, int32_t)                                                                           \
+    X(U64, u64, uint64_t)                                                                          \
+    X(I64, i64, int64_t)                                                                           \
+    X(F32, f32, float)                                                                             \
+    X(F64, f64, double)
 #define FIND_SWITCH(DT, SUFFIX, T)                                                                 \
     case FAC_DT_##DT:                                                                              \
         return which == MEDIAN ? median_at_##SUFFIX((const T *)x, order, n, parameter)             \

@@ -342,8 +342,16 @@ static const Fold products[FAC_DTYPES] = {
 /* X(enumerator, suffix, bytes); bool is ordered as uint8 */
 #define ORDERED(X)                                                                                 \
     X(BOOL, u8, 1)                                                                                 \
-    X(U8, u8, 1) X(I8, i8, 1) X(U16, u16, 2) X(I16, i16, 2) X(U32, u32, 4) X(I32, i32, 4)          \
-        X(U64, u64, 8) X(I64, i64, 8) X(F32, f32, 4) X(F64, f64, 8)
+    X(U8, u8, 1)                                                                                   \
+    X(I8, i8, 1)                                                                                   \
+    X(U16, u16, 2)                                                                                 \
+    X(I16, i16, 2)                                                                                 \
+    X(U32, u32, 4)                                                                                 \
+    X(I32, i32, 4)                                                                                 \
+    X(U64, u64, 8)                                                                                 \
+    X(I64, i64, 8)                                                                                 \
+    X(F32, f32, 4)                                                                                 \
+    X(F64, f64, 8)
 
 #define FOLD_EXTREME(DT, SUFFIX, bytes, sense)                                                     \
     [FAC_DT_##DT] = {.load = FAC_DT_##DT,                                                          \

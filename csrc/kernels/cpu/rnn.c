@@ -49,7 +49,10 @@ FAC_KERNEL(lstm_cell)(FacCall *call)
     FAC_TRY(plain_in(fac_arg_tensor(call, 1), dt, &cx));
     FAC_TRY(plain_out(call, 0, dt, &hy));
     FAC_TRY(plain_out(call, 1, dt, &cy));
-    Cell p = {.gates = fac_data(gates), .cx = fac_data(cx), .hy = fac_data(hy), .cy = fac_data(cy),
+    Cell p = {.gates = fac_data(gates),
+              .cx = fac_data(cx),
+              .hy = fac_data(hy),
+              .cy = fac_data(cy),
               .h = cx->sizes[cx->ndim - 1]};
     p.blocks = fac_chunks(p.h, CELL_BLOCK);
     if (p.h)

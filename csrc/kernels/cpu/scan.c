@@ -104,9 +104,10 @@ INIT(log_c128, fac_c128, LOG_ZERO_C128)
 /* M(name, element, accumulator, step, narrowing) */
 #define SUM_STEPS(M)                                                                               \
     M(sum_i64, int64_t, int64_t, PLUS, SAME)                                                       \
-    M(sum_f32, float, double, PLUS, TO_F32) M(sum_f64, double, double, PLUS, SAME)                 \
-        M(sum_c64, fac_c64, fac_c128, PLUS_C64, TO_C64)                                            \
-            M(sum_c128, fac_c128, fac_c128, fx_add_c128, SAME)
+    M(sum_f32, float, double, PLUS, TO_F32)                                                        \
+    M(sum_f64, double, double, PLUS, SAME)                                                         \
+    M(sum_c64, fac_c64, fac_c128, PLUS_C64, TO_C64)                                                \
+    M(sum_c128, fac_c128, fac_c128, fx_add_c128, SAME)
 SUM_STEPS(STEPS)
 SUM_STEPS(BACK_RUN)
 STEPS(prod_i64, int64_t, int64_t, TIMES, SAME)
@@ -183,10 +184,15 @@ place_init(void *carry, int64_t lanes)
 /* X(enumerator, suffix, type, NaN test) */
 #define ORDERED(X)                                                                                 \
     X(U8, u8, uint8_t, NEVER_NAN)                                                                  \
-    X(I8, i8, int8_t, NEVER_NAN) X(U16, u16, uint16_t, NEVER_NAN) X(I16, i16, int16_t, NEVER_NAN)  \
-        X(U32, u32, uint32_t, NEVER_NAN) X(I32, i32, int32_t, NEVER_NAN)                           \
-            X(U64, u64, uint64_t, NEVER_NAN) X(I64, i64, int64_t, NEVER_NAN)                       \
-                X(F32, f32, float, IS_NAN) X(F64, f64, double, IS_NAN)
+    X(I8, i8, int8_t, NEVER_NAN)                                                                   \
+    X(U16, u16, uint16_t, NEVER_NAN)                                                               \
+    X(I16, i16, int16_t, NEVER_NAN)                                                                \
+    X(U32, u32, uint32_t, NEVER_NAN)                                                               \
+    X(I32, i32, int32_t, NEVER_NAN)                                                                \
+    X(U64, u64, uint64_t, NEVER_NAN)                                                               \
+    X(I64, i64, int64_t, NEVER_NAN)                                                                \
+    X(F32, f32, float, IS_NAN)                                                                     \
+    X(F64, f64, double, IS_NAN)
 #define MAX_STEPS(DT, s, T, NAN_TEST) EXTREME(max_##s, T, >=, NAN_TEST)
 #define MIN_STEPS(DT, s, T, NAN_TEST) EXTREME(min_##s, T, <=, NAN_TEST)
 ORDERED(MAX_STEPS)
