@@ -274,9 +274,8 @@ check_divisor(const FacCall *call, int i)
 {
     const FacValue divisor = FAC_ARG(call, i);
     if (divisor.tag == FAC_V_NONE) return FAC_OK;
-    if (divisor.v.i == 0) return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must not be zero");
-    if (divisor.v.i > 0 || !FAC_IS_INT(fac_arg_tensor(call, 0)->dtype)) return FAC_OK;
-    return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must be positive for integers");
+    if (divisor.v.i != 0) return FAC_OK;
+    return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must not be zero");
 }
 
 FacStatus

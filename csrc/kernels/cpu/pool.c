@@ -47,6 +47,14 @@ divisor(const Pool *p, Span z, Span y, Span x)
     return (z.end - z.begin) * (y.end - y.begin) * (x.end - x.begin);
 }
 
+/* The smallest number divided by -1 wraps. */
+static inline int64_t
+share_int(int64_t sum, int64_t d)
+{
+    return d == -1 ? (int64_t)(0 - (uint64_t)sum) : sum / d;
+}
+
+#define SHARE(sum, d) ((sum) / (SUM)(d))
 #define T float
 #define SUM float
 #define NAME(name) name##_F32
@@ -55,6 +63,8 @@ divisor(const Pool *p, Span z, Span y, Span x)
 #define SUM double
 #define NAME(name) name##_F64
 #include "kernels/cpu/pool_body.h"
+#undef SHARE
+#define SHARE(sum, d) share_int(sum, d)
 #define T uint8_t
 #define SUM int64_t
 #define NAME(name) name##_U8

@@ -1,4 +1,5 @@
-/* pool_body.h - pooling of one plane in one type, T (sums in SUM); included by pool.c.
+/* pool_body.h - pooling of one plane in one type, T (sums in SUM, divided by
+ * SHARE); included by pool.c.
  *
  * A plane is walked by output position; the window of a position is cut to the plane. Maxima take the
  * first of equal elements, and any NaN wins.
@@ -53,7 +54,7 @@ NAME(avg_plane)(const Pool *p, const T *x, T *y)
                     for (int64_t iy = v.begin; iy < v.end; iy++)
                         for (int64_t ix = h.begin; ix < h.end; ix++)
                             sum += x[(iz * p->in[1] + iy) * p->in[2] + ix];
-                y[o] = (T)(sum / (SUM)divisor(p, z, v, h));
+                y[o] = (T)SHARE(sum, divisor(p, z, v, h));
             }
 }
 
@@ -65,7 +66,7 @@ NAME(avg_plane_backward)(const Pool *p, const T *g, T *x)
         for (int64_t oy = 0; oy < p->out[1]; oy++)
             for (int64_t ox = 0; ox < p->out[2]; ox++, o++) {
                 const Span z = span(p, 0, oz), v = span(p, 1, oy), h = span(p, 2, ox);
-                const T part = (T)(g[o] / (SUM)divisor(p, z, v, h));
+                const T part = (T)SHARE((SUM)g[o], divisor(p, z, v, h));
                 for (int64_t iz = z.begin; iz < z.end; iz++)
                     for (int64_t iy = v.begin; iy < v.end; iy++)
                         for (int64_t ix = h.begin; ix < h.end; ix++)
