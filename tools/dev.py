@@ -20,7 +20,7 @@ PACKAGE = ROOT / "python" / "facula"
 
 
 def run(*command, **environment):
-    print("+", *command, flush=True)
+    print("+", *command[:20], *["..."] * (len(command) > 20), flush=True)
     done = subprocess.run([str(part) for part in command], cwd=ROOT, env=os.environ | environment)
     if done.returncode:
         sys.exit(done.returncode)
