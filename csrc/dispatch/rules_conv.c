@@ -268,13 +268,12 @@ fac_rule_max_pool(FacCall *call)
     return fac_out(call, 1, FAC_DT_I64, t->device, t->ndim, sizes);
 }
 
-/* divisor_override: INT64_MIN / -1 is no number. */
+/* divisor_override at args[i] is not zero. */
 static FacStatus
 check_divisor(const FacCall *call, int i)
 {
     const FacValue divisor = FAC_ARG(call, i);
-    if (divisor.tag == FAC_V_NONE) return FAC_OK;
-    if (divisor.v.i != 0) return FAC_OK;
+    if (divisor.tag == FAC_V_NONE || divisor.v.i != 0) return FAC_OK;
     return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must not be zero");
 }
 
