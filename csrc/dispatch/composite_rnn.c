@@ -224,6 +224,9 @@ check(const Stack *s, const FacTensor *input, const FacTensor *h0, const FacTens
     const int64_t each = 2 + 2 * s->biases + s->projects;
     if (input->ndim != 3)
         return fac_error(FAC_RUNTIME_ERROR, "input must have 3 dimensions, got %d", input->ndim);
+    if (s->layers < 1 || s->layers > s->params.len)
+        return fac_error(FAC_RUNTIME_ERROR, "%lld layers do not fit %u parameters",
+                         (long long)s->layers, s->params.len);
     if (s->params.len != each * s->layers * directions)
         return fac_error(FAC_RUNTIME_ERROR, "expected %lld parameters, got %u",
                          (long long)(each * s->layers * directions), s->params.len);

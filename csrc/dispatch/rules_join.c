@@ -19,7 +19,7 @@ common_dtype(const FacCall *call)
     int n = (int)call->args[0].len, used = n < 64 ? n : 64;
     for (int i = 0; i < used; i++) operands[i] = fac_v_tensor(call->args[0].v.tensors[i]);
     FacDType dtype = fac_promote_operands(operands, used);
-    for (int i = used; i < n; i++)
+    for (int i = used; i < n && dtype != FAC_DT_NONE; i++)
         dtype = fac_promote(dtype, (FacDType)call->args[0].v.tensors[i]->dtype);
     return dtype;
 }
@@ -59,7 +59,8 @@ fac_rule_cat(FacCall *call)
                              "tensor %u in the list does not fit: %s",
                              dim, i, text.at);
         }
-        along += t->sizes[dim];
+        if (__builtin_add_overflow(along, t->sizes[dim], &along))
+            return fac_error(FAC_RUNTIME_ERROR, "the joined size is too large");
     }
     if (!first) {
         first = list.v.tensors[0];
@@ -485,7 +486,7 @@ FacStatus
 fac_composite_diag_embed(FacCall *call)
 {
     FacTensor *t = fac_arg_tensor(call, 0);
-    int64_t offset = call->args[1].v.i, extra = offset < 0 ? -offset : offset;
+    int64_t offset = call->args[1].v.i, extra;
     int a, b, at = 0, ndim = t->ndim + 1;
     FacDim sizes[FAC_MAX_NDIM];
     FacTensor *zeros = NULL;
@@ -497,6 +498,8 @@ fac_composite_diag_embed(FacCall *call)
     FAC_RETURN_IF_ERROR(fac_wrap_dim(call->args[3].v.i, ndim, &b));
     if (a == b)
         return fac_error(FAC_RUNTIME_ERROR, "diagonal dimensions cannot be identical %d, %d", a, b);
+    FAC_RETURN_IF_ERROR(fac_check_range(call, 1, -INT32_MAX, INT32_MAX));
+    extra = offset < 0 ? -offset : offset;
     FacDim side = t->sizes[t->ndim - 1] + extra;
     for (int i = 0; i < ndim; i++) sizes[i] = i == a || i == b ? side : t->sizes[at++];
     FAC_TRY(fac_op_new_zeros(t, fac_v_ints(sizes, ndim), FAC_DT_NONE, FAC_VALUE_NONE,

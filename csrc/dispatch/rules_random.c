@@ -63,6 +63,34 @@ fac_rule_randint(FacCall *call)
     return sized(call, call->args[2], FAC_DT_I64, floating | integers);
 }
 
+/* Like args[0], of a dtype that can hold the numbers. */
+static FacStatus
+sized_like(FacCall *call, uint32_t kinds)
+{
+    FAC_RETURN_IF_ERROR(fac_rule_like(call));
+    return fac_check_dtypes(call, (FacDType)fac_result_tensor(call, 0)->dtype, kinds);
+}
+
+FacStatus
+fac_rule_rand_like(FacCall *call)
+{
+    return sized_like(call, floating | complexes);
+}
+
+FacStatus
+fac_rule_randint_like_high(FacCall *call)
+{
+    FAC_RETURN_IF_ERROR(check_range(0, call->args[1].v.i));
+    return sized_like(call, floating | integers);
+}
+
+FacStatus
+fac_rule_randint_like(FacCall *call)
+{
+    FAC_RETURN_IF_ERROR(check_range(call->args[1].v.i, call->args[2].v.i));
+    return sized_like(call, floating | integers);
+}
+
 FacStatus
 fac_rule_randperm(FacCall *call)
 {

@@ -17,16 +17,16 @@ op("randperm(int n, *, Generator? generator=None, ScalarType? dtype=int64, Layou
    variants="function out", family=FACTORY, flags="factory random", rule="randperm", kernel="randperm", grad=None,
    doc="The integers 0 to n - 1 in random order.")
 op("rand_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, MemoryFormat? memory_format=None) -> Tensor",
-   variants="function", family=FACTORY, flags="factory random", rule="like", kernel="rand", grad=None,
+   variants="function", family=FACTORY, flags="factory random", rule="rand_like", kernel="rand", grad=None,
    doc="Uniform numbers in the shape of another tensor.")
 op("randn_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, MemoryFormat? memory_format=None) -> Tensor",
-   variants="function", family=FACTORY, flags="factory random", rule="like", kernel="randn", grad=None,
+   variants="function", family=FACTORY, flags="factory random", rule="rand_like", kernel="randn", grad=None,
    doc="Normal numbers in the shape of another tensor.")
 op("randint_like(Tensor self, int high, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, MemoryFormat? memory_format=None) -> Tensor",
-   variants="function", family=FACTORY, flags="factory random", rule="like", kernel="randint_like_high", grad=None,
+   variants="function", family=FACTORY, flags="factory random", rule="randint_like_high", kernel="randint_like_high", grad=None,
    doc="Integers in the shape of another tensor.")
 op("randint_like.low(Tensor self, int low, int high, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, MemoryFormat? memory_format=None) -> Tensor",
-   variants="function", family=FACTORY, flags="factory random", rule="like", kernel="randint_like", grad=None,
+   variants="function", family=FACTORY, flags="factory random", rule="randint_like", kernel="randint_like", grad=None,
    doc="Integers in the shape of another tensor.")
 
 op("uniform_(Tensor(a!) self, float from=0, float to=1, *, Generator? generator=None) -> Tensor(a!)",
