@@ -54,8 +54,8 @@ fac_strides_contiguous(int ndim, const FacDim *sizes, FacDim *strides)
 {
     FacDim stride = 1;
     for (int i = ndim - 1; i >= 0; i--) {
-        strides[i] = stride;
-        stride *= sizes[i] > 1 ? sizes[i] : 1;
+        strides[i] = stride; /* wraps: sizes that are too large are refused later */
+        stride = (FacDim)((uint64_t)stride * (uint64_t)(sizes[i] > 1 ? sizes[i] : 1));
     }
 }
 
