@@ -123,13 +123,15 @@ def _split(qualname: str) -> tuple[str, str]:
     return namespace, name
 
 
-def _positional(function: Callable) -> Callable:
+def _keyword_names(overload) -> list[str]:
+    """The names of the keyword-only parameters."""
+    _, star, keywords = overload._schema.partition("->")[0].partition("*, ")
+    return re.findall(r"(\w+)(?:=[^,]*)?(?:,|\) *$)", keywords) if star else []
+
+
+def _positional(overload, function: Callable) -> Callable:
     """`function` with all its arguments by position, as the core calls it."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except ValueError:
-        return function
-    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    names = _keyword_names(overload)
     if not names:
         return function
 
@@ -138,12 +140,6 @@ def _positional(function: Callable) -> Callable:
         return function(*args[:at], **dict(zip(names, args[at:])))
 
     return call
-
-
-def _keyword_names(overload) -> list[str]:
-    """The names of the keyword-only parameters."""
-    _, star, keywords = overload._schema.partition("->")[0].partition("*, ")
-    return re.findall(r"(\w+)(?:=[^,]*)?(?:,|\) *$)", keywords) if star else []
 
 
 def _autograd_kernel(overload, backward: Callable, setup_context: Callable | None) -> Callable:
@@ -216,7 +212,7 @@ class CustomOpDef:
 def _set_kernel(overload, kind: str, function: Callable) -> None:
     if kind not in _KINDS:
         raise ValueError(f"there are functions for {', '.join(_KINDS)}, not for {kind!r}")
-    _C._set_kernel(overload, _KINDS[kind], _positional(function))
+    _C._set_kernel(overload, _KINDS[kind], _positional(overload, function))
 
 
 def custom_op(

@@ -81,6 +81,9 @@ def test_by_name():
     x = torch.ones(1, requires_grad=True)
     torch.ops.test_library_two.half(x).backward()
     assert x.grad.item() == 0.5
+    library.define("scaled(Tensor x, *, float by=2.0, int[] shape=[1, 1]) -> Tensor")
+    library.impl("scaled", lambda x, *, by, shape, further=0: x * by + further + len(shape))
+    assert torch.ops.test_library_two.scaled(torch.ones(1), by=3.0).item() == 5
     with pytest.raises(ValueError, match="Unsupported kind"):
         Library("x", "NONE")
     with pytest.raises(ValueError, match="namespace::name"):
