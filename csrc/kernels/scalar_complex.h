@@ -55,7 +55,8 @@
         T p = fx_abs_##P(b.re), q = fx_abs_##P(b.im);                                              \
         T big = p > q ? p : q, scale = 1 / (big > 0 ? big : 1);                                    \
         T re = b.re * scale, im = b.im * scale, d = re * re + im * im;                             \
-        T x = a.re * scale * re + a.im * scale * im, y = a.im * scale * re - a.re * scale * im;    \
+        T x = fx_fma_##P(a.re * scale, re, a.im * scale * im);                                     \
+        T y = fx_fma_##P(a.im * scale, re, -(a.re * scale * im));                                  \
         return fx_complex_##S(x / d, y / d);                                                       \
     }                                                                                              \
     FX C fx_reciprocal_##S(C a)                                                                    \
