@@ -38,7 +38,7 @@ FacStatus fac_check_range(const FacCall *call, int i, int64_t low, int64_t high)
 FacStatus fac_rule_pointwise(FacCall *call); /* broadcast, promote by op->promote, result layout */
 FacStatus fac_rule_same(FacCall *call);      /* result like the first tensor, C order */
 FacStatus fac_rule_inplace(FacCall *call);   /* rows that only write: shares args[0] as result 0 */
-FacStatus fac_rule_like(FacCall *call);     /* factories: like args[0], options given */
+FacStatus fac_rule_like(FacCall *call);      /* factories: like args[0], options given */
 FacStatus fac_rule_data(FacCall *call);      /* data-shaped rows: no results yet; raises on meta */
 
 #endif
