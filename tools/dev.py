@@ -1,4 +1,4 @@
-"""One command a habit: python tools/dev.py build | test | bench | check | stress.
+"""One command a habit: python tools/dev.py build | test | bench | check | stress | interpreters.
 
 build   compiles into build/ and puts the module into python/facula, so that PYTHONPATH=python
         works; one processor tier unless told otherwise
@@ -6,6 +6,9 @@ test    pytest on that build (arguments go to pytest), or with --c the C program
 bench   the benchmarks on that build (arguments go to them)
 check   style, layers, file lengths, and whether stubs and reference are fresh
 stress  pytest with poisoned memory, no caches and the smallest grain
+interpreters
+        installs into a temporary environment of each CPython that is found, warnings being
+        errors, and tests it there (arguments go to pytest)
 """
 
 import argparse
@@ -13,17 +16,26 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "python" / "facula"
+VERSIONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]  # of CPython, that `interpreters` looks for
+
+
+def attempt(*command, **environment):
+    """The exit status of a command that runs in the root of the tree."""
+    print("+", *command[:20], *["..."] * (len(command) > 20), flush=True)
+    command = [str(part) for part in command]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment).returncode
 
 
 def run(*command, **environment):
-    print("+", *command[:20], *["..."] * (len(command) > 20), flush=True)
-    done = subprocess.run([str(part) for part in command], cwd=ROOT, env=os.environ | environment)
-    if done.returncode:
-        sys.exit(done.returncode)
+    status = attempt(*command, **environment)
+    if status:
+        sys.exit(status)
 
 
 def cmake_build(args, folder, *, python):
@@ -109,19 +121,67 @@ def check(args, rest):
         print("clang-format is not installed: the layout of C files was not checked")
 
 
+def find_interpreter(version):
+    """A CPython of that version from the PATH or from pyenv, None where there is none."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    places = [shutil.which(f"python{version}")]
+    places += sorted(pyenv.glob(f"versions/{version}.*/bin/python"))
+    ask = "import sys, ensurepip; print(sys.implementation.name, '%d.%d' % sys.version_info[:2])"
+    for place in filter(None, places):
+        said = subprocess.run([place, "-c", ask], capture_output=True, text=True)
+        if said.stdout.split() == ["cpython", version]:
+            return place
+    return None
+
+
+def try_interpreter(python, args, tests):
+    """Installs and tests beneath a temporary folder; says in words how it went."""
+    with tempfile.TemporaryDirectory() as folder:
+        venv = Path(folder, "venv")
+        settings = [f"cmake.define.FACULA_TIERS={args.tiers}", f"build-dir={folder}/build"]
+        settings = [f"--config-settings={setting}" for setting in settings]
+        environment = {"CFLAGS": "-Werror", "PYTHONPATH": ""}
+        if args.jobs:
+            environment["CMAKE_BUILD_PARALLEL_LEVEL"] = str(args.jobs)
+        install = [venv / "bin/python", "-m", "pip", "install", "-q", f"{ROOT}[test]", *settings]
+        began = time.monotonic()
+        if attempt(python, "-m", "venv", venv) or attempt(*install, **environment):
+            return "the installation failed"
+        installed = time.monotonic()
+        failed = attempt(venv / "bin/python", "-m", "pytest", *tests, PYTHONPATH="")
+        ended = time.monotonic()
+        times = f"{installed - began:.0f} s to install, {ended - installed:.0f} s to test"
+        return f"the tests failed ({times})" if failed else f"passed ({times})"
+
+
+def interpreters(args, rest):
+    short = ["-q", "-m", "not slow and not peer and not fuzz"]
+    tests = rest or [*short, "tests/python", "tests/nn", "tests/optim"]
+    outcomes = {}
+    for version in VERSIONS:
+        python = find_interpreter(version)
+        outcomes[version] = try_interpreter(python, args, tests) if python else "unrun: not found"
+    for version, outcome in outcomes.items():
+        print(f"{version:6} {outcome}")
+    ran = [outcome for outcome in outcomes.values() if not outcome.startswith("unrun")]
+    if not ran or not all(outcome.startswith("passed") for outcome in ran):
+        sys.exit(1)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (build, test, bench, check, stress):
+    for command in (build, test, bench, check, stress, interpreters):
         sub = commands.add_parser(command.__name__, allow_abbrev=False)
         sub.set_defaults(run=command)
-        if command in (build, test):
+        if command in (build, test, interpreters):
             sub.add_argument("--tiers", default="v3", help='processor tiers, as "v2;v3;v4"')
+            sub.add_argument("--jobs", "-j", type=int, help="compilations at once")
+        if command in (build, test):
             sub.add_argument("--sanitize", default="", help="address,undefined or thread")
             sub.add_argument("--debug", action="store_true", help="assertions and checks")
-            sub.add_argument("--jobs", "-j", type=int, help="compilations at once")
         if command is test:
             sub.add_argument("--c", action="store_true", help="the C programs, with CTest")
     args, rest = parser.parse_known_args()
