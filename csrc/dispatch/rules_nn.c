@@ -366,37 +366,68 @@ fac_rule_lstm_cell(FacCall *call)
     return like(call, 1, cx);
 }
 
-/* Lists of equal length (the momentum buffers of SGD and the maxima of Adam may be absent), tensor by
- * tensor of one shape, dtype and device; the steps are single numbers. The results are the first list itself. */
+/* Is parameter i one of `names`, which are separated by blanks? */
+static bool
+named(const FacCall *call, int i, const char *names)
+{
+    const char *name = call->op->params[i].name;
+    const size_t n = strlen(name);
+    for (const char *at = strstr(names, name); at; at = strstr(at + 1, name))
+        if ((at == names || at[-1] == ' ') && (at[n] == ' ' || !at[n])) return true;
+    return false;
+}
+
+/* List i has, tensor by tensor, the shape, dtype and device of the parameters. */
+static FacStatus
+check_state(FacCall *call, int i, FacValue params)
+{
+    const FacValue list = FAC_ARG(call, i);
+    for (uint32_t j = 0; j < list.len; j++) {
+        const FacTensor *a = params.v.tensors[j], *b = list.v.tensors[j];
+        if (a->ndim != b->ndim || a->dtype != b->dtype || !fac_device_equal(a->device, b->device) ||
+            memcmp(a->sizes, b->sizes, a->ndim * sizeof *a->sizes))
+            return fac_argument_error(FAC_RUNTIME_ERROR, call, i,
+                                      "has another shape, dtype or device at %u than 'self'", j);
+    }
+    return FAC_OK;
+}
+
+/* List i has single real numbers. */
+static FacStatus
+check_numbers(FacCall *call, int i)
+{
+    const FacValue list = FAC_ARG(call, i);
+    for (uint32_t j = 0; j < list.len; j++) {
+        const FacTensor *t = list.v.tensors[j];
+        if (t->numel != 1 || FAC_IS_COMPLEX(t->dtype))
+            return fac_argument_error(FAC_RUNTIME_ERROR, call, i,
+                                      "must hold single real numbers, has %lld at %u",
+                                      (long long)t->numel, j);
+    }
+    return FAC_OK;
+}
+
+/* Lists of equal length, but that those of states which are not kept are empty. The results are the
+ * first list itself. */
 FacStatus
 fac_rule_fused_step(FacCall *call)
 {
     const FacValue params = FAC_ARG(call, 0);
-    const bool adam = call->op->nparams > 12;
     FAC_RETURN_IF_ERROR(fac_check_same_device(call));
-    for (int i = call->op->nparams - 2; i < call->op->nparams; i++)
-        if (fac_arg_tensor(call, i)) FAC_RETURN_IF_ERROR(fac_check_one(call, i));
     for (int i = 0; i < call->op->nparams; i++) {
         const FacValue list = FAC_ARG(call, i);
-        if (list.tag != FAC_V_TENSORS) break;
-        if (list.len != params.len && !(i == (adam ? 4 : 2) && list.len == 0))
+        if (list.tag == FAC_V_TENSOR) FAC_RETURN_IF_ERROR(fac_check_one(call, i));
+        if (list.tag != FAC_V_TENSORS) continue;
+        if (list.len == 0 && named(call, i,
+                                   "momentum_buffer_list max_exp_avg_sqs grad_avgs "
+                                   "momentum_buffers"))
+            continue;
+        if (list.len != params.len)
             return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "has %u tensors, 'self' has %u",
                                       list.len, params.len);
-        for (uint32_t j = 0; j < list.len; j++) {
-            const FacTensor *a = params.v.tensors[j], *b = list.v.tensors[j];
-            if (adam && i == 5) {
-                if (b->numel == 1 && !FAC_IS_COMPLEX(b->dtype)) continue;
-                return fac_argument_error(FAC_RUNTIME_ERROR, call, i,
-                                          "must hold single real numbers, has %lld at %u",
-                                          (long long)b->numel, j);
-            }
-            if (a->ndim != b->ndim || a->dtype != b->dtype ||
-                !fac_device_equal(a->device, b->device) ||
-                memcmp(a->sizes, b->sizes, a->ndim * sizeof *a->sizes))
-                return fac_argument_error(FAC_RUNTIME_ERROR, call, i,
-                                          "has another shape, dtype or device at %u than 'self'",
-                                          j);
-        }
+        FAC_RETURN_IF_ERROR(named(call, i, "state_steps mu_products etas mus")
+                                ? check_numbers(call, i)
+                                : check_state(call, i, params));
     }
     for (uint32_t j = 0; j < params.len; j++)
         FAC_RETURN_IF_ERROR(check_dtype(call, params.v.tensors[j]));

@@ -220,3 +220,43 @@ op("_fused_adamw_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, 
    "Tensor? grad_scale=None, Tensor? found_inf=None) -> ()",
    variants="function", rule="fused_step", kernel="fused_adamw", dtypes="float",
    doc="One step of Adam with decoupled weight decay.")
+op("_fused_rmsprop_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] square_avgs, "
+   "Tensor(d!)[] grad_avgs, Tensor(e!)[] momentum_buffers, *, float lr, float alpha, float eps, "
+   "float weight_decay, float momentum, bool maximize) -> ()",
+   variants="function", module="_C", rule="fused_step", kernel="fused_rmsprop", dtypes="float",
+   doc="One step of RMSprop: centered with grad_avgs, with momentum where there are buffers.")
+op("_fused_adagrad_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] state_sums, "
+   "Tensor[] state_steps, *, float lr, float lr_decay, float weight_decay, float eps, bool maximize)"
+   " -> ()",
+   variants="function", module="_C", rule="fused_step", kernel="fused_adagrad", dtypes="float",
+   doc="One step of Adagrad.")
+op("_fused_adadelta_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] square_avgs, "
+   "Tensor(d!)[] acc_deltas, *, float lr, float rho, float eps, float weight_decay, bool maximize)"
+   " -> ()",
+   variants="function", module="_C", rule="fused_step", kernel="fused_adadelta", dtypes="float",
+   doc="One step of Adadelta.")
+op("_fused_adamax_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, "
+   "Tensor(d!)[] exp_infs, Tensor[] state_steps, *, float lr, float beta1, float beta2, "
+   "float weight_decay, float eps, bool maximize) -> ()",
+   variants="function", module="_C", rule="fused_step", kernel="fused_adamax", dtypes="float",
+   doc="One step of Adamax.")
+op("_fused_nadam_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, "
+   "Tensor(d!)[] exp_avg_sqs, Tensor[] mu_products, Tensor[] state_steps, *, float lr, float beta1, "
+   "float beta2, float weight_decay, float eps, float momentum_decay, bool decoupled_weight_decay, "
+   "bool maximize) -> ()",
+   variants="function", module="_C", rule="fused_step", kernel="fused_nadam", dtypes="float",
+   doc="One step of NAdam.")
+op("_fused_radam_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, "
+   "Tensor(d!)[] exp_avg_sqs, Tensor[] state_steps, *, float lr, float beta1, float beta2, "
+   "float weight_decay, float eps, bool decoupled_weight_decay, bool maximize) -> ()",
+   variants="function", module="_C", rule="fused_step", kernel="fused_radam", dtypes="float",
+   doc="One step of RAdam.")
+op("_fused_rprop_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] prevs, "
+   "Tensor(d!)[] step_sizes, *, float etaminus, float etaplus, float step_size_min, "
+   "float step_size_max, bool maximize) -> ()",
+   variants="function", module="_C", rule="fused_step", kernel="fused_rprop", dtypes="float",
+   doc="One step of resilient propagation.")
+op("_fused_asgd_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] averages, Tensor[] etas, "
+   "Tensor[] mus, *, float lambd, float weight_decay, bool maximize) -> ()",
+   variants="function", module="_C", rule="fused_step", kernel="fused_asgd", dtypes="float",
+   doc="One step of averaged stochastic gradient descent.")

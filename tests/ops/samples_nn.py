@@ -639,3 +639,112 @@ def _(make):
 )
 def _(make):
     yield from adam_samples(make)
+
+
+def optimizer_samples(make, states, numbers, steps=0):
+    """A step for two parameters whose gradients and states are positive numbers."""
+    lists = [[make(3, low=0.5), make(2, 2, low=0.5)] for _ in range(2 + states)]
+    singles = [[facula.tensor(0.5, dtype=facula.float32)] * 2 for _ in range(steps)]
+    yield Sample((*lists, *singles), numbers | {"maximize": False})
+
+
+def each(step):
+    """A reference of one parameter for the lists of a row."""
+    return lambda *lists, **numbers: [step(*parts, **numbers) for parts in zip(*lists, strict=True)]
+
+
+def rmsprop(p, g, v, mean, b, lr, alpha, eps, weight_decay, momentum, maximize):
+    g = g + weight_decay * p
+    v, mean = alpha * v + (1 - alpha) * g * g, alpha * mean + (1 - alpha) * g
+    return p - lr * (momentum * b + g / (np.sqrt(v - mean * mean) + eps))
+
+
+@samples("_fused_rmsprop_", reference=each(rmsprop), dtypes=FLOAT, grad=False, slack=4)
+def _(make):
+    numbers = {"lr": 0.1, "alpha": 0.5, "eps": 0.5, "weight_decay": 0.1, "momentum": 0.5}
+    for sample in optimizer_samples(make, 3, numbers):
+        sample.args[2][:] = [make(3, low=8, high=9), make(2, 2, low=8, high=9)]
+        yield sample
+
+
+def adagrad(p, g, s, step, lr, lr_decay, weight_decay, eps, maximize):
+    g = g + weight_decay * p
+    return p - lr / (1 + (step - 1) * lr_decay) * g / (np.sqrt(s + g * g) + eps)
+
+
+@samples("_fused_adagrad_", reference=each(adagrad), dtypes=FLOAT, grad=False, slack=4)
+def _(make):
+    numbers = {"lr": 0.1, "lr_decay": 0.5, "weight_decay": 0.1, "eps": 1e-6}
+    yield from optimizer_samples(make, 1, numbers, steps=1)
+
+
+def adadelta(p, g, v, d, lr, rho, eps, weight_decay, maximize):
+    g = g + weight_decay * p
+    return p - lr * g * np.sqrt(d + eps) / np.sqrt(rho * v + (1 - rho) * g * g + eps)
+
+
+@samples("_fused_adadelta_", reference=each(adadelta), dtypes=FLOAT, grad=False, slack=4)
+def _(make):
+    numbers = {"lr": 0.1, "rho": 0.5, "eps": 1e-3, "weight_decay": 0.1}
+    yield from optimizer_samples(make, 2, numbers)
+
+
+def adamax(p, g, m, top, step, lr, beta1, beta2, weight_decay, eps, maximize):
+    g = g + weight_decay * p
+    m, top = beta1 * m + (1 - beta1) * g, np.maximum(beta2 * top, abs(g) + eps)
+    return p - lr / (1 - beta1**step) * m / top
+
+
+ADAM = {"lr": 0.1, "beta1": 0.5, "beta2": 0.75, "weight_decay": 0.1, "eps": 1e-3}
+
+
+@samples("_fused_adamax_", reference=each(adamax), dtypes=FLOAT, grad=False, slack=4)
+def _(make):
+    yield from optimizer_samples(make, 2, ADAM, steps=1)
+
+
+def nadam(
+    p, g, m, v, mu_product, step, lr, beta1, beta2, weight_decay, eps, momentum_decay, **rest
+):
+    g = g + weight_decay * p
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
+    mu = beta1 * (1 - 0.5 * 0.96 ** (step * momentum_decay))
+    after = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * momentum_decay))
+    root = np.sqrt(v / (1 - beta2**step)) + eps
+    p = p - lr * (1 - mu) / (1 - mu_product) * g / root
+    return p - lr * after / (1 - mu_product * after) * m / root
+
+
+@samples("_fused_nadam_", reference=each(nadam), dtypes=FLOAT, grad=False, slack=4)
+def _(make):
+    numbers = ADAM | {"momentum_decay": 0.004, "decoupled_weight_decay": False}
+    yield from optimizer_samples(make, 2, numbers, steps=2)
+
+
+def radam(p, g, m, v, step, lr, beta1, beta2, weight_decay, eps, **rest):
+    g = g + weight_decay * p
+    return p - lr * (beta1 * m + (1 - beta1) * g) / (1 - beta1**step)
+
+
+@samples("_fused_radam_", reference=each(radam), dtypes=FLOAT, grad=False, slack=4)
+def _(make):
+    yield from optimizer_samples(make, 2, ADAM | {"decoupled_weight_decay": False}, steps=1)
+
+
+def rprop(p, g, before, width, etaminus, etaplus, step_size_min, step_size_max, maximize):
+    return p - np.clip(width * etaplus, step_size_min, step_size_max)
+
+
+@samples("_fused_rprop_", reference=each(rprop), dtypes=FLOAT, grad=False)
+def _(make):
+    limits = {"step_size_min": 1e-6, "step_size_max": 2.0}
+    yield from optimizer_samples(make, 2, {"etaminus": 0.5, "etaplus": 1.25} | limits)
+
+
+def asgd(p, g, average, eta, mu, lambd, weight_decay, maximize):
+    return p * (1 - lambd * eta) - eta * (g + weight_decay * p)
+
+
+@samples("_fused_asgd_", reference=each(asgd), dtypes=FLOAT, grad=False, slack=2)
+def _(make):
+    yield from optimizer_samples(make, 1, {"lambd": 0.1, "weight_decay": 0.1}, steps=2)

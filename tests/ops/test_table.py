@@ -76,8 +76,9 @@ class Case:
         if self.random:
             facula.manual_seed(7)
         args = list(sample.args)
-        if self.writes:
-            args[0] = each_tensor(lambda t: t.clone(), args[0])
+        if self.writes:  # those that are written come first
+            for i in range(self.rows[0]["schema"].count("!)")):
+                args[i] = each_tensor(lambda t: t.clone(), args[i])
         result = (function or self.function)(*args, **sample.kwargs, **more)
         return args[0] if result is None else result
 

@@ -52,6 +52,7 @@ def adamw(p, grads, weight_decay=1e-2, **options):
     return adam(p, grads, weight_decay=weight_decay, decoupled=True, **options)
 
 
+OTHER_NAMES = ("RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam", "Rprop", "ASGD")
 CASES = [
     (SGD, sgd, {}),
     (SGD, sgd, {"lr": 0.1, "momentum": 0.9}),
@@ -104,7 +105,10 @@ def test_a_parameter_that_joins_late():
     assert_close(b.detach(), torch.full((2,), 0.9))
 
 
-@pytest.mark.parametrize("make", [lambda p: SGD(p, lr=0.1, momentum=0.9), Adam, AdamW])
+OTHERS = [getattr(torch.optim, name) for name in OTHER_NAMES]
+
+
+@pytest.mark.parametrize("make", [lambda p: SGD(p, lr=0.1, momentum=0.9), Adam, AdamW, *OTHERS])
 def test_state_dict_continues(make):
     def steps(params, optimizer, grads):
         for grad in grads:
@@ -234,3 +238,45 @@ def test_training_learns():
         nn.functional.cross_entropy(net(x), y).backward()
         optimizer.step()
     assert (net(x).argmax(1) == y).float().mean().item() > 0.9
+
+
+@pytest.mark.parametrize("make", [SGD, Adam, *OTHERS])
+def test_bits_for_any_number_of_threads(make):
+    """Large and small parameters together; work is split by size alone."""
+    rng = np.random.default_rng(4)
+    sizes = 3, 50_001, 1, 7, 20_000
+    start = [rng.normal(size=n).astype("float32") for n in sizes]
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 8):
+            torch.set_num_threads(threads)
+            params = [nn.Parameter(torch.tensor(a)) for a in start]
+            optimizer = make(params, lr=0.1)
+            for _ in range(2):
+                for p in params:
+                    p.grad = p.detach() * 3 - 1
+                optimizer.step()
+            results.append(b"".join(p.detach().numpy().tobytes() for p in params))
+    finally:
+        torch.set_num_threads(before)
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+def test_lbfgs_finds_the_minimum(search):
+    x = nn.Parameter(torch.tensor([4.0, -3.0], dtype=torch.float64))
+    optimizer = torch.optim.LBFGS([x], line_search_fn=search)
+    scale = torch.tensor([1.0, 10.0], dtype=torch.float64)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (scale * (x - 2) ** 2).sum()
+        loss.backward()
+        return loss
+
+    first = optimizer.step(closure)
+    optimizer.step(closure)
+    assert first.item() == 4.0 + 250.0
+    assert_close(x.detach(), torch.full((2,), 2.0, dtype=torch.float64), rtol=1e-6, atol=1e-6)
+    with pytest.raises(RuntimeError, match="strong_wolfe"):
+        torch.optim.LBFGS([x], line_search_fn="exact")

@@ -158,6 +158,13 @@ OPTIMIZERS = {
     "SGD": {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3},
     "Adam": {"lr": 1e-2, "amsgrad": True},
     "AdamW": {"lr": 1e-2},
+    "RMSprop": {"momentum": 0.5, "centered": True, "weight_decay": 1e-3},
+    "Adagrad": {"lr_decay": 0.1, "initial_accumulator_value": 0.1},
+    "Adadelta": {"weight_decay": 1e-3},
+    "Adamax": {"weight_decay": 1e-3},
+    "NAdam": {"weight_decay": 1e-2, "decoupled_weight_decay": True},
+    "RAdam": {"lr": 1e-2},
+    "ASGD": {"lambd": 1e-3, "t0": 10},
 }
 
 
@@ -183,6 +190,39 @@ def train(T, build, optimizer, options, steps):
 def test_mlp_training(optimizer):
     options = OPTIMIZERS[optimizer]
     assert_same(lambda T: train(T, mlp, optimizer, options, 50), rtol=1e-5, atol=1e-5)
+
+
+def lbfgs(T, search):
+    """The Rosenbrock function in six dimensions, down its valley."""
+    x = T.nn.Parameter(T.linspace(-1, 1, 6, dtype=T.float64))
+    opt = T.optim.LBFGS([x], lr=0.1 if search is None else 1, max_iter=8, line_search_fn=search)
+
+    def closure():
+        opt.zero_grad()
+        loss = (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+        loss.backward()
+        return loss
+
+    return [np.array([opt.step(closure).item() for _ in range(4)]), *arrays([x])]
+
+
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+def test_lbfgs(search):
+    assert_same(lambda T: lbfgs(T, search), rtol=1e-6, atol=1e-8)
+
+
+def rprop(T):
+    """Signs decide here, so the loss is one whose gradients are exact."""
+    x = T.nn.Parameter(T.tensor([3.0, -2.0, 0.5]))
+    opt = T.optim.Rprop([x], lr=0.5)
+    for _ in range(8):
+        x.grad = 2 * x.detach() - 1
+        opt.step()
+    return arrays([x, opt.state[x]["step_size"]])
+
+
+def test_rprop():
+    assert_same(rprop, rtol=1e-6, atol=1e-7)
 
 
 def test_convolutional_training():

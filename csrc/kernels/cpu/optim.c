@@ -3,100 +3,128 @@
  * Each element goes through the operations of the plain, tensor by tensor form in the same order,
  * with the same roundings: decay, momentum or moments, then the update. Multiply-adds that the plain
  * form fuses are fused here too. float16 and bfloat16 parameters are updated in float32.
+ *
+ * The tensors of a call are seen as one row of elements, end to end, which is split by size: many
+ * small parameters make one task, a large one several.
  */
 #include "kernels/cpu/plain.h"
 
 #include <math.h>
 
 #pragma GCC optimize("fp-contract=fast")
+#define OPTIM_INLINE static inline __attribute__((always_inline))
 
-enum { PARAM, GRAD, FIRST, SECOND, MAXIMUM, PARTS };
+enum { PARAM, GRAD, STATE, PARTS = STATE + 3 };
 
+/* What a step needs of one parameter. Names of numbers are those of Adam where others have the like. */
 typedef struct Step {
-    void *at[PARTS];
+    void *at[PARTS]; /* the parameter, its gradient, its states; NULL: not kept */
     double lr, weight_decay, momentum, dampening, beta1, beta2, eps;
-    double correction, root; /* Adam: step size, and the root of the second bias correction */
+    double size, next, root; /* derived from the number of the step, see each optimizer */
     double scale;            /* gradients are divided by it */
     bool nesterov, maximize, first, decoupled;
 } Step;
 
-#define OPTIMIZERS(DT, T, SQRT)                                                                    \
-    static void sgd_##DT(int64_t begin, int64_t end, void *context)                                \
-    {                                                                                              \
-        const Step *s = context;                                                                   \
-        T *p = s->at[PARAM], *buffer = s->at[FIRST];                                               \
-        const T *grad = s->at[GRAD];                                                               \
-        const T lr = (T) - s->lr, decay = (T)s->weight_decay, momentum = (T)s->momentum;           \
-        const T fresh = (T)(1 - s->dampening), sign = s->maximize ? -1 : 1, scale = (T)s->scale;   \
-        for (int64_t i = begin; i < end; i++) {                                                    \
-            T g = sign * grad[i] / scale;                                                          \
-            if (decay != 0) g = decay * p[i] + g;                                                  \
-            if (buffer) {                                                                          \
-                T b = s->first ? g : fresh * g + (T)(buffer[i] * momentum);                        \
-                buffer[i] = b;                                                                     \
-                g = s->nesterov ? momentum * b + g : b;                                            \
-            }                                                                                      \
-            p[i] = lr * g + p[i];                                                                  \
-        }                                                                                          \
-    }                                                                                              \
-    static void adam_##DT(int64_t begin, int64_t end, void *context)                               \
-    {                                                                                              \
-        const Step *s = context;                                                                   \
-        T *p = s->at[PARAM], *m = s->at[FIRST], *v = s->at[SECOND], *top = s->at[MAXIMUM];         \
-        const T *grad = s->at[GRAD];                                                               \
-        const T decay = (T)s->weight_decay, keep = (T)(1 - s->lr * s->weight_decay);               \
-        const T b1 = (T)(1 - s->beta1), b2 = (T)s->beta2, c2 = (T)(1 - s->beta2);                  \
-        const T size = (T) - s->correction, root = (T)s->root, eps = (T)s->eps;                    \
-        const T sign = s->maximize ? -1 : 1, scale = (T)s->scale;                                  \
-        for (int64_t i = begin; i < end; i++) {                                                    \
-            T g = sign * grad[i] / scale, x = p[i];                                                \
-            if (s->decoupled)                                                                      \
-                x = x * keep;                                                                      \
-            else if (decay != 0)                                                                   \
-                g = decay * x + g;                                                                 \
-            m[i] = b1 < (T)0.5 ? b1 * (g - m[i]) + m[i] : (b1 - 1) * (g - m[i]) + g;               \
-            const T kept = v[i] * b2;                                                              \
-            T w = c2 * g * g + kept;                                                               \
-            v[i] = w;                                                                              \
-            if (top) w = top[i] = w > top[i] || w != w ? w : top[i];                               \
-            p[i] = size * m[i] / (SQRT(w) / root + eps) + x;                                       \
-        }                                                                                          \
-    }
-OPTIMIZERS(f32, float, sqrtf)
-OPTIMIZERS(f64, double, sqrt)
-#undef OPTIMIZERS
+#define T float
+#define NAME(x) x##_f32
+#define SQRT sqrtf
+#include "kernels/cpu/optim_body.h"
+#define T double
+#define NAME(x) x##_f64
+#define SQRT sqrt
+#include "kernels/cpu/optim_body.h"
 
-/* Item i of a list argument, contiguous in dt. */
-static FacStatus
-item(FacCall *call, int arg, uint32_t i, FacDType dt, FacTensor **out)
+typedef void (*Body)(int64_t begin, int64_t end, const Step *s);
+
+/* One parameter in the row of all elements. */
+typedef struct Item {
+    Step step;
+    Body body;
+    int64_t first; /* where it begins in the row */
+    FacTensor *held[PARTS];
+} Item;
+
+typedef struct Row {
+    Item *items;
+    uint32_t count;
+    int64_t n;
+} Row;
+
+/* How an optimizer goes: its loops, which argument is which part, and the numbers of parameter i. */
+typedef struct Recipe {
+    Body f32, f64;
+    int parts;
+    FacStatus (*numbers)(FacCall *call, uint32_t i, Step *s); /* NULL: the same for all */
+} Recipe;
+
+static void
+run_row(int64_t begin, int64_t end, void *context)
 {
-    const FacValue list = FAC_ARG(call, arg);
-    return fac_contiguous(list.v.tensors[i], dt, out);
+    const Row *row = context;
+    uint32_t low = 0, high = row->count; /* the last item that begins at or before `begin` */
+    while (high - low > 1) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (row->items[middle].first <= begin)
+            low = middle;
+        else
+            high = middle;
+    }
+    for (; begin < end; low++) {
+        const Item *item = &row->items[low];
+        const int64_t next = low + 1 < row->count ? row->items[low + 1].first : row->n;
+        const int64_t stop = next < end ? next : end;
+        if (stop > begin) item->body(begin - item->first, stop - item->first, &item->step);
+        begin = stop;
+    }
 }
 
-/* One tensor of every list through `body`; what was copied is written back. */
 static FacStatus
-step_one(FacCall *call, uint32_t i, int parts, const int *args, Step *s, bool adam)
+open_item(FacCall *call, const Recipe *r, const Step *common, uint32_t i, Item *item)
 {
-    FacTensor *held[PARTS] = {NULL};
-    FacTensor *param = FAC_ARG(call, 0).v.tensors[i];
-    const FacDType dt = plain_compute(param);
+    const FacDType dt = plain_compute(FAC_ARG(call, 0).v.tensors[i]);
+    item->step = *common;
+    item->body = dt == FAC_DT_F32 ? r->f32 : r->f64;
+    for (int j = 0; j < r->parts; j++) {
+        const FacValue list = FAC_ARG(call, j);
+        if (i >= list.len) continue;
+        FAC_RETURN_IF_ERROR(fac_contiguous(list.v.tensors[i], dt, &item->held[j]));
+        item->step.at[j] = fac_data(item->held[j]);
+    }
+    return r->numbers ? r->numbers(call, i, &item->step) : FAC_OK;
+}
+
+/* What was copied for the loops goes back. */
+static FacStatus
+write_back(FacCall *call, const Recipe *r, uint32_t i, const Item *item)
+{
+    for (int j = 0; j < r->parts; j++) {
+        FacTensor *to = item->held[j] ? FAC_ARG(call, j).v.tensors[i] : NULL;
+        if (j != GRAD && to && to != item->held[j])
+            FAC_RETURN_IF_ERROR(fac_tensor_copy(to, item->held[j]));
+    }
+    return FAC_OK;
+}
+
+/* The lists are the first arguments, in the order of the parts. */
+static FacStatus
+run(FacCall *call, const Recipe *r, const Step *common)
+{
+    Row row = {.count = FAC_ARG(call, 0).len};
     FacStatus st = FAC_OK;
-    for (int j = 0; j < parts; j++) {
-        s->at[j] = NULL;
-        if (i >= FAC_ARG(call, args[j]).len) continue;
-        FAC_TRY(item(call, args[j], i, dt, &held[j]));
-        s->at[j] = fac_data(held[j]);
+    if (!row.count) return FAC_OK;
+    row.items = fac_mem_zalloc(row.count * sizeof *row.items);
+    if (!row.items) return fac_error(FAC_MEMORY_ERROR, "no memory for %u parameters", row.count);
+    for (uint32_t i = 0; i < row.count; i++) {
+        row.items[i].first = row.n;
+        FAC_TRY(open_item(call, r, common, i, &row.items[i]));
+        row.n += FAC_ARG(call, 0).v.tensors[i]->numel;
     }
-    const FacBody body =
-        dt == FAC_DT_F32 ? (adam ? adam_f32 : sgd_f32) : (adam ? adam_f64 : sgd_f64);
-    fac_parallel(param->numel, fac_grain(4), body, s);
-    for (int j = 0; j < parts; j++) {
-        FacTensor *to = held[j] ? FAC_ARG(call, args[j]).v.tensors[i] : NULL;
-        if (j != GRAD && to && to != held[j]) FAC_TRY(fac_tensor_copy(to, held[j]));
-    }
+    fac_parallel(row.n, fac_grain(4), run_row, &row);
+    for (uint32_t i = 0; i < row.count; i++) FAC_TRY(write_back(call, r, i, &row.items[i]));
 done:
-    for (int j = 0; j < parts; j++) fac_tensor_release(held[j]);
+    for (uint32_t i = 0; i < row.count; i++)
+        for (int j = 0; j < PARTS; j++) fac_tensor_release(row.items[i].held[j]);
+    fac_mem_free(row.items);
     return st;
 }
 
@@ -113,25 +141,46 @@ number(FacTensor *t, double fallback, double *out)
     return FAC_OK;
 }
 
+/* That of parameter i in the list of single numbers at args[arg]. */
+static FacStatus
+number_of(FacCall *call, int arg, uint32_t i, double *out)
+{
+    return number(FAC_ARG(call, arg).v.tensors[i], 1, out);
+}
+
+static double
+float_arg(FacCall *call, int i)
+{
+    return fac_v_as_float(FAC_ARG(call, i));
+}
+
 /* (self, grads, momentum_buffers, weight_decay, momentum, lr, dampening, nesterov, maximize,
  * is_first_step, grad_scale, found_inf). */
 FacStatus
 FAC_KERNEL(fused_sgd)(FacCall *call)
 {
-    static const int args[] = {0, 1, 2};
+    static const Recipe recipe = {sgd_f32, sgd_f64, 3, NULL};
     double found;
-    Step s = {.weight_decay = fac_v_as_float(FAC_ARG(call, 3)),
-              .momentum = fac_v_as_float(FAC_ARG(call, 4)),
-              .lr = fac_v_as_float(FAC_ARG(call, 5)),
-              .dampening = fac_v_as_float(FAC_ARG(call, 6)),
+    Step s = {.weight_decay = float_arg(call, 3),
+              .momentum = float_arg(call, 4),
+              .lr = float_arg(call, 5),
+              .dampening = float_arg(call, 6),
               .nesterov = FAC_ARG(call, 7).v.i,
               .maximize = FAC_ARG(call, 8).v.i,
               .first = FAC_ARG(call, 9).v.i};
     FAC_RETURN_IF_ERROR(number(fac_arg_tensor(call, 10), 1, &s.scale));
     FAC_RETURN_IF_ERROR(number(fac_arg_tensor(call, 11), 0, &found));
-    if (found != 0) return FAC_OK;
-    for (uint32_t i = 0; i < FAC_ARG(call, 0).len; i++)
-        FAC_RETURN_IF_ERROR(step_one(call, i, 3, args, &s, false));
+    return found != 0 ? FAC_OK : run(call, &recipe, &s);
+}
+
+/* size: the learning rate with the first bias corrected; root: that of the second correction. */
+static FacStatus
+adam_numbers(FacCall *call, uint32_t i, Step *s)
+{
+    double step;
+    FAC_RETURN_IF_ERROR(number_of(call, 5, i, &step));
+    s->size = s->lr / (1 - pow(s->beta1, step));
+    s->root = sqrt(1 - pow(s->beta2, step));
     return FAC_OK;
 }
 
@@ -140,26 +189,18 @@ FAC_KERNEL(fused_sgd)(FacCall *call)
 static FacStatus
 fused_adam(FacCall *call, bool decoupled)
 {
-    static const int args[] = {0, 1, 2, 3, 4};
-    double found, step;
-    Step s = {.lr = fac_v_as_float(FAC_ARG(call, 6)),
-              .beta1 = fac_v_as_float(FAC_ARG(call, 7)),
-              .beta2 = fac_v_as_float(FAC_ARG(call, 8)),
-              .weight_decay = fac_v_as_float(FAC_ARG(call, 9)),
-              .eps = fac_v_as_float(FAC_ARG(call, 10)),
+    const Recipe recipe = {adam_f32, adam_f64, FAC_ARG(call, 11).v.i ? 5 : 4, adam_numbers};
+    double found;
+    Step s = {.lr = float_arg(call, 6),
+              .beta1 = float_arg(call, 7),
+              .beta2 = float_arg(call, 8),
+              .weight_decay = float_arg(call, 9),
+              .eps = float_arg(call, 10),
               .maximize = FAC_ARG(call, 12).v.i,
               .decoupled = decoupled};
-    const int parts = FAC_ARG(call, 11).v.i ? 5 : 4;
     FAC_RETURN_IF_ERROR(number(fac_arg_tensor(call, 13), 1, &s.scale));
     FAC_RETURN_IF_ERROR(number(fac_arg_tensor(call, 14), 0, &found));
-    if (found != 0) return FAC_OK;
-    for (uint32_t i = 0; i < FAC_ARG(call, 0).len; i++) {
-        FAC_RETURN_IF_ERROR(number(FAC_ARG(call, 5).v.tensors[i], 1, &step));
-        s.correction = s.lr / (1 - pow(s.beta1, step));
-        s.root = sqrt(1 - pow(s.beta2, step));
-        FAC_RETURN_IF_ERROR(step_one(call, i, parts, args, &s, true));
-    }
-    return FAC_OK;
+    return found != 0 ? FAC_OK : run(call, &recipe, &s);
 }
 
 FacStatus
@@ -172,4 +213,170 @@ FacStatus
 FAC_KERNEL(fused_adamw)(FacCall *call)
 {
     return fused_adam(call, true);
+}
+
+/* (self, grads, square_avgs, grad_avgs, momentum_buffers, lr, alpha, eps, weight_decay, momentum,
+ * maximize). */
+FacStatus
+FAC_KERNEL(fused_rmsprop)(FacCall *call)
+{
+    static const Recipe recipe = {rmsprop_f32, rmsprop_f64, 5, NULL};
+    const Step s = {.lr = float_arg(call, 5),
+                    .beta2 = float_arg(call, 6),
+                    .eps = float_arg(call, 7),
+                    .weight_decay = float_arg(call, 8),
+                    .momentum = float_arg(call, 9),
+                    .maximize = FAC_ARG(call, 10).v.i};
+    return run(call, &recipe, &s);
+}
+
+/* size: the learning rate of this step. lr_decay stands in `next`. */
+static FacStatus
+adagrad_numbers(FacCall *call, uint32_t i, Step *s)
+{
+    double step;
+    FAC_RETURN_IF_ERROR(number_of(call, 3, i, &step));
+    s->size = s->lr / (1 + (step - 1) * s->next);
+    return FAC_OK;
+}
+
+/* (self, grads, state_sums, state_steps, lr, lr_decay, weight_decay, eps, maximize). */
+FacStatus
+FAC_KERNEL(fused_adagrad)(FacCall *call)
+{
+    static const Recipe recipe = {adagrad_f32, adagrad_f64, 3, adagrad_numbers};
+    const Step s = {.lr = float_arg(call, 4),
+                    .next = float_arg(call, 5),
+                    .weight_decay = float_arg(call, 6),
+                    .eps = float_arg(call, 7),
+                    .maximize = FAC_ARG(call, 8).v.i};
+    return run(call, &recipe, &s);
+}
+
+/* (self, grads, square_avgs, acc_deltas, lr, rho, eps, weight_decay, maximize). */
+FacStatus
+FAC_KERNEL(fused_adadelta)(FacCall *call)
+{
+    static const Recipe recipe = {adadelta_f32, adadelta_f64, 4, NULL};
+    const Step s = {.lr = float_arg(call, 4),
+                    .beta2 = float_arg(call, 5),
+                    .eps = float_arg(call, 6),
+                    .weight_decay = float_arg(call, 7),
+                    .maximize = FAC_ARG(call, 8).v.i};
+    return run(call, &recipe, &s);
+}
+
+static FacStatus
+adamax_numbers(FacCall *call, uint32_t i, Step *s)
+{
+    double step;
+    FAC_RETURN_IF_ERROR(number_of(call, 4, i, &step));
+    s->size = s->lr / (1 - pow(s->beta1, step));
+    return FAC_OK;
+}
+
+/* (self, grads, exp_avgs, exp_infs, state_steps, lr, beta1, beta2, weight_decay, eps, maximize). */
+FacStatus
+FAC_KERNEL(fused_adamax)(FacCall *call)
+{
+    static const Recipe recipe = {adamax_f32, adamax_f64, 4, adamax_numbers};
+    const Step s = {.lr = float_arg(call, 5),
+                    .beta1 = float_arg(call, 6),
+                    .beta2 = float_arg(call, 7),
+                    .weight_decay = float_arg(call, 8),
+                    .eps = float_arg(call, 9),
+                    .maximize = FAC_ARG(call, 10).v.i};
+    return run(call, &recipe, &s);
+}
+
+/* mu_products hold the product of all momenta up to this step's. root: the second correction. */
+static FacStatus
+nadam_numbers(FacCall *call, uint32_t i, Step *s)
+{
+    const double decay = float_arg(call, 11);
+    double step, product;
+    FAC_RETURN_IF_ERROR(number_of(call, 4, i, &product));
+    FAC_RETURN_IF_ERROR(number_of(call, 5, i, &step));
+    const double mu = s->beta1 * (1 - 0.5 * pow(0.96, step * decay));
+    const double mu_next = s->beta1 * (1 - 0.5 * pow(0.96, (step + 1) * decay));
+    s->size = s->lr * (1 - mu) / (1 - product);
+    s->next = s->lr * mu_next / (1 - product * mu_next);
+    s->root = 1 - pow(s->beta2, step);
+    return FAC_OK;
+}
+
+/* (self, grads, exp_avgs, exp_avg_sqs, mu_products, state_steps, lr, beta1, beta2, weight_decay, eps,
+ * momentum_decay, decoupled_weight_decay, maximize). */
+FacStatus
+FAC_KERNEL(fused_nadam)(FacCall *call)
+{
+    static const Recipe recipe = {nadam_f32, nadam_f64, 4, nadam_numbers};
+    const Step s = {.lr = float_arg(call, 6),
+                    .beta1 = float_arg(call, 7),
+                    .beta2 = float_arg(call, 8),
+                    .weight_decay = float_arg(call, 9),
+                    .eps = float_arg(call, 10),
+                    .decoupled = FAC_ARG(call, 12).v.i,
+                    .maximize = FAC_ARG(call, 13).v.i};
+    return run(call, &recipe, &s);
+}
+
+static FacStatus
+radam_numbers(FacCall *call, uint32_t i, Step *s)
+{
+    double step;
+    FAC_RETURN_IF_ERROR(number_of(call, 4, i, &step));
+    const double left = 1 - pow(s->beta2, step), most = 2 / (1 - s->beta2) - 1;
+    const double rho = most - 2 * step * pow(s->beta2, step) / left;
+    s->size = 1 - pow(s->beta1, step);
+    s->root = rho > 5 ? sqrt(left) : 0;
+    s->next = rho > 5 ? sqrt((rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho)) : 0;
+    return FAC_OK;
+}
+
+/* (self, grads, exp_avgs, exp_avg_sqs, state_steps, lr, beta1, beta2, weight_decay, eps,
+ * decoupled_weight_decay, maximize). */
+FacStatus
+FAC_KERNEL(fused_radam)(FacCall *call)
+{
+    static const Recipe recipe = {radam_f32, radam_f64, 4, radam_numbers};
+    const Step s = {.lr = float_arg(call, 5),
+                    .beta1 = float_arg(call, 6),
+                    .beta2 = float_arg(call, 7),
+                    .weight_decay = float_arg(call, 8),
+                    .eps = float_arg(call, 9),
+                    .decoupled = FAC_ARG(call, 10).v.i,
+                    .maximize = FAC_ARG(call, 11).v.i};
+    return run(call, &recipe, &s);
+}
+
+/* (self, grads, prevs, step_sizes, etaminus, etaplus, step_min, step_max, maximize). */
+FacStatus
+FAC_KERNEL(fused_rprop)(FacCall *call)
+{
+    static const Recipe recipe = {rprop_f32, rprop_f64, 4, NULL};
+    const Step s = {.beta1 = float_arg(call, 4),
+                    .beta2 = float_arg(call, 5),
+                    .size = float_arg(call, 6),
+                    .next = float_arg(call, 7),
+                    .maximize = FAC_ARG(call, 8).v.i};
+    return run(call, &recipe, &s);
+}
+
+static FacStatus
+asgd_numbers(FacCall *call, uint32_t i, Step *s)
+{
+    FAC_RETURN_IF_ERROR(number_of(call, 3, i, &s->size));
+    return number_of(call, 4, i, &s->next);
+}
+
+/* (self, grads, averages, etas, mus, lambd, weight_decay, maximize). */
+FacStatus
+FAC_KERNEL(fused_asgd)(FacCall *call)
+{
+    static const Recipe recipe = {asgd_f32, asgd_f64, 3, asgd_numbers};
+    const Step s = {.beta1 = float_arg(call, 5),
+                    .weight_decay = float_arg(call, 6),
+                    .maximize = FAC_ARG(call, 7).v.i};
+    return run(call, &recipe, &s);
 }

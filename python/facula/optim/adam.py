@@ -1,11 +1,10 @@
 """Adam, and with decoupled weight decay AdamW."""
 
-from .. import tensor, zeros_like
-from .._C import _constants, _functions
-from .optimizer import Optimizer, check_options
+from .. import zeros_like
+from .._C import _functions
+from .optimizer import Optimizer, check_betas, check_options, count, gather, single
 
 _fused_adam, _fused_adamw = _functions["_fused_adam_"], _functions["_fused_adamw_"]
-_foreach_add = _functions["_foreach_add_"]
 
 
 class Adam(Optimizer):
@@ -38,9 +37,7 @@ class Adam(Optimizer):
             capturable=capturable,
             nonnegative=(("epsilon value", eps), ("weight_decay value", weight_decay)),
         )
-        for i, beta in enumerate(betas):
-            if not 0.0 <= beta < 1.0:
-                raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+        check_betas(betas)
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -56,33 +53,30 @@ class Adam(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _state_of(self, param, amsgrad):
-        state = self.state[param]
-        if not state:
-            state["step"] = tensor(0.0, dtype=_constants["float32"])
-            state["exp_avg"] = zeros_like(param)
-            state["exp_avg_sq"] = zeros_like(param)
-            if amsgrad:
-                state["max_exp_avg_sq"] = zeros_like(param)
+    def _new_state(self, param, group):
+        state = {
+            "step": single(),
+            "exp_avg": zeros_like(param),
+            "exp_avg_sq": zeros_like(param),
+        }
+        if group["amsgrad"]:
+            state["max_exp_avg_sq"] = zeros_like(param)
         return state
 
     def _update(self, group):
-        params = tuple(param for param in group["params"] if param.grad is not None)
+        params, grads, states = self._with_gradients(group)
         if not params:
             return
         amsgrad = group["amsgrad"]
-        states = [self._state_of(param, amsgrad) for param in params]
-        steps = tuple(state["step"] for state in states)
-        _foreach_add(steps, 1)
         beta1, beta2 = group["betas"]
         step = _fused_adamw if group["decoupled_weight_decay"] else _fused_adam
         step(
             params,
-            tuple(param.grad for param in params),
-            tuple(state["exp_avg"] for state in states),
-            tuple(state["exp_avg_sq"] for state in states),
-            tuple(state["max_exp_avg_sq"] for state in states) if amsgrad else (),
-            steps,
+            grads,
+            gather(states, "exp_avg"),
+            gather(states, "exp_avg_sq"),
+            gather(states, "max_exp_avg_sq") if amsgrad else (),
+            count(states),
             lr=float(group["lr"]),
             beta1=float(beta1),
             beta2=float(beta2),

@@ -16,6 +16,8 @@ from ..utils.hooks import RemovableHandle
 _global_pre_hooks: dict[int, Callable] = OrderedDict()
 _global_post_hooks: dict[int, Callable] = OrderedDict()
 
+_foreach_add = _C._functions["_foreach_add_"]
+
 required = object()  # a default that every group must set
 
 
@@ -146,6 +148,21 @@ class Optimizer:
 
     def _update(self, group: dict) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no step()")
+
+    def _new_state(self, param: Tensor, group: dict) -> dict:
+        """The state of a parameter before its first step."""
+        raise NotImplementedError
+
+    def _with_gradients(self, group: dict) -> tuple[tuple, tuple, list[dict]]:
+        """The parameters of a group that have gradients, these, and their states."""
+        params = tuple(param for param in group["params"] if param.grad is not None)
+        states = []
+        for param in params:
+            state = self.state[param]
+            if not state:
+                state.update(self._new_state(param, group))
+            states.append(state)
+        return params, tuple(param.grad for param in params), states
 
     def register_step_pre_hook(self, hook: Callable) -> RemovableHandle:
         """Registers `hook(optimizer, args, kwargs)`, which may return other arguments of step."""
@@ -292,6 +309,29 @@ def _fitted(param: Tensor | None, value, key=None):
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         return type(value)(_fitted(param, v) for v in value)
     return value
+
+
+def gather(states: list[dict], key: str) -> tuple:
+    """One state of all parameters."""
+    return tuple(state[key] for state in states)
+
+
+def check_betas(betas) -> None:
+    for i, beta in enumerate(betas):
+        if not 0.0 <= beta < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+
+
+def count(states: list[dict]) -> tuple:
+    """One more step for all of them; the numbers of steps."""
+    steps = gather(states, "step")
+    _foreach_add(steps, 1)
+    return steps
+
+
+def single(value: float = 0.0) -> Tensor:
+    """A number that stands among the states of a parameter."""
+    return _C.tensor(float(value), dtype=_C._constants["float32"])
 
 
 def check_options(
