@@ -72,3 +72,13 @@ def grad(
             for input, grad in zip(inputs, grads)
         )
     return grads
+
+
+def __getattr__(name):
+    if name not in ("functional", "gradcheck", "gradgradcheck"):  # imported when asked for
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    if name == "gradgradcheck":
+        return import_module(f"{__name__}.gradcheck").gradgradcheck
+    return import_module(f"{__name__}.{name}")
