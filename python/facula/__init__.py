@@ -65,6 +65,7 @@ _HOMES = {
     "autograd": None,
     "backends": None,
     "cpu": None,
+    "func": None,
     "functional": None,
     "library": None,
     "linalg": None,
@@ -117,7 +118,7 @@ for _name in _HOMES:  # what Python adds to an operator of that name counts
 
 # Parts of the interface that are planned.
 _PLANNED = {"amp", "compile", "compiler", "cuda", "distributed", "distributions", "export", "fft"}
-_PLANNED |= {"func", "fx", "hub", "jit", "load", "masked", "multiprocessing", "nested", "onnx"}
+_PLANNED |= {"fx", "hub", "jit", "load", "masked", "multiprocessing", "nested", "onnx"}
 _PLANNED |= {"package", "profiler", "save", "serialization", "signal", "sparse", "vmap"}
 
 
