@@ -17,6 +17,7 @@
  *   storage.c    UntypedStorage
  *   generator.c  Generator, seeds
  *   autograd.c   grad mode, backward
+ *   transform.c  levels of vmap, grad and forward mode
  *   graph.c      nodes and hooks as Python objects
  *   function.c   autograd.Function
  *   override.c   __torch_function__, __torch_dispatch__, modes
@@ -305,7 +306,8 @@ extern PyGetSetDef fac_autograd_getset[];  /* grad, grad_fn, requires_grad, is_l
 extern PyMethodDef fac_build_functions[], fac_numpy_functions[], fac_autograd_functions[],
     fac_override_functions[], fac_generator_functions[], fac_device_functions[],
     fac_library_functions[], fac_dtype_functions[], fac_tensor_functions[], fac_op_functions[],
-    fac_wrap_functions[], fac_config_functions[], fac_copy_functions[], fac_storage_functions[];
+    fac_wrap_functions[], fac_config_functions[], fac_copy_functions[], fac_storage_functions[],
+    fac_transform_functions[];
 /* Each file's start: makes its types, adds them to the module. 0 or -1. */
 int fac_start_dtype(PyObject *module);
 int fac_start_device(PyObject *module);

@@ -271,6 +271,8 @@ export_obstacle(const FacTensor *t)
     if (fac_needs_grad(t)) return "of a tensor that requires grad: use tensor.detach()";
     if (t->device.type != FAC_DEV_CPU)
         return "of a tensor that is not on the CPU: use tensor.cpu()";
+    if (t->flags & FAC_T_OVERRIDDEN_STORAGE)
+        return "of a tensor without memory of its own, as those inside of vmap are";
     if (t->flags & (FAC_T_CONJ | FAC_T_NEG))
         return "of a tensor whose conj or neg bit is set: use tensor.resolve_conj().resolve_neg()";
     if (!format_of((FacDType)t->dtype))
@@ -472,6 +474,8 @@ check_dlpack(const FacTensor *t, bool versioned)
     const char *problem = NULL;
     if (fac_needs_grad(t))
         problem = "Can't export tensors that require gradient, use tensor.detach()";
+    else if (t->flags & FAC_T_OVERRIDDEN_STORAGE)
+        problem = "Can't export tensors without memory of their own, as those inside of vmap are";
     else if (t->flags & (FAC_T_CONJ | FAC_T_NEG))
         problem = "Can't export tensors with the conjugate or negative bit set, use "
                   "tensor.resolve_conj().resolve_neg()";

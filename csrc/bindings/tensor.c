@@ -8,6 +8,7 @@
 #include "bindings/bindings.h"
 
 #include "base/dtype.h"
+#include "layers/level.h"
 
 #include <string.h>
 
@@ -502,7 +503,10 @@ readable(const FacTensor *t, const char *what)
     bool hollow = (t->flags & FAC_T_OVERRIDDEN_STORAGE) != 0;
     if (!fac_is_meta(t) && !hollow) return true;
     PyErr_Format(PyExc_RuntimeError, "Tensor.%s() cannot be called on %s", what,
-                 hollow ? "tensors without memory of their own" : "meta tensors");
+                 fac_wrapped(t) ? "a tensor inside of vmap, which stands for a whole batch; use "
+                                  "where() and masks in place of Python's decisions"
+                 : hollow       ? "tensors without memory of their own"
+                                : "meta tensors");
     return false;
 }
 

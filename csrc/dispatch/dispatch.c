@@ -161,7 +161,11 @@ need_results(const FacCall *call)
 static FacStatus
 check_place(const FacTensor *t, FacDevice device)
 {
-    if (FAC_LIKELY(!t || t->device.type == device.type)) return FAC_OK;
+    if (FAC_LIKELY(!t)) return FAC_OK;
+    if (FAC_UNLIKELY(t->flags & FAC_T_OVERRIDDEN_STORAGE))
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "a tensor that has no data of its own came to a kernel");
+    if (FAC_LIKELY(t->device.type == device.type)) return FAC_OK;
     if (t->device.type == FAC_DEV_CPU && t->ndim == 0) return FAC_OK;
     char here[32], there[32];
     return fac_error(FAC_RUNTIME_ERROR,

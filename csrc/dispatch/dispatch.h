@@ -41,16 +41,15 @@ FacStatus fac_layer_lazy(FacCall *call) FAC_MUST_CHECK;
 /* --- thread state ----------------------------------------------------------------------------- */
 
 typedef struct FacThread {
-    uint32_t include;   /* key bits added to every call: modes, profile, trace, transforms */
-    uint32_t exclude;   /* key bits taken from every call: GRAD while gradients are off */
-    bool inference;     /* inference_mode */
-    int level;          /* depth of the stack of transforms; 0 outside */
-    void *levels;       /* that stack: layers/ */
-    int dispatch_modes; /* bindings: depth of the __torch_dispatch__ mode stack */
-    int function_modes; /* bindings: depth of the __torch_function__ mode stack */
-    bool function_off;  /* bindings: __torch_function__ disabled (DisableTorchFunction) */
-    bool checks;        /* debug: fac_tensor_check at every layer */
-    int depth;          /* dispatch: calls within calls; the outermost names itself in messages */
+    uint32_t include;       /* key bits added to every call: modes, profile, trace, transforms */
+    uint32_t exclude;       /* key bits taken from every call: GRAD while gradients are off */
+    bool inference;         /* inference_mode */
+    struct FacLevel *level; /* layers/: the innermost transform that is visible; NULL outside */
+    int dispatch_modes;     /* bindings: depth of the __torch_dispatch__ mode stack */
+    int function_modes;     /* bindings: depth of the __torch_function__ mode stack */
+    bool function_off;      /* bindings: __torch_function__ disabled (DisableTorchFunction) */
+    bool checks;            /* debug: fac_tensor_check at every layer */
+    int depth; /* dispatch: calls within calls; the outermost names itself in messages */
 } FacThread;
 extern _Thread_local FacThread fac_thread;
 

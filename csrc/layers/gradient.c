@@ -220,6 +220,7 @@ copy_like(FacTensor *t, FacTensor *grad, FacTensor **out)
     FacTensor *copy;
     FacDType dtype = (FacDType)grad->dtype;
     FacStatus st;
+    if (grad->keys & FAC_KEY(TRANSFORM)) return fac_op_clone(grad, FAC_VALUE_NONE, out);
     if (fac_is_dense(t->ndim, t->sizes, t->strides))
         st = fac_tensor_new_strided(dtype, grad->device, t->ndim, t->sizes, t->strides, &copy);
     else

@@ -8,6 +8,8 @@
  */
 #include "layers/record.h"
 
+#include "generated/ops.h"
+#include "layers/level.h"
 #include "tensor/layout.h"
 
 static bool
@@ -51,6 +53,7 @@ static FacStatus
 copy_of(FacTensor *t, FacTensor **out)
 {
     FacTensor *copy;
+    if (t->keys & FAC_KEY(TRANSFORM)) return fac_op_clone(t, FAC_VALUE_NONE, out);
     FAC_RETURN_IF_ERROR(fac_tensor_new((FacDType)t->dtype, t->device, t->ndim, t->sizes, &copy));
     FacStatus st = fac_tensor_copy(copy, t);
     if (st != FAC_OK) {
@@ -79,7 +82,7 @@ save_input(FacTensor *t, bool copied, FacTensor **out, FacSavedTensor *info)
         }
         FAC_RETURN_IF_ERROR(fac_gradient_edge(t, &info->edge));
     }
-    return copied ? copy_of(t, out) : fac_tensor_alias(t, out);
+    return copied ? copy_of(t, out) : fac_level_alias(t, out);
 }
 
 static FacStatus
@@ -154,7 +157,7 @@ save_list_result(FacValue list, FacValue *out)
     FacTensor **slots;
     FAC_RETURN_IF_ERROR(fac_value_new_tensors((int)list.len, out, &slots));
     for (uint32_t i = 0; i < list.len; i++)
-        FAC_RETURN_IF_ERROR(fac_tensor_alias(list.v.tensors[i], &slots[i]));
+        FAC_RETURN_IF_ERROR(fac_level_alias(list.v.tensors[i], &slots[i]));
     return FAC_OK;
 }
 
@@ -180,7 +183,7 @@ fac_save_results(FacNode *node, const FacGradRow *row, const FacCall *call)
         } else {
             FacSavedTensor *at = info++;
             if (result.tag != FAC_V_TENSOR) continue;
-            FAC_RETURN_IF_ERROR(fac_tensor_alias(result.v.t, &alias));
+            FAC_RETURN_IF_ERROR(fac_level_alias(result.v.t, &alias));
             *slot = owned_tensor(alias);
             at->version = fac_tensor_version(alias);
             at->result = true;
@@ -221,7 +224,7 @@ unpack_tensor(FacNode *node, const FacSave *save, FacTensor *t, const FacSavedTe
     if (FAC_UNLIKELY(fac_tensor_version(t) != info->version && !geometry_only))
         return changed_error(node, save, t, info->version);
     if (!history || !fac_grad_enabled()) return FAC_OK;
-    FAC_RETURN_IF_ERROR(fac_tensor_alias(t, out));
+    FAC_RETURN_IF_ERROR(fac_level_alias(t, out));
     *made = true;
     FacStatus st =
         FAC_IS_INT(t->dtype)

@@ -8,7 +8,7 @@ op("_conv(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding
    grad={"input": "_conv_input(grad, conj(weight), input.shape, stride, padding, dilation, groups)",
          "weight": "_conv_weight(conj(input), grad, weight.shape, stride, padding, dilation, groups)",
          "bias": "sum(grad, channel_dims(grad.ndim))"},
-   doc="Convolution of a batch.")
+   linear="input * weight", doc="Convolution of a batch.")
 op("_conv_input(Tensor grad_output, Tensor weight, int[] size, int[] stride, int[] padding, "
    "int[] dilation, int groups) -> Tensor",
    variants="function", module="_C", rule="conv_input", kernel="conv_input",
@@ -16,7 +16,7 @@ op("_conv_input(Tensor grad_output, Tensor weight, int[] size, int[] stride, int
    grad={"grad_output": "_conv(grad, conj(weight), None, stride, padding, dilation, groups)",
          "weight": "_conv_weight(grad, conj(grad_output), weight.shape, stride, padding, dilation, "
                    "groups)"},
-   doc="The adjoint of _conv in its input, which has the given size.")
+   linear="grad_output * weight", doc="The adjoint of _conv in its input, which has the given size.")
 op("_conv_weight(Tensor input, Tensor grad_output, int[] size, int[] stride, int[] padding, "
    "int[] dilation, int groups) -> Tensor",
    variants="function", module="_C", rule="conv_weight", kernel="conv_weight",
@@ -24,7 +24,7 @@ op("_conv_weight(Tensor input, Tensor grad_output, int[] size, int[] stride, int
    grad={"input": "_conv_input(conj(grad_output), grad, input.shape, stride, padding, dilation, "
                   "groups)",
          "grad_output": "_conv(conj(input), grad, None, stride, padding, dilation, groups)"},
-   doc="The adjoint of _conv in its weight, which has the given size.")
+   linear="input * grad_output", doc="The adjoint of _conv in its weight, which has the given size.")
 
 op("convolution(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, "
    "int[] dilation, bool transposed, int[] output_padding, int groups) -> Tensor",

@@ -74,7 +74,7 @@ op("triu_indices(int row, int col, int offset=0, *, ScalarType? dtype=None, Layo
 op("complex(Tensor real, Tensor imag) -> Tensor",
    variants="function out", rule="complex", kernel="complex",
    grad={"real": "real(grad)", "imag": "imag(grad)"},
-   doc="Complex numbers from their real and imaginary parts.")
+   linear="real imag", doc="Complex numbers from their real and imaginary parts.")
 op("polar(Tensor abs, Tensor angle) -> Tensor",
    variants="function out", rule="complex", kernel="polar",
    grad={"abs, angle": "polar_backward(grad, result)"},
@@ -84,25 +84,25 @@ op("polar(Tensor abs, Tensor angle) -> Tensor",
 
 op("clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor",
    variants="function method", rule="clone", kernel="copy_to_result",
-   grad={"self": "grad"}, doc="A copy with memory of its own.")
+   grad={"self": "grad"}, linear="self", doc="A copy with memory of its own.")
 op("contiguous(Tensor(a) self, *, MemoryFormat memory_format=contiguous_format) -> Tensor(a)",
    variants="method", composite="c:contiguous",
    doc="The tensor itself if it lies in memory in the given order, else a copy that does.")
 op("_to_copy(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool non_blocking=False, MemoryFormat? memory_format=None) -> Tensor",
    variants="function", module="_C", rule="to_copy", kernel="copy_to_result",
    grad={"self": "_to_copy(grad, dtype=self.dtype, device=self.device)"},
-   doc="A copy in another dtype, on another device, or in another memory format.")
+   linear="self", doc="A copy in another dtype, on another device, or in another memory format.")
 op("copy_(Tensor(a!) self, Tensor src, bool non_blocking=False) -> Tensor(a!)",
    variants="method", rule="copy_into", kernel="copy_into",
    grad={"self": "zeros_like(grad)", "src": "sum_to_like(grad, src)"},
-   doc="Copies the elements of src, which is broadcast and converted, into self.")
+   linear="self src", doc="Copies the elements of src, which is broadcast and converted, into self.")
 op("fill_(Tensor(a!) self, Operand value) -> Tensor(a!)",
    variants="method function", rule="fill", kernel="fill",
    grad={"self": "zeros_like(grad)", "value": "grad.sum()"},
-   doc="Sets every element to the number.")
+   linear="self value", doc="Sets every element to the number.")
 op("zero_(Tensor(a!) self) -> Tensor(a!)",
    variants="method function", rule="inplace", kernel="zero",
-   grad={"self": "zeros_like(grad)"}, doc="Sets every element to 0.")
+   grad={"self": "zeros_like(grad)"}, linear="self", doc="Sets every element to 0.")
 op("resize_(Tensor(a!) self, int[] size, *, MemoryFormat? memory_format=None) -> Tensor(a!)",
    variants="method", rule="resize", kernel="nothing", grad=None,
    doc="Changes the shape in place; the memory grows where it has to, new elements are uninitialised.")

@@ -10,43 +10,43 @@ op("_index_view(Tensor(a) self, int[] spec) -> Tensor(a)",
 op("_index_view_backward(Tensor grad_output, int[] input_sizes, int[] spec) -> Tensor",
    variants="function", module="_C", rule="index_view_backward", kernel="index_view_backward",
    grad={"grad_output": "_index_view(grad, spec)"},
-   doc="Zeros with grad_output at the place that a basic index describes.")
+   linear="grad_output", doc="Zeros with grad_output at the place that a basic index describes.")
 op("_index_view_scatter(Tensor self, Tensor src, int[] spec) -> Tensor",
    variants="function", module="_C", rule="index_view_scatter", kernel="index_view_scatter",
    grad={"self": "_index_view_scatter(grad, zeros_like(src), spec)",
          "src": "_index_view(grad, spec)"}, flags="broadcasts",
-   doc="A copy of self with src at the place that a basic index describes.")
+   linear="self src", doc="A copy of self with src at the place that a basic index describes.")
 
 op("index(Tensor self, Tensor?[] indices) -> Tensor",
    variants="function", module="_C", rule="index", kernel="index",
    grad={"self": "_index_backward(grad, self.shape, indices)"},
-   doc="The elements at index tensors and masks, one a dimension; None keeps a dimension whole.")
+   linear="self", doc="The elements at index tensors and masks, one a dimension; None keeps a dimension whole.")
 op("_index_backward(Tensor grad_output, int[] input_sizes, Tensor?[] indices) -> Tensor",
    variants="function", module="_C", rule="index_backward", kernel="index_backward",
    grad={"grad_output": "index(grad, indices)"},
-   doc="Zeros to which grad_output is added at index tensors and masks.")
+   linear="grad_output", doc="Zeros to which grad_output is added at index tensors and masks.")
 op("index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",
    variants="function method inplace", rule="index_put", kernel="index_put", flags="broadcasts",
    grad={"self": "grad if accumulate else index_put(grad, indices, grad.new_zeros([]))",
          "values": "index(grad, indices)"},
-   doc="A copy of self with values written at, or added to, the places that the indices name.")
+   linear="self values", doc="A copy of self with values written at, or added to, the places that the indices name.")
 
 # --- along one dimension -----------------------------------------------------------------------
 
 op("index_select(Tensor self, int dim, Tensor index) -> Tensor",
    variants="function method out", rule="index_select", kernel="index_select",
    grad={"self": "index_add(grad.new_zeros(self.shape), dim, index, grad)"},
-   doc="Slices of a dimension, by their numbers.")
+   linear="self", doc="Slices of a dimension, by their numbers.")
 op("index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor",
    variants="function method inplace out", rule="index_add", kernel="index_add",
    grad={"self": "grad",
          "source": "index_select(grad, dim, index).reshape(source.shape) * conj_number(alpha)"},
-   doc="alpha times the slices of source added to those slices of self that index names.")
+   linear="self source", doc="alpha times the slices of source added to those slices of self that index names.")
 op("index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor",
    variants="function method inplace out", rule="index_add", kernel="index_copy",
    grad={"self": "index_fill(grad, dim, index, 0)",
          "source": "index_select(grad, dim, index).reshape(source.shape)"},
-   doc="The slices of source written over those slices of self that index names.")
+   linear="self source", doc="The slices of source written over those slices of self that index names.")
 op("index_fill(Tensor self, int dim, Tensor index, Operand value) -> Tensor",
    variants="function method inplace", rule="index_fill", kernel="index_fill",
    grad={"self": "index_fill(grad, dim, index, 0)", "value": "index_select(grad, dim, _unique2(index)[0]).sum()"},
@@ -62,11 +62,11 @@ op("_spread_index(Tensor self, int dim, int[] sizes) -> Tensor",
 op("gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor",
    variants="function method out", rule="gather", kernel="gather",
    grad={"self": "scatter_add(grad.new_zeros(self.shape), dim, index, grad)"},
-   doc="result[i][j][k] = self[index[i][j][k]][j][k] for dim 0, and so for the others.")
+   linear="self", doc="result[i][j][k] = self[index[i][j][k]][j][k] for dim 0, and so for the others.")
 op("scatter.src(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
    variants="function method inplace out", rule="scatter", kernel="scatter",
    grad={"self": "scatter_value(grad, dim, index, 0)", "src": "_gather_like(grad, dim, index, src.shape)"},
-   doc="result[index[i][j][k]][j][k] = src[i][j][k] for dim 0, and so for the others.")
+   linear="self src", doc="result[index[i][j][k]][j][k] = src[i][j][k] for dim 0, and so for the others.")
 op("scatter.value(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
    variants="function method inplace out", rule="scatter", kernel="scatter",
    grad={"self": "scatter_value(grad, dim, index, 0)"},
@@ -80,7 +80,7 @@ op("scatter.value_reduce(Tensor self, int dim, Tensor index, Scalar value, *, st
 op("scatter_add(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
    variants="function method inplace out", rule="scatter", kernel="scatter_add",
    grad={"self": "grad", "src": "_gather_like(grad, dim, index, src.shape)"},
-   doc="src added to self where index says.")
+   linear="self src", doc="src added to self where index says.")
 op("scatter_reduce(Tensor self, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True) -> Tensor",
    variants="function method inplace out", rule="scatter_reduce", kernel="scatter_reduce",
    grad={"self, src": "_scatter_reduce_backward(grad, self, dim, index, src, reduce, include_self, result)"},
@@ -113,12 +113,12 @@ op("take_along_dim(Tensor self, Tensor indices, int? dim=None) -> Tensor",
 op("take(Tensor self, Tensor index) -> Tensor",
    variants="function method out", rule="take", kernel="take",
    grad={"self": "put(grad.new_zeros(self.shape), index, grad, True)"}, like="numpy.take",
-   doc="The elements at positions in the flattened tensor.")
+   linear="self", doc="The elements at positions in the flattened tensor.")
 op("put(Tensor self, Tensor index, Tensor source, bool accumulate=False) -> Tensor",
    variants="function method inplace", rule="put", kernel="put",
    grad={"self": "grad if accumulate else put(grad, index, grad.new_zeros(source.shape))",
          "source": "take(grad, index).reshape(source.shape)"},
-   doc="source written at, or added to, positions in the flattened tensor.")
+   linear="self source", doc="source written at, or added to, positions in the flattened tensor.")
 
 # --- masks -------------------------------------------------------------------------------------
 
@@ -130,18 +130,18 @@ op("masked_select(Tensor self, Tensor mask) -> Tensor",
    variants="function method out", rule="masked_select", kernel="masked_select",
    flags="data_shape broadcasts",
    grad={"self": "masked_scatter(grad.new_zeros(self.shape), mask, grad)"},
-   doc="The elements where the mask is true, as one row.")
+   linear="self", doc="The elements where the mask is true, as one row.")
 op("masked_scatter(Tensor self, Tensor mask, Tensor source) -> Tensor",
    variants="function method inplace", rule="masked_scatter", kernel="masked_scatter",
    flags="broadcasts",
    grad={"self": "masked_fill(grad, mask, 0)",
          "source": "_masked_scatter_backward(grad, mask, source.shape)"},
-   doc="self with the elements where the mask is true taken from source, one after the other.")
+   linear="self source", doc="self with the elements where the mask is true taken from source, one after the other.")
 op("_masked_scatter_backward(Tensor grad_output, Tensor mask, int[] sizes) -> Tensor",
    variants="function", module="_C", rule="masked_scatter_backward",
    kernel="masked_scatter_backward",
    grad={"grad_output": "masked_scatter(grad.new_zeros(grad_output.shape), mask, grad)"},
-   doc="The elements where the mask is true, padded with zeros to sizes.")
+   linear="grad_output", doc="The elements where the mask is true, padded with zeros to sizes.")
 
 op("nonzero(Tensor self) -> Tensor",
    variants="function method out", rule="data", kernel="nonzero", flags="data_shape", grad=None,
@@ -171,4 +171,4 @@ op("diagonal_scatter(Tensor self, Tensor src, int offset=0, int dim1=0, int dim2
    variants="function method", rule="diagonal_scatter", kernel="diagonal_scatter",
    grad={"self": "diagonal_scatter(grad, zeros_like(src), offset, dim1, dim2)",
          "src": "diagonal(grad, offset, dim1, dim2)"},
-   doc="A copy of self with src as a diagonal.")
+   linear="self src", doc="A copy of self with src as a diagonal.")

@@ -3,7 +3,7 @@
 op("cat(Tensor[] tensors, int dim=0) -> Tensor",
    variants="function out", rule="cat", kernel="cat",
    grad={"tensors": "cat_backward(grad, tensors, dim)"}, like="numpy.concatenate",
-   doc="Tensors joined along a dimension.")
+   linear="tensors", doc="Tensors joined along a dimension.")
 op("concat(Tensor[] tensors, int dim=0) -> Tensor",
    variants="function out", composite="cat(tensors, dim)", doc="Tensors joined along a dimension.")
 op("concatenate(Tensor[] tensors, int dim=0) -> Tensor",
@@ -11,7 +11,7 @@ op("concatenate(Tensor[] tensors, int dim=0) -> Tensor",
 op("stack(Tensor[] tensors, int dim=0) -> Tensor",
    variants="function out", rule="stack", kernel="stack",
    grad={"tensors": "stack_backward(grad, tensors, dim)"}, like="numpy.stack",
-   doc="Tensors of one shape joined along a new dimension.")
+   linear="tensors", doc="Tensors of one shape joined along a new dimension.")
 op("hstack(Tensor[] tensors) -> Tensor",
    variants="function out", composite="c:hstack", like="numpy.hstack",
    doc="Tensors joined along the second dimension, vectors along their only one.")
@@ -60,11 +60,11 @@ op("roll(Tensor self, int[1] shifts, int[1] dims=[]) -> Tensor",
 op("tril(Tensor self, int diagonal=0) -> Tensor",
    variants="function method inplace out", rule="triangle", kernel="tril",
    grad={"self": "tril(grad, diagonal)"}, like="numpy.tril",
-   doc="The lower triangle of matrices, zeros above it.")
+   linear="self", doc="The lower triangle of matrices, zeros above it.")
 op("triu(Tensor self, int diagonal=0) -> Tensor",
    variants="function method inplace out", rule="triangle", kernel="triu",
    grad={"self": "triu(grad, diagonal)"}, like="numpy.triu",
-   doc="The upper triangle of matrices, zeros below it.")
+   linear="self", doc="The upper triangle of matrices, zeros below it.")
 op("diag_embed(Tensor self, int offset=0, int dim1=-2, int dim2=-1) -> Tensor",
    variants="function method", composite="c:diag_embed",
    doc="Vectors as the diagonals of matrices of zeros.")

@@ -6,12 +6,12 @@ family("PRODUCT", dtypes="int float complex")
 op("mm(Tensor self, Tensor mat2) -> Tensor",
    variants="function method out", family=PRODUCT, rule="mm", kernel="mm",
    grad={"self": "mm(grad, conj(t(mat2)))", "mat2": "mm(conj(t(self)), grad)"},
-   doc="The product of two matrices.")
+   linear="self * mat2", doc="The product of two matrices.")
 op("bmm(Tensor self, Tensor mat2) -> Tensor",
    variants="function method out", family=PRODUCT, rule="bmm", kernel="mm",
    grad={"self": "bmm(grad, conj(transpose(mat2, 1, 2)))",
          "mat2": "bmm(conj(transpose(self, 1, 2)), grad)"},
-   doc="The products of two batches of matrices.")
+   linear="self * mat2", doc="The products of two batches of matrices.")
 op("addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
    variants="function method inplace out", family=PRODUCT, rule="addmm", kernel="addmm",
    flags="broadcasts",
@@ -32,7 +32,7 @@ op("addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar a
 op("mv(Tensor self, Tensor vec) -> Tensor",
    variants="function method out", family=PRODUCT, rule="mv", kernel="mv",
    grad={"self": "outer(grad, conj(vec))", "vec": "mv(conj(t(self)), grad)"},
-   doc="The product of a matrix and a vector.")
+   linear="self * vec", doc="The product of a matrix and a vector.")
 op("addmv(Tensor self, Tensor mat, Tensor vec, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
    variants="function method inplace out", family=PRODUCT, rule="addmv", kernel="addmv",
    flags="broadcasts",
@@ -46,7 +46,7 @@ op("addr(Tensor self, Tensor vec1, Tensor vec2, *, Scalar beta=1, Scalar alpha=1
 op("dot(Tensor self, Tensor tensor) -> Tensor",
    variants="function method out", family=PRODUCT, rule="dot", kernel="dot",
    grad={"self": "grad * conj(tensor)", "tensor": "grad * conj(self)"},
-   doc="The sum of the products of two vectors.")
+   linear="self * tensor", doc="The sum of the products of two vectors.")
 op("vdot(Tensor self, Tensor other) -> Tensor",
    variants="function method out", composite="dot(conj(self), other)", like="numpy.vdot",
    doc="The sum of the products of two vectors, the first conjugated.")
@@ -80,7 +80,7 @@ op("linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
                    "conj(flatten(unsqueeze(input, 0), 0, -2))) if weight.ndim == 2 "
                    "else mv(conj(t(flatten(unsqueeze(input, 0), 0, -2))), flatten(grad))",
          "bias": "grad"},
-   doc="input @ weight.T + bias, over the last dimension of input.")
+   linear="input * weight", doc="input @ weight.T + bias, over the last dimension of input.")
 
 op("linalg_inv_ex(Tensor A, *, bool check_errors=False) -> (Tensor inverse, Tensor info)",
    variants="function out", module="linalg", public="inv_ex", rule="linalg_inv_ex",

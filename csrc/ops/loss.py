@@ -24,7 +24,7 @@ op("nll_loss_backward(Tensor grad_output, int[] size, Tensor target, Tensor? wei
    variants="function", module="_C", rule="nll_loss_backward", kernel="nll_loss_backward",
    dtypes="float",
    grad={"grad_output": "nll_loss_nd(grad, target, weight, reduction, ignore_index)"},
-   doc="The gradient of nll_loss.")
+   linear="grad_output", doc="The gradient of nll_loss.")
 op("nll_loss_nd(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, "
    "int ignore_index=-100) -> Tensor",
    variants="function", module="_C",

@@ -7,14 +7,14 @@ op("embedding(Tensor weight, Tensor indices, int padding_idx=-1, bool scale_grad
    variants="function", rule="embedding", kernel="embedding",
    grad={"weight": "embedding_dense_backward(grad, indices, weight.shape[0], padding_idx, "
                    "scale_grad_by_freq)"},
-   doc="Rows of a table by index.")
+   linear="weight", doc="Rows of a table by index.")
 op("embedding_dense_backward(Tensor grad_output, Tensor indices, int num_weights, int padding_idx, "
    "bool scale_grad_by_freq) -> Tensor",
    variants="function", module="_C", rule="embedding_dense_backward",
    kernel="embedding_dense_backward", dtypes="float",
    grad={"grad_output": "masked_fill(embedding(grad, indices), "
                         "unsqueeze(indices == padding_idx, -1), 0)"},
-   doc="The gradient of embedding.")
+   linear="grad_output", doc="The gradient of embedding.")
 op("embedding_renorm_(Tensor(a!) self, Tensor indices, float max_norm, float norm_type) -> Tensor(a!)",
    variants="function", rule="embedding_renorm", dtypes="float", kernel="embedding_renorm", grad=None,
    doc="Scales the rows that are named by index so that their norms are at most max_norm.")
@@ -31,29 +31,29 @@ op("_max_pool_backward(Tensor grad_output, Tensor indices, int[] size, int n) ->
    variants="function", module="_C", rule="max_pool_backward", kernel="max_pool_backward", dtypes="int float",
    grad={"grad_output": "reshape(gather(flatten(grad, -n), -1, flatten(indices, -n)), "
                         "grad_output.shape)"},
-   doc="The gradient of _max_pool.")
+   linear="grad_output", doc="The gradient of _max_pool.")
 op("_avg_pool(Tensor self, int[] kernel_size, int[] stride, int[] padding, bool ceil_mode, "
    "bool count_include_pad, int? divisor_override) -> Tensor",
    variants="function", module="_C", rule="avg_pool", kernel="avg_pool", dtypes="int float",
    grad={"self": "_avg_pool_backward(grad, self.shape, kernel_size, stride, padding, ceil_mode, "
                  "count_include_pad, divisor_override)"},
-   doc="The mean of each window.")
+   linear="self", doc="The mean of each window.")
 op("_avg_pool_backward(Tensor grad_output, int[] size, int[] kernel_size, int[] stride, "
    "int[] padding, bool ceil_mode, bool count_include_pad, int? divisor_override) -> Tensor",
    variants="function", module="_C", rule="avg_pool_backward", kernel="avg_pool_backward", dtypes="int float",
    grad={"grad_output": "_avg_pool(grad, kernel_size, stride, padding, ceil_mode, "
                         "count_include_pad, divisor_override)"},
-   doc="The gradient of _avg_pool.")
+   linear="grad_output", doc="The gradient of _avg_pool.")
 op("_adaptive_avg_pool(Tensor self, int[] output_size) -> Tensor",
    variants="function", module="_C", rule="adaptive_avg_pool", kernel="adaptive_avg_pool",
    dtypes="float",
    grad={"self": "_adaptive_avg_pool_backward(grad, self.shape, len(output_size))"},
-   doc="Means of windows that divide the last dims evenly into output_size parts.")
+   linear="self", doc="Means of windows that divide the last dims evenly into output_size parts.")
 op("_adaptive_avg_pool_backward(Tensor grad_output, int[] size, int n) -> Tensor",
    variants="function", module="_C", rule="adaptive_pool_backward", kernel="adaptive_avg_pool_backward",
    dtypes="float",
    grad={"grad_output": "_adaptive_avg_pool(grad, grad_output.shape[grad_output.ndim - n:])"},
-   doc="The gradient of _adaptive_avg_pool.")
+   linear="grad_output", doc="The gradient of _adaptive_avg_pool.")
 op("_adaptive_max_pool(Tensor self, int[] output_size) -> (Tensor result, Tensor indices)",
    variants="function", module="_C", rule="adaptive_max_pool", kernel="adaptive_max_pool",
    dtypes="float", nondiff="indices",

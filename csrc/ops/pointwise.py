@@ -624,7 +624,7 @@ op("where(Tensor condition, Operand self, Operand other) -> Tensor",
    variants="function method out", family=TERNARY, rule="where", kernel="where",
    grad={"self": "where(condition, grad, 0)", "other": "where(condition, 0, grad)"},
    like="numpy.where",
-   doc="self where the condition is true, else other.")
+   linear="self other", doc="self where the condition is true, else other.")
 
 op("copysign(Operand self, Operand other) -> Tensor",
    variants="function method inplace out", family=BINARY, promote="FLOAT",

@@ -13,12 +13,12 @@ helper("prod_backward(Tensor grad, Tensor self, Tensor result, int? dim, bool ke
 op("sum(Tensor self, *, ScalarType? dtype=None) -> Tensor",
    variants="function method out", rule="reduce_sum", kernel="sum",
    grad={"self": "expand(grad, self.shape)"}, like="numpy.sum",
-   doc="The sum of all elements. Integers are summed as int64.")
+   linear="self", doc="The sum of all elements. Integers are summed as int64.")
 
 op("sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
    variants="function method out", rule="reduce_sum", kernel="sum",
    grad={"self": "reduce_expand(grad, self.shape, dim, keepdim)"}, like="numpy.sum",
-   doc="The sum over some dimensions.")
+   linear="self", doc="The sum over some dimensions.")
 
 op("nansum(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
    variants="function method out", rule="reduce_nansum", kernel="nansum",
@@ -29,13 +29,13 @@ op("nansum(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dty
 op("mean(Tensor self, *, ScalarType? dtype=None) -> Tensor",
    variants="function method out", rule="reduce_mean", kernel="mean",
    grad={"self": "expand(grad, self.shape) / self.numel"}, like="numpy.mean",
-   doc="The mean of all elements.")
+   linear="self", doc="The mean of all elements.")
 
 op("mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
    variants="function method out", rule="reduce_mean", kernel="mean",
    grad={"self": "reduce_expand(grad, self.shape, dim, keepdim) / reduce_count(self.shape, dim)"},
    like="numpy.mean",
-   doc="The mean over some dimensions.")
+   linear="self", doc="The mean over some dimensions.")
 
 op("nanmean(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
    variants="function method out", composite="c:nanmean", like="numpy.nanmean",

@@ -7,12 +7,12 @@ helper("logcumsumexp_backward(Tensor grad, Tensor self, Tensor result, int dim) 
 op("cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
    variants="function method inplace out", rule="scan_sum", kernel="cumsum",
    grad={"self": "_cumsum_back(grad, dim)"}, like="numpy.cumsum",
-   doc="Running sums along a dimension. Integers are summed as int64.")
+   linear="self", doc="Running sums along a dimension. Integers are summed as int64.")
 
 op("_cumsum_back(Tensor self, int dim) -> Tensor",
    variants="function", module="_C", rule="scan_sum", kernel="cumsum_back",
    grad={"self": "cumsum(grad, dim)"},
-   doc="Running sums from the end of a dimension.")
+   linear="self", doc="Running sums from the end of a dimension.")
 
 op("cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
    variants="function method inplace out", rule="scan_sum", kernel="cumprod",

@@ -9,7 +9,7 @@ op("view(Tensor(a) self, int[] size) -> Tensor(a)",
    grad={"self": "grad.reshape(self.shape)"},
    doc="The same elements in another shape; raises if that needs a copy.")
 op("view.dtype(Tensor(a) self, ScalarType dtype) -> Tensor(a)",
-   variants="method", family=VIEW, rule="view_dtype", grad=None,
+   variants="method", family=VIEW, rule="view_dtype", linear="", grad=None,
    doc="The same bytes read as another dtype.")
 op("reshape(Tensor(a) self, int[] shape) -> Tensor(a)",
    variants="function method", composite="c:reshape", like="numpy.reshape",
@@ -17,7 +17,7 @@ op("reshape(Tensor(a) self, int[] shape) -> Tensor(a)",
 op("_reshape_copy(Tensor self, int[] size) -> Tensor",
    variants="function", module="_C", rule="reshape_copy", kernel="copy_reshaped",
    grad={"self": "grad.reshape(self.shape)"},
-   doc="The same elements in another shape, copied.")
+   linear="self", doc="The same elements in another shape, copied.")
 op("view_as(Tensor(a) self, Tensor other) -> Tensor(a)",
    variants="method", composite="self.view(other.shape)", doc="view in the shape of another tensor.")
 op("reshape_as(Tensor(a) self, Tensor other) -> Tensor(a)",
@@ -91,14 +91,14 @@ op("select(Tensor(a) self, int dim, int index) -> Tensor(a)",
    doc="One index of a dimension, which goes away.")
 op("select_backward(Tensor grad_output, int[] input_sizes, int dim, int index) -> Tensor",
    variants="function", module="_C", composite="c:select_backward",
-   grad={"grad_output": "select(grad, dim, index)"}, doc="The gradient of select.")
+   grad={"grad_output": "select(grad, dim, index)"}, linear="grad_output", doc="The gradient of select.")
 op("slice(Tensor(a) self, int dim=0, int? start=None, int? end=None, int step=1) -> Tensor(a)",
    variants="function", module="_C", family=VIEW, rule="slice",
    grad={"self": "slice_backward(grad, self.shape, dim, start, end, step)"},
    doc="A range of a dimension; the step may be negative.")
 op("slice_backward(Tensor grad_output, int[] input_sizes, int dim, int? start, int? end, int step) -> Tensor",
    variants="function", module="_C", composite="c:slice_backward",
-   grad={"grad_output": "slice(grad, dim, start, end, step)"}, doc="The gradient of slice.")
+   grad={"grad_output": "slice(grad, dim, start, end, step)"}, linear="grad_output", doc="The gradient of slice.")
 op("narrow(Tensor(a) self, int dim, int start, int length) -> Tensor(a)",
    variants="function method", composite="c:narrow",
    doc="A range of a dimension by start and length.")
@@ -108,16 +108,16 @@ op("diagonal(Tensor(a) self, int offset=0, int dim1=0, int dim2=1) -> Tensor(a)"
    doc="The diagonal of two dimensions, as a last dimension.")
 op("diagonal_backward(Tensor grad_output, int[] input_sizes, int offset, int dim1, int dim2) -> Tensor",
    variants="function", module="_C", composite="c:diagonal_backward",
-   grad={"grad_output": "diagonal(grad, offset, dim1, dim2)"}, doc="The gradient of diagonal.")
+   grad={"grad_output": "diagonal(grad, offset, dim1, dim2)"}, linear="grad_output", doc="The gradient of diagonal.")
 op("unfold(Tensor(a) self, int dimension, int size, int step) -> Tensor(a)",
    variants="method", family=VIEW, rule="unfold",
    grad={"self": "unfold_backward(grad, self.shape, dimension, size, step)"},
    doc="Windows over a dimension, as a last dimension.")
 op("unfold_backward(Tensor grad_in, int[] input_sizes, int dim, int size, int step) -> Tensor",
    variants="function", module="_C", composite="c:unfold_backward",
-   grad={"grad_in": "unfold(grad, dim, size, step)"}, doc="The gradient of unfold.")
+   grad={"grad_in": "unfold(grad, dim, size, step)"}, linear="grad_in", doc="The gradient of unfold.")
 op("detach(Tensor(a) self) -> Tensor(a)",
-   variants="function method inplace", family=VIEW, rule="detach", grad=None,
+   variants="function method inplace", family=VIEW, rule="detach", linear="", grad=None,
    doc="The same elements without history: no gradient flows through it.")
 op("alias(Tensor(a) self) -> Tensor(a)",
    variants="function", module="_C", family=VIEW, rule="alias", grad={"self": "grad"},

@@ -84,6 +84,7 @@ enum {
     FAC_OP_LIST_RESULT = 4096, /* returns Tensor[] */
     FAC_OP_BROADCASTS = 8192,  /* gradients of operands are to be summed to their shape */
     FAC_OP_DETERMINISTIC_GUARD = 16384, /* open */
+    FAC_OP_MULTILINEAR = 32768,         /* linear in each of FacOp.linear alone, not in all */
 };
 
 typedef struct FacCall FacCall;
@@ -126,6 +127,8 @@ struct FacOp {
     uint32_t id;         /* index in fac_ops */
     const char *result_names; /* "values indices" for a named tuple, or NULL */
     const char *like;         /* what the tests compare it with: "numpy.logaddexp", or NULL */
+    uint32_t linear;          /* bits of the parameters that the row is linear in */
+    const char *batch;        /* how vmap takes it: a rule of layers/batch.c, or NULL */
     /* slots: filled at start, or when the operator is registered */
     FacKernel rule;
     FacKernel kernel[FAC_DEVICE_TYPES];

@@ -119,10 +119,22 @@ copy_across(FacTensor *to, FacTensor *from)
                      fac_device_text(from->device, a), fac_device_text(to->device, b));
 }
 
+/* Wrappers have no elements to be read: rows act on their values. */
+static FacStatus
+need_data(const FacTensor *t)
+{
+    if (FAC_LIKELY(!(t->flags & FAC_T_OVERRIDDEN_STORAGE))) return FAC_OK;
+    return fac_error(FAC_RUNTIME_ERROR,
+                     "the elements of this tensor cannot be read: it is inside of vmap, or a "
+                     "wrapper without memory of its own");
+}
+
 FacStatus
 fac_tensor_copy(FacTensor *to, FacTensor *from)
 {
     FacIter it;
+    FAC_RETURN_IF_ERROR(need_data(to));
+    FAC_RETURN_IF_ERROR(need_data(from));
     bool alike = to->dtype == from->dtype && lazy_bits(to) == lazy_bits(from);
     FacValue operand = fac_v_tensor(from);
     if (fac_is_meta(from) && !fac_is_meta(to))
@@ -158,6 +170,7 @@ FacStatus
 fac_contiguous(FacTensor *t, FacDType dt, FacTensor **out)
 {
     FacTensor *copy;
+    FAC_RETURN_IF_ERROR(need_data(t));
     if (dt == FAC_DT_NONE) dt = (FacDType)t->dtype;
     if (t->contiguous && dt == (FacDType)t->dtype && !lazy_bits(t)) {
         *out = fac_tensor_retain(t);
@@ -178,6 +191,7 @@ fac_tensor_item(FacTensor *t, double c[2], FacValue *out)
 {
     _Alignas(16) char one[16];
     FacDType dt = (FacDType)t->dtype;
+    FAC_RETURN_IF_ERROR(need_data(t));
     if (t->numel != 1)
         return fac_error(FAC_RUNTIME_ERROR,
                          "a Tensor with %lld elements cannot be converted to "

@@ -271,6 +271,24 @@ fac_tensor_alias(FacTensor *of, FacTensor **out)
     return make_sharing(of, of->ndim, of->sizes, of->strides, of->offset, out);
 }
 
+/* The storage of tensors without data. */
+static FacStorage nothing = {.refs = 1, .device = {.type = FAC_DEV_CPU}};
+
+FacStatus
+fac_tensor_hollow(FacTensor *of, FacTensor **out)
+{
+    FacTensor *t;
+    FAC_RETURN_IF_ERROR(
+        make_sharing(of, of->ndim - 1, of->sizes + 1, of->strides + 1, of->offset, &t));
+    fac_storage_release(t->storage);
+    fac_storage_retain(&nothing);
+    t->storage = &nothing;
+    t->keys = 0; /* pending conjugation is carried out on the values */
+    t->flags |= FAC_T_OVERRIDDEN_STORAGE;
+    *out = t;
+    return FAC_OK;
+}
+
 FacStatus
 fac_tensor_from_number(FacValue number, FacDType dtype, FacTensor **out)
 {
@@ -325,6 +343,30 @@ fac_tensor_set_layout(FacTensor *t, FacStorage *storage, int ndim, const FacDim 
         t->device = target->device;
     }
     return FAC_OK;
+}
+
+FacStatus
+fac_tensor_follow(FacTensor *t, FacTensor *of, int skip)
+{
+    FAC_RETURN_IF_ERROR(reserve_dims(t, of->ndim - skip));
+    (void)set_sizes(t, of->sizes + skip); /* they are sound, being those of a tensor */
+    set_strides(t, of->strides + skip);
+    t->offset = of->offset;
+    if (!skip && t->storage != of->storage) {
+        fac_storage_retain(of->storage);
+        fac_storage_release(t->storage);
+        t->storage = of->storage;
+        t->device = of->device;
+    }
+    return FAC_OK;
+}
+
+void
+fac_tensor_set_base(FacTensor *t, FacTensor *base)
+{
+    FacTensor *old = t->base;
+    t->base = fac_tensor_retain(base->base ? base->base : base);
+    fac_tensor_release(old);
 }
 
 FacStatus
@@ -413,7 +455,7 @@ static void
 drop_extra(FacTensor *t)
 {
     FacExtra *extra = t->extra;
-    FacExtraPart *parts[] = {extra->forward, extra->batch, extra->autograd, extra->foreign};
+    FacExtraPart *parts[] = {extra->forward, extra->wrapped, extra->autograd, extra->foreign};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (parts[i]) parts[i]->drop(parts[i], t);
     t->extra = NULL;

@@ -55,6 +55,7 @@ enum { FAC_MAX_NDIM = 64, FAC_INLINE_NDIM = 5 };
 /* Key bits: which layers a call with this tensor goes through, highest first (dispatch/dispatch.h
  * says what each layer does). The thread has masks of the same bits. */
 #define FAC_KEY_LIST(X)                                                                            \
+    X(LEVEL, "the bottom of a level of transforms")                                                \
     X(LAZY, "conj and neg bits")                                                                   \
     X(PROFILE, "profile")                                                                          \
     X(TRACE, "trace")                                                                              \
@@ -75,7 +76,7 @@ enum {
     FAC_T_NEG = 2,                 /* ... negated */
     FAC_T_NUMBER = 4,              /* stands for a Python number: takes part in promotion as one */
     FAC_T_INFERENCE = 8,           /* made in inference mode */
-    FAC_T_OVERRIDDEN_STORAGE = 16, /* a wrapper subclass: no data of its own */
+    FAC_T_OVERRIDDEN_STORAGE = 16, /* a wrapper: no data of its own, kernels refuse it */
     FAC_T_NO_GRAD_VIEW = 32,       /* a view taken while gradients were off */
     FAC_T_MULTI_VIEW = 64,         /* one of several views that one operator returned */
 };
@@ -111,8 +112,8 @@ typedef struct FacExtraPart {
 struct FacExtra {
     FacExtraPart *autograd; /* layers/: FacAutograd */
     FacExtraPart *foreign;  /* bindings: hooks and subclass state */
-    FacExtraPart *batch;    /* layers/: vmap level, open */
-    FacExtraPart *forward;  /* layers/: tangents, open */
+    FacExtraPart *wrapped;  /* layers/: FacWrapped, the level of transforms it belongs to */
+    FacExtraPart *forward;  /* layers/: FacTangents */
 };
 FacStatus fac_tensor_extra(FacTensor *t, FacExtra **out) FAC_MUST_CHECK; /* makes it if absent */
 /* bindings: called when the last count of a tensor that has a wrapper goes away. */
@@ -168,6 +169,13 @@ void fac_tensor_set_lazy(FacTensor *t, bool conj, bool neg);
 /* Same layout, storage and version; no base, no extra, not tracked: what detach() returns and what
  * the autograd layer saves. */
 FacStatus fac_tensor_alias(FacTensor *of, FacTensor **out) FAC_MUST_CHECK;
+/* What a batch of `of` looks like from inside: sizes without the first dimension, no data, the
+ * version of `of`. */
+FacStatus fac_tensor_hollow(FacTensor *of, FacTensor **out) FAC_MUST_CHECK;
+/* `t`, an alias (skip 0) or a hollow tensor (skip 1) of `of`, takes over its layout. */
+FacStatus fac_tensor_follow(FacTensor *t, FacTensor *of, int skip) FAC_MUST_CHECK;
+/* `t` counts as a view of `base`, or of what that is a view of. */
+void fac_tensor_set_base(FacTensor *t, FacTensor *base);
 /* Replaces layout (and storage unless NULL) in place: resize_, set_, .data. */
 FacStatus fac_tensor_set_layout(FacTensor *t, FacStorage *storage, int ndim, const FacDim *sizes,
                                 const FacDim *strides, int64_t offset) FAC_MUST_CHECK;

@@ -44,6 +44,8 @@ class Row:
     fast: dict[str, dict[str, ast.expr]] = field(default_factory=dict)
     grad: dict[tuple[str, ...], ast.expr] = field(default_factory=dict)
     nondiff: tuple[str, ...] = ()
+    linear: tuple[str, ...] = ()  # parameters; "*" among them: in each of them alone
+    batch: str = ""
     like: str = ""
     doc: str = ""
 
@@ -189,7 +191,7 @@ def converted(key: str, value: Literal) -> object:
                 if word not in WORDS[key]:
                     known = ", ".join(sorted(WORDS[key]))
                     raise Problem(f"'{word}' is no word of '{key}'; there are {known}")
-            several = key in ("variants", "flags", "dtypes", "nondiff")
+            several = key in ("variants", "flags", "dtypes", "nondiff", "linear")
             return tuple(value.split()) if several else value
     raise Problem(f"'{key}' cannot be {value!r}")
 
@@ -245,6 +247,7 @@ def check_row(row: Row, has_grad: bool) -> None:
         (no_target, "the in-place form writes to its first parameter, which is no tensor"),
         (set(row.nondiff) - results, "'nondiff' names what is no result"),
         (set(wanted) - tensors, "'grad' names what is no Tensor parameter"),
+        (set(row.linear) - tensors - {"*"}, "'linear' names what is no Tensor parameter"),
         (len(wanted) > len(set(wanted)), "'grad' names a parameter twice"),
         (undecided, "it could be differentiated: give 'grad', or say grad=None"),
     )

@@ -137,6 +137,7 @@ def row_flags(row: Row) -> str:
     on = {
         "WRITES": any(param.writes for param in row.params),
         "POINTWISE": row.scalar,
+        "MULTILINEAR": "*" in row.linear,
         "LIST_RESULT": row.results and row.results[0].type.is_list,
     }
     words = [word.upper() for word in (*row.variants, *row.flags)]
@@ -178,6 +179,8 @@ def row_initialiser(row: Row) -> list[str]:
         "id": f"FAC_OP_ID_{row.ident}",
         "result_names": names and c_literal(names),
         "like": row.like and c_literal(row.like),
+        "linear": sum(1 << i for i, p in enumerate(row.params) if p.name in row.linear),
+        "batch": row.batch and c_literal(row.batch),
         **slots,
         "kernel": "kernel" in slots and f"{{[FAC_DEV_CPU] = {slots['kernel']}}}",
         "grad": has_gradient(row) and f"&fac_grad_{row.ident}",
