@@ -5,7 +5,8 @@ import facula
 import pytest
 
 DTYPES = [facula.float32, facula.float64, facula.complex64, facula.bfloat16]
-SHAPES = [(1, 1, 1), (5, 300, 7), (13, 64, 33), (70, 513, 65), (200, 40, 310), (97, 700, 130)]
+SHAPES = [(1, 1, 1), (5, 300, 7), (13, 64, 33), (29, 90, 31), (70, 513, 65), (200, 40, 310)]
+SHAPES += [(97, 700, 130)]
 
 
 @pytest.fixture(params=DTYPES, ids=str)
@@ -45,9 +46,38 @@ def test_number_of_threads(dtype, m, k, n):
     x, w = facula.randn(4, 3, 20, 20), facula.randn(8, 3, 3, 3)
     before, results = facula.get_num_threads(), []
     try:
-        for threads in (1, 2, 5):
+        for threads in (1, 2, 3, 8):
             facula.set_num_threads(threads)
             results.append([a @ b, a.flatten() @ a.flatten(), facula.conv2d(x, w, padding=1)])
     finally:
         facula.set_num_threads(before)
     assert all(same(x, y) for later in results[1:] for x, y in zip(results[0], later, strict=True))
+
+
+@pytest.mark.parametrize("m, n", [(1, 40), (9, 17), (15, 300), (130, 90)])
+def test_values(dtype, m, n):
+    a, b = facula.randint(-8, 8, (m, 500)), facula.randint(-8, 8, (500, n))
+    exact = (a @ b).to(dtype)
+    for x in (a.to(dtype), a.t().contiguous().t().to(dtype)):
+        for y in (b.to(dtype), b.t().contiguous().to(dtype).t()):
+            assert same(x @ y, exact)
+
+
+@pytest.mark.parametrize("m, n", [(1, 40), (9, 17), (130, 90)])
+def test_nothing_to_sum(dtype, m, n):
+    a, b = facula.empty(m, 0, dtype=dtype), facula.empty(0, n, dtype=dtype)
+    d = facula.ones(n, dtype=dtype)
+    assert same(a @ b, facula.zeros(m, n, dtype=dtype))
+    assert same(facula.addmm(d, a, b), facula.ones(m, n, dtype=dtype))
+
+
+@pytest.mark.parametrize("m, k, n", [(1, 20, 40), (9, 400, 17), (60, 70, 80)])
+def test_not_finite(dtype, m, k, n):
+    a, b = facula.zeros(m, k, dtype=dtype), facula.ones(k, n, dtype=dtype)
+    b[k // 2, 0] = float("inf")
+    b[0, 1] = float("nan")
+    for right in (b, b.t().contiguous().t()):
+        product = (a @ right).isnan()
+        assert bool(product[:, :2].all()) and not bool(product[:, 2:].any())
+    nan = facula.full((m, n), float("nan"), dtype=dtype)
+    assert bool((facula.addmm(nan, a, facula.ones(k, n, dtype=dtype), beta=0) == 0).all())

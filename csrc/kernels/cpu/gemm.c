@@ -7,45 +7,65 @@
  */
 #include "kernels/cpu/gemm.h"
 
+#include "base/cpu.h"
+
 #pragma GCC optimize("fp-contract=fast")
 
 #if defined(__AVX512F__)
-enum { GEMM_BYTES = 64, GEMM_ROWS = 12 };
+enum { GEMM_BYTES = 64, GEMM_ROWS = 14, GEMM_SERIAL_ROWS = 28, GEMM_BLOCK_ROWS = 56 };
 #define GEMM_F32_LANES 16
 #define GEMM_F64_LANES 8
-#define GEMM_HEIGHTS(X, vecs) X(1, vecs) X(2, vecs) X(4, vecs) X(8, vecs) X(12, vecs)
+#define GEMM_HEIGHTS(X, vecs)                                                                      \
+    X(1, vecs)                                                                                     \
+    X(2, vecs)                                                                                     \
+    X(3, vecs)                                                                                     \
+    X(4, vecs)                                                                                     \
+    X(5, vecs)                                                                                     \
+    X(6, vecs)                                                                                     \
+    X(7, vecs)                                                                                     \
+    X(8, vecs)                                                                                     \
+    X(9, vecs)                                                                                     \
+    X(10, vecs)                                                                                    \
+    X(11, vecs)                                                                                    \
+    X(12, vecs)                                                                                    \
+    X(13, vecs)                                                                                    \
+    X(14, vecs)
 #else
 #if defined(__AVX2__)
-enum { GEMM_BYTES = 32, GEMM_ROWS = 6 };
+enum { GEMM_BYTES = 32 };
 #define GEMM_F32_LANES 8
 #define GEMM_F64_LANES 4
 #else
-enum { GEMM_BYTES = 16, GEMM_ROWS = 6 };
+enum { GEMM_BYTES = 16 };
 #define GEMM_F32_LANES 4
 #define GEMM_F64_LANES 2
 #endif
-#define GEMM_HEIGHTS(X, vecs) X(1, vecs) X(2, vecs) X(4, vecs) X(6, vecs)
+enum { GEMM_ROWS = 6, GEMM_SERIAL_ROWS = 30, GEMM_BLOCK_ROWS = 48 };
+#define GEMM_HEIGHTS(X, vecs) X(1, vecs) X(2, vecs) X(3, vecs) X(4, vecs) X(5, vecs) X(6, vecs)
 #endif
 
-/* GEMM_RUN: products summed from zero in one go; even. The packed panels of one run fit the second
- * cache: GEMM_BLOCK_ROWS rows of A; a strip of B fits the first. GEMM_PANEL bounds the scratch. */
+/* Rows are real rows. */
 enum {
-    GEMM_RUN = 256,
-    GEMM_BLOCK_ROWS = 96,
-    GEMM_BLOCK_COLUMNS = 256,
-    GEMM_PANEL = 4096,
-    GEMM_SMALL = 48 * 48 * 48,
-    GEMM_CLOSE = 24576, /* bytes of B that stay in the first cache */
-    GEMM_THIN = 32,     /* real rows: too few to pack B for more than one task */
-    GEMM_THIN_COLUMNS = 128
+    GEMM_TASKS = 8,       /* blocks that a stage should have at least */
+    GEMM_PACK_STRIPS = 4, /* a task that packs */
+    GEMM_SMALL = 64 * 64 * 64,
+    GEMM_CLOSE = 24576,  /* bytes that stay in the first cache */
+    GEMM_FEW_STRIPS = 4, /* too few to pack A for */
+    GEMM_TURNED = 8,     /* rows from which on the transposed product is the better one */
+    GEMM_THIN = 32,      /* rows: too few to pack B for more than one task */
+    GEMM_THIN_COLUMNS = 128,
+    GEMM_ROW_COLUMNS = 2048 /* the same for one row, whose B is read row by row */
 };
 
-/* How many of `left` rows the next panel takes. The same sequence when packing and when reading. */
+/* How many of `left` rows the next panel takes: panels are about equally high, and of whole pairs of
+ * rows if `even`. The same sequence when packing and when reading. */
 static inline int
-gemm_height(int64_t left)
+gemm_height(int64_t left, bool even)
 {
-    if (left >= GEMM_ROWS) return GEMM_ROWS;
-    return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    if (left <= GEMM_ROWS) return (int)left;
+    const int64_t panels = (left + GEMM_ROWS - 1) / GEMM_ROWS;
+    const int rows = (int)((left + panels - 1) / panels);
+    return even ? (rows + 1) & ~1 : rows;
 }
 
 /* Which lanes of two vectors of n interleave the first halves of both, or the second halves. */
@@ -64,11 +84,13 @@ gemm_height(int64_t left)
 #define T float
 #define INDEX int32_t
 #define LANES GEMM_F32_LANES
+#define RUN 384
 #define NAME(x) x##_f32
 #include "kernels/cpu/gemm_body.h"
 #define T double
 #define INDEX int64_t
 #define LANES GEMM_F64_LANES
+#define RUN 256
 #define NAME(x) x##_f64
 #include "kernels/cpu/gemm_body.h"
 
@@ -77,9 +99,9 @@ FAC_TIERED(gemm_pack_columns)(FacDType dtype, const void *from, int64_t step, in
                               int64_t width, int64_t k, void *to)
 {
     if (dtype == FAC_DT_F32)
-        pack_b_columns_f32(from, step, columns, width, k, to);
+        pack_columns_f32(from, step, columns, width, k, to);
     else
-        pack_b_columns_f64(from, step, columns, width, k, to);
+        pack_columns_f64(from, step, columns, width, k, to);
 }
 
 #define INT_GEMM(DT, T)                                                                            \
@@ -144,13 +166,19 @@ batch_body(int64_t begin, int64_t end, void *context)
     }
 }
 
-/* Columns of a product with few rows. */
+/* The columns of a task of a product with few rows. */
+static int64_t
+thin_columns(const FacGemm *g)
+{
+    return g->m == 1 && g->b_col == 1 ? GEMM_ROW_COLUMNS : GEMM_THIN_COLUMNS;
+}
+
 static void
 thin_body(int64_t begin, int64_t end, void *context)
 {
     FacGemm g = *(const FacGemm *)context;
-    const int64_t size = fac_dtype_size(g.dtype), first = begin * GEMM_THIN_COLUMNS;
-    const int64_t last = end * GEMM_THIN_COLUMNS;
+    const int64_t size = fac_dtype_size(g.dtype), first = begin * thin_columns(&g);
+    const int64_t last = end * thin_columns(&g);
     g.n = (last < g.n ? last : g.n) - first;
     g.b = (const char *)g.b + first * g.b_col * size;
     g.c = (char *)g.c + first * size;
@@ -197,9 +225,8 @@ FAC_TIERED(gemm)(const FacGemm *g)
     }
     if (g->m * (FAC_IS_COMPLEX(g->dtype) ? 2 : 1) <= GEMM_THIN && !FAC_IS_INT(g->dtype) &&
         !g->fill) {
-        const int64_t grain = GEMM_SMALL / (g->m * g->k * GEMM_THIN_COLUMNS);
-        fac_parallel(fac_chunks(g->n, GEMM_THIN_COLUMNS), grain > 0 ? grain : 1, thin_body,
-                     (void *)g);
+        const int64_t columns = thin_columns(g), grain = GEMM_SMALL / (g->m * g->k * columns);
+        fac_parallel(fac_chunks(g->n, columns), grain > 0 ? grain : 1, thin_body, (void *)g);
         return FAC_OK;
     }
     if (FAC_IS_INT(g->dtype)) {

@@ -1,8 +1,8 @@
 /* gemm.h - the matrix product of one tier, for all kernels of the tier.
  *
  * C = A @ B (or C += A @ B), then optionally C = alpha * C + beta * D. A, B and D have any strides;
- * C has unit column stride. The sum over k of one element of C is taken in one fixed order (runs of
- * GEMM_RUN products, each from zero, added up in turn), which depends neither on the shape, nor on
+ * C has unit column stride. The sum over k of one element of C is taken in one fixed order (runs of a
+ * fixed length, each from zero, added up in turn), which depends neither on the shape, nor on
  * the position of the element, nor on the path taken: a row of a product equals that row computed
  * alone, and the bits are the same for any number of threads.
  */

@@ -1,19 +1,36 @@
-/* gemm_body.h - the product in one real type: included by gemm.c with T, NAME,
- * INDEX (the integer of its size) and LANES (how many make a vector) defined.
+/* gemm_body.h - the product in one real type: included by gemm.c with T, NAME, INDEX (the integer
+ * of its size), LANES (how many make a vector) and RUN (products that are summed from zero in one
+ * go) defined.
  *
  * The inner tile is a block of up to GEMM_ROWS x 2 vectors of accumulators, one fused multiply-add
  * an element and step of k. Its operands may lie anywhere: A is read by single elements, B by
  * vectors, so that small products need no packing; large ones are packed into panels (A: rows
- * interleaved) and strips (B: two vectors wide) that are read in sequence.
+ * interleaved) and strips (B: two vectors wide) that are read in sequence. A panel stays in the
+ * first cache while it passes the strips of a block of B, and these stay in the second.
+ *
+ * Where A has few rows and the columns of B lie together, the transposed product is computed: then
+ * B is what is read by single elements, where it lies. One row is a loop of its own.
  *
  * A complex product is the real product of [[re, -im], [im, re]] (twice the rows, twice k) with
  * [re; im] (twice k); packing spells it so, and the tile is put together again when it is stored.
  */
 
-enum { NAME(VL) = GEMM_BYTES / sizeof(T), NAME(NR) = 2 * NAME(VL) };
+enum { NAME(VL) = GEMM_BYTES / sizeof(T), NAME(NR) = 2 * NAME(VL), NAME(RUN) = RUN };
 typedef T NAME(vec) __attribute__((vector_size(GEMM_BYTES), aligned(sizeof(T)), may_alias));
 typedef INDEX NAME(index) __attribute__((vector_size(GEMM_BYTES)));
 static const NAME(index) NAME(low) = GEMM_LOW(LANES), NAME(high) = GEMM_HIGH(LANES);
+
+/* Row i of a tile's A, whose rows are r bytes apart and whose row 9 is at `ninth`: written so that few
+ * registers address them all. */
+static inline T
+NAME(element)(const char *a, const char *ninth, int64_t r, int64_t r3, int64_t r5, int64_t r7,
+              int i)
+{
+    const char *const at[] = {a,         a + r,         a + 2 * r,  a + r3,       a + 4 * r,
+                              a + r5,    a + 2 * r3,    a + r7,     a + 8 * r,    ninth,
+                              ninth + r, ninth + 2 * r, a + 4 * r3, ninth + 4 * r};
+    return *(const T *)at[i];
+}
 
 #define TILE(rows, vecs)                                                                           \
     static void NAME(tile_##rows##_##vecs)(int64_t k, const T *a, int64_t a_row, int64_t a_col,    \
@@ -21,12 +38,23 @@ static const NAME(index) NAME(low) = GEMM_LOW(LANES), NAME(high) = GEMM_HIGH(LAN
                                            bool add)                                               \
     {                                                                                              \
         NAME(vec) acc[rows][vecs] = {0};                                                           \
-        for (int64_t p = 0; p < k; p++, a += a_col, b += b_row) {                                  \
+        const char *at = (const char *)a;                                                          \
+        int64_t r = a_row * (int64_t)sizeof(T), r3 = 3 * r, r5 = 5 * r, r7 = 7 * r;                \
+        const char *ninth = at + 9 * r;                                                            \
+        __asm__("" : "+r"(r3), "+r"(r5), "+r"(r7), "+r"(ninth));                                   \
+        a_col *= (int64_t)sizeof(T);                                                               \
+        _Pragma("GCC unroll 1")                                                                    \
+        for (int i = 0; i < rows; i++) {                                                           \
+            __builtin_prefetch(c + i * c_row, 0, 2);                                               \
+            if (vecs == 2) __builtin_prefetch(c + i * c_row + NAME(VL), 0, 2);                     \
+        }                                                                                          \
+        for (; k > 0; k--, at += a_col, ninth += a_col, b += b_row) {                              \
             const NAME(vec) *bv = (const NAME(vec) *)b;                                            \
             _Pragma("GCC unroll 16")                                                               \
             for (int i = 0; i < rows; i++) {                                                       \
+                const T x = NAME(element)(at, ninth, r, r3, r5, r7, i);                            \
                 _Pragma("GCC unroll 2")                                                            \
-                for (int v = 0; v < vecs; v++) acc[i][v] += bv[v] * a[i * a_row];                  \
+                for (int v = 0; v < vecs; v++) acc[i][v] += bv[v] * x;                             \
             }                                                                                      \
         }                                                                                          \
         _Pragma("GCC unroll 16")                                                                   \
@@ -46,26 +74,21 @@ GEMM_HEIGHTS(TILE, 2)
 typedef void (*NAME(Tile))(int64_t k, const T *a, int64_t a_row, int64_t a_col, const T *b,
                            int64_t b_row, T *c, int64_t c_row, bool add);
 
-static NAME(Tile) NAME(tile)(int rows, int vecs)
-{
-#define PICK(r, v)                                                                                 \
-    case 2 * r + v - 1: return NAME(tile_##r##_##v);
-    switch (2 * rows + vecs - 1) {
-        GEMM_HEIGHTS(PICK, 1)
-        GEMM_HEIGHTS(PICK, 2)
-    }
-#undef PICK
-    return NULL;
-}
+/* Indexed by rows and vectors. */
+#define TILE_ROW(rows, vecs) [rows][vecs] = NAME(tile_##rows##_##vecs),
+static const NAME(Tile)
+    NAME(tile)[GEMM_ROWS + 1][3] = {GEMM_HEIGHTS(TILE_ROW, 1) GEMM_HEIGHTS(TILE_ROW, 2)};
+#undef TILE_ROW
 
 /* VL rows of VL elements, `step` apart, to columns: after log2(VL) rounds of interleaving the first
- * half of the vectors with the second, the matrix is transposed. Rows from `valid` on are zeros. */
+ * half of the vectors with the second, the matrix is transposed. Rows from `valid` on are copies of the
+ * last valid one. */
 static inline void
 NAME(transpose)(const T *from, int64_t step, int valid, NAME(vec) r[])
 {
 #pragma GCC unroll 16
     for (int i = 0; i < NAME(VL); i++)
-        r[i] = i < valid ? *(const NAME(vec) *)(from + i * step) : (NAME(vec)){0};
+        r[i] = *(const NAME(vec) *)(from + (i < valid ? i : valid - 1) * step);
 #pragma GCC unroll 4
     for (int round = 1; round < NAME(VL); round *= 2) {
         NAME(vec) s[NAME(VL)];
@@ -108,6 +131,8 @@ NAME(pack_a)(const FacGemm *g, int64_t i0, int rows, int64_t p0, int64_t k, T *t
     const T *a = (const T *)g->a + i0 * g->a_row + p0 * g->a_col;
     if (!FAC_IS_COMPLEX(g->dtype)) {
         int64_t p = g->a_col == 1 ? NAME(pack_a_blocks)(a, g->a_row, rows, k, to) : 0;
+        if (g->a_row == 1 && rows == GEMM_ROWS)
+            for (; p < k; p++) memcpy(to + p * GEMM_ROWS, a + p * g->a_col, GEMM_ROWS * sizeof(T));
         for (to += p * rows; p < k; p++, to += rows)
             for (int i = 0; i < rows; i++) to[i] = a[i * g->a_row + p * g->a_col];
         return;
@@ -123,9 +148,9 @@ NAME(pack_a)(const FacGemm *g, int64_t i0, int rows, int64_t p0, int64_t k, T *t
         }
 }
 
-/* A strip of B whose columns are contiguous in memory: whole blocks by transposing. */
+/* A strip whose columns are contiguous in memory: whole blocks by transposing. */
 static void
-NAME(pack_b_columns)(const T *b, int64_t col, int64_t columns, int64_t width, int64_t k, T *to)
+NAME(pack_columns)(const T *b, int64_t col, int64_t columns, int64_t width, int64_t k, T *to)
 {
     NAME(vec) r[NAME(VL)];
     const int64_t blocks = k / NAME(VL) * NAME(VL);
@@ -141,30 +166,40 @@ NAME(pack_b_columns)(const T *b, int64_t col, int64_t columns, int64_t width, in
     }
 }
 
-/* One strip of B, padded with zeros to `width` columns. */
+/* k steps, `row` apart, of columns `col` apart: a strip, padded with zeros to `width` columns. */
+static void
+NAME(pack_strip)(const T *b, int64_t row, int64_t col, int64_t columns, int64_t width, int64_t k,
+                 T *to)
+{
+    if (row == 1 && col != 1) {
+        NAME(pack_columns)(b, col, columns, width, k, to);
+        return;
+    }
+    if (col == 1 && columns == width) {
+        for (int64_t p = 0; p < k; p++, b += row, to += width)
+            for (int64_t j = 0; j < width; j += NAME(VL))
+                *(NAME(vec) *)(to + j) = *(const NAME(vec) *)(b + j);
+        return;
+    }
+    for (int64_t p = 0; p < k; p++, to += width) {
+        for (int64_t j = 0; j < columns; j++) to[j] = b[p * row + j * col];
+        for (int64_t j = columns; j < width; j++) to[j] = 0;
+    }
+}
+
+/* One strip of B. */
 static void
 NAME(pack_b)(const FacGemm *g, int64_t j0, int64_t columns, int64_t width, int64_t p0, int64_t k,
              T *to)
 {
     const T *b = g->b;
-    int64_t row = g->b_row, col = g->b_col;
+    const int64_t row = g->b_row, col = g->b_col;
     if (g->fill) {
         g->fill(g->fill_context, p0, k, j0, columns, width, to);
         return;
     }
     if (!FAC_IS_COMPLEX(g->dtype)) {
-        b += j0 * col + p0 * row;
-        if (row == 1 && col != 1) {
-            NAME(pack_b_columns)(b, col, columns, width, k, to);
-            return;
-        }
-        for (int64_t p = 0; p < k; p++, to += width) {
-            if (col == 1)
-                for (int64_t j = 0; j < columns; j++) to[j] = b[p * row + j];
-            else
-                for (int64_t j = 0; j < columns; j++) to[j] = b[p * row + j * col];
-            for (int64_t j = columns; j < width; j++) to[j] = 0;
-        }
+        NAME(pack_strip)(b + j0 * col + p0 * row, row, col, columns, width, k, to);
         return;
     }
     b += 2 * j0 * col + p0 * row;
@@ -207,11 +242,11 @@ NAME(run_tile)(const FacGemm *g, int rows, int vecs, int64_t k, const T *a, int6
 {
     if (!FAC_IS_COMPLEX(g->dtype) && columns == vecs * NAME(VL)) {
         T *c = (T *)g->c + i0 * g->c_row + j0;
-        NAME(tile)(rows, vecs)(k, a, a_row, a_col, b, b_row, c, g->c_row, add);
+        NAME(tile)[rows][vecs](k, a, a_row, a_col, b, b_row, c, g->c_row, add);
         return;
     }
     T tile[GEMM_ROWS * NAME(NR)];
-    NAME(tile)(rows, vecs)(k, a, a_row, a_col, b, b_row, tile, NAME(NR), false);
+    NAME(tile)[rows][vecs](k, a, a_row, a_col, b, b_row, tile, NAME(NR), false);
     NAME(store)(g, tile, i0, rows, j0, columns, add);
 }
 
@@ -250,130 +285,302 @@ NAME(finish)(const FacGemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
     }
 }
 
-/* Small products and those inside of tasks: strips of B through a buffer on the stack, A where it
- * lies (through a buffer too when it is complex). Strips stay where they are if they are read once or
- * lie close together: at large strides their rows would drive each other out of the cache. */
+/* --- one row ----------------------------------------------------------------------------------------- */
+
+/* B by rows: sums of a piece of the columns stay in the first cache while rows of B pass. */
+static void
+NAME(row_by_rows)(const FacGemm *g)
+{
+    enum { PIECE = 8192 / sizeof(T) };
+    T sums[PIECE] __attribute__((aligned(64)));
+    for (int64_t j0 = 0; j0 < g->n; j0 += PIECE) {
+        const int64_t n = g->n - j0 < PIECE ? g->n - j0 : PIECE;
+        T *c = (T *)g->c + j0;
+        for (int64_t p0 = 0; p0 < g->k; p0 += RUN) {
+            const T *a = (const T *)g->a + p0 * g->a_col, *b = (const T *)g->b + p0 * g->b_row + j0;
+            int64_t run = g->k - p0 < RUN ? g->k - p0 : RUN;
+            memset(sums, 0, (size_t)n * sizeof(T));
+            for (; run >= 4; run -= 4, a += 4 * g->a_col, b += 4 * g->b_row) {
+                const T a0 = a[0], a1 = a[g->a_col], a2 = a[2 * g->a_col], a3 = a[3 * g->a_col];
+                const T *b1 = b + g->b_row, *b2 = b1 + g->b_row, *b3 = b2 + g->b_row;
+                for (int64_t j = 0; j < n; j++) {
+                    T sum = sums[j] + a0 * b[j];
+                    sum = sum + a1 * b1[j];
+                    sum = sum + a2 * b2[j];
+                    sums[j] = sum + a3 * b3[j];
+                }
+            }
+            for (; run > 0; run--, a += g->a_col, b += g->b_row)
+                for (int64_t j = 0; j < n; j++) sums[j] = sums[j] + a[0] * b[j];
+            if (p0 > 0 || g->accumulate)
+                for (int64_t j = 0; j < n; j++) c[j] += sums[j];
+            else
+                memcpy(c, sums, (size_t)n * sizeof(T));
+        }
+    }
+}
+
+/* B by columns: blocks of VL x VL are transposed in registers, and used up there. */
+static void
+NAME(row_by_columns)(const FacGemm *g)
+{
+    NAME(vec) r[NAME(VL)];
+    for (int64_t j = 0; j < g->n; j += NAME(VL)) {
+        const int valid = g->n - j < NAME(VL) ? (int)(g->n - j) : NAME(VL);
+        const T *a = g->a, *b = (const T *)g->b + j * g->b_col;
+        T *c = (T *)g->c + j;
+        NAME(vec) total = {0};
+        if (g->accumulate) memcpy(&total, c, (size_t)valid * sizeof(T));
+        for (int64_t p0 = 0; p0 < g->k; p0 += RUN) {
+            const int64_t end = g->k - p0 < RUN ? g->k : p0 + RUN;
+            NAME(vec) sum = {0};
+            int64_t p = p0;
+            for (; p + NAME(VL) <= end; p += NAME(VL)) {
+                NAME(transpose)(b + p, g->b_col, valid, r);
+#pragma GCC unroll 16
+                for (int i = 0; i < NAME(VL); i++) sum += r[i] * a[(p + i) * g->a_col];
+            }
+            for (; p < end; p++) {
+                T column[NAME(VL)] = {0};
+                for (int i = 0; i < valid; i++) column[i] = b[i * g->b_col + p];
+                sum += *(NAME(vec) *)column * a[p * g->a_col];
+            }
+            if (p0 > 0 || g->accumulate) sum += total;
+            total = sum;
+        }
+        memcpy(c, &total, (size_t)valid * sizeof(T));
+    }
+}
+
+/* --- small products, and those inside of tasks ---------------------------------------------------------- */
+
+/* Few rows of A, columns of B together: the tile's rows are columns of B where they lie, its columns
+ * rows of A. */
+static void
+NAME(serial_turned)(const FacGemm *g)
+{
+    T strip[RUN * NAME(NR)] __attribute__((aligned(64))), tile[GEMM_ROWS * NAME(NR)];
+    for (int64_t i0 = 0; i0 < g->m; i0 += NAME(NR))
+        for (int64_t p0 = 0; p0 < g->k; p0 += RUN) {
+            const int64_t run = g->k - p0 < RUN ? g->k - p0 : RUN;
+            const int64_t m = g->m - i0 < NAME(NR) ? g->m - i0 : NAME(NR);
+            const int vecs = m > NAME(VL) ? 2 : 1;
+            const bool add = p0 > 0 || g->accumulate;
+            NAME(pack_strip)((const T *)g->a + i0 * g->a_row + p0 * g->a_col, g->a_col, g->a_row, m,
+                             vecs * NAME(VL), run, strip);
+            for (int64_t j = 0; j < g->n;) {
+                const int rows = gemm_height(g->n - j, false);
+                const T *b = (const T *)g->b + j * g->b_col + p0 * g->b_row;
+                NAME(tile)
+                [rows][vecs](run, b, g->b_col, g->b_row, strip, vecs *NAME(VL), tile, NAME(NR),
+                             false);
+                for (int64_t i = 0; i < m; i++) {
+                    T *c = (T *)g->c + (i0 + i) * g->c_row + j;
+                    for (int r = 0; r < rows; r++)
+                        c[r] = add ? c[r] + tile[r * NAME(NR) + i] : tile[r * NAME(NR) + i];
+                }
+                j += rows;
+            }
+        }
+}
+
+/* Strips of B through a buffer on the stack, or where they lie if they are read once or twice or lie
+ * close together: at large strides their rows would drive each other out of the cache. The same for
+ * the panels of A. */
+static void
+NAME(serial_blocks)(const FacGemm *g)
+{
+    T strip[RUN * NAME(NR)] __attribute__((aligned(64)));
+    T panels[GEMM_SERIAL_ROWS * RUN + NAME(VL)] __attribute__((aligned(64)));
+    const bool complex = FAC_IS_COMPLEX(g->dtype);
+    const int64_t m = complex ? 2 * g->m : g->m, k = complex ? 2 * g->k : g->k;
+    const bool near_b = m <= GEMM_SERIAL_ROWS || k * g->b_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
+    const bool near_a = g->n <= NAME(NR) || GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
+    const bool b_in_place = !complex && !g->fill && g->b_col == 1 && near_b;
+    const bool a_in_place = !complex && near_a && (g->a_col == 1 || g->a_row == 1);
+    for (int64_t p0 = 0; p0 < k; p0 += RUN)
+        for (int64_t i0 = 0, i1; i0 < m; i0 = i1) {
+            const int64_t run = k - p0 < RUN ? k - p0 : RUN;
+            i1 = a_in_place || i0 + GEMM_SERIAL_ROWS > m ? m : i0 + GEMM_SERIAL_ROWS;
+            for (int64_t i = i0; i < i1 && !a_in_place;) {
+                const int rows = gemm_height(i1 - i, complex);
+                NAME(pack_a)(g, i, rows, p0, run, panels + (i - i0) * run);
+                i += rows;
+            }
+            for (int64_t j0 = 0; j0 < g->n; j0 += NAME(NR)) {
+                const int64_t left = g->n - j0, columns = left < NAME(NR) ? left : NAME(NR);
+                const int vecs = columns > NAME(VL) ? 2 : 1;
+                const int64_t width = vecs * NAME(VL);
+                const bool packed = !b_in_place || columns != width;
+                const T *b = packed ? strip : (const T *)g->b + j0 + p0 * g->b_row;
+                if (packed) NAME(pack_b)(g, j0, columns, width, p0, run, strip);
+                for (int64_t i = i0; i < i1;) {
+                    const int rows = gemm_height(i1 - i, complex);
+                    const T *a = a_in_place ? (const T *)g->a + i * g->a_row + p0 * g->a_col
+                                            : panels + (i - i0) * run;
+                    NAME(run_tile)(g, rows, vecs, run, a, a_in_place ? g->a_row : 1,
+                                   a_in_place ? g->a_col : rows, b, packed ? width : g->b_row, i,
+                                   j0, columns, p0 > 0 || g->accumulate);
+                    i += rows;
+                }
+            }
+        }
+}
+
 static void
 NAME(serial)(const FacGemm *g)
 {
-    T strip[GEMM_RUN * NAME(NR)] __attribute__((aligned(64))), panel[GEMM_RUN * GEMM_ROWS];
-    const bool complex = FAC_IS_COMPLEX(g->dtype);
-    const int64_t m = complex ? 2 * g->m : g->m, k = complex ? 2 * g->k : g->k;
-    const bool close = m <= GEMM_ROWS || k * g->b_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
-    const bool in_place = !complex && !g->fill && g->b_col == 1 && close;
-    for (int64_t p0 = 0; p0 < k; p0 += GEMM_RUN) {
-        const int64_t run = k - p0 < GEMM_RUN ? k - p0 : GEMM_RUN;
-        const bool add = p0 > 0 || g->accumulate;
-        for (int64_t j0 = 0; j0 < g->n; j0 += NAME(NR)) {
-            const int64_t left = g->n - j0, columns = left < NAME(NR) ? left : NAME(NR);
-            const int vecs = columns > NAME(VL) ? 2 : 1;
-            const int64_t width = vecs * NAME(VL);
-            const T *b = (const T *)g->b + j0 + p0 * g->b_row;
-            int64_t b_row = g->b_row;
-            if (!in_place || columns != width) {
-                NAME(pack_b)(g, j0, columns, width, p0, run, strip);
-                b = strip;
-                b_row = width;
-            }
-            for (int64_t i0 = 0; i0 < m;) {
-                const int rows = gemm_height(m - i0);
-                const T *a = (const T *)g->a + i0 * g->a_row + p0 * g->a_col;
-                if (complex) NAME(pack_a)(g, i0, rows, p0, run, panel);
-                NAME(run_tile)(g, rows, vecs, run, complex ? panel : a, complex ? 1 : g->a_row,
-                               complex ? rows : g->a_col, b, b_row, i0, j0, columns, add);
-                i0 += rows;
-            }
-        }
+    const bool plain = !FAC_IS_COMPLEX(g->dtype) && !g->fill;
+    const bool columns = plain && g->b_row == 1 && g->b_col != 1;
+    if (g->k == 0) {
+        if (!g->accumulate)
+            for (int64_t i = 0; i < g->m; i++)
+                memset((char *)g->c + i * g->c_row * fac_dtype_size(g->dtype), 0,
+                       (size_t)(g->n * fac_dtype_size(g->dtype)));
+    } else if (plain && g->m == 1 && g->b_col == 1) {
+        NAME(row_by_rows)(g);
+    } else if (columns && g->m == 1) {
+        NAME(row_by_columns)(g);
+    } else if (columns && g->m >= GEMM_TURNED && g->m <= GEMM_THIN) {
+        NAME(serial_turned)(g);
+    } else {
+        NAME(serial_blocks)(g);
     }
-    if (k == 0 && !g->accumulate)
-        for (int64_t i = 0; i < g->m; i++)
-            memset((char *)g->c + i * g->c_row * fac_dtype_size(g->dtype), 0,
-                   (size_t)(g->n * fac_dtype_size(g->dtype)));
     NAME(finish)(g, 0, g->m, 0, g->n);
 }
 
-/* A stage of a large product: columns [j0, j1) of C, real rows [i0, i1), steps [p0, p0 + run). */
+/* --- large products ------------------------------------------------------------------------------------- */
+
+/* A stage: columns [j0, j1) of C, steps [p0, p0 + run). B is packed first, a few strips a task; then a
+ * task is `width` columns of GEMM_BLOCK_ROWS rows, and packs the panels of A that it needs one by one,
+ * unless they are read in place. */
 typedef struct NAME(Stage) {
     const FacGemm *g;
-    int64_t i0, i1, j0, j1, p0, run, blocks;
-    bool add, last;
-    T *a, *b;
+    int64_t j0, j1, p0, run, width;
+    bool add, last, in_place;
+    T *b;
 } NAME(Stage);
 
+/* Whole strips of rows in memory, side by side: long pieces of a row are read at once. */
 static void
-NAME(stage_pack_b)(int64_t begin, int64_t end, void *context)
+NAME(pack_strips)(const T *b, int64_t row, int64_t strips, int64_t k, T *to)
+{
+    for (int64_t p = 0; p < k; p++, b += row, to += NAME(NR))
+        for (int64_t i = 0; i < strips; i++) {
+            const NAME(vec) *from = (const NAME(vec) *)(b + i * NAME(NR));
+            NAME(vec) *at = (NAME(vec) *)(to + i * k * NAME(NR));
+            at[0] = from[0];
+            at[1] = from[1];
+        }
+}
+
+static void
+NAME(stage_pack)(int64_t task, int64_t end, void *context)
 {
     const NAME(Stage) *s = context;
-    for (int64_t j = s->j0 + begin * NAME(NR); begin < end; begin++, j += NAME(NR)) {
-        const int64_t columns = s->j1 - j < NAME(NR) ? s->j1 - j : NAME(NR);
+    int64_t j = s->j0 + task * GEMM_PACK_STRIPS * NAME(NR);
+    const int64_t most = s->j0 + end * GEMM_PACK_STRIPS * NAME(NR),
+                  j1 = most < s->j1 ? most : s->j1;
+    const FacGemm *g = s->g;
+    if (!g->fill && g->b_col == 1 && !FAC_IS_COMPLEX(g->dtype)) {
+        const int64_t strips = (j1 - j) / NAME(NR);
+        NAME(pack_strips)((const T *)g->b + s->p0 * g->b_row + j, g->b_row, strips, s->run,
+                          s->b + (j - s->j0) * s->run);
+        j += strips * NAME(NR);
+    }
+    for (; j < j1; j += NAME(NR)) {
+        const int64_t columns = j1 - j < NAME(NR) ? j1 - j : NAME(NR);
         const int64_t width = columns > NAME(VL) ? NAME(NR) : NAME(VL);
-        NAME(pack_b)(s->g, j, columns, width, s->p0, s->run, s->b + (j - s->j0) * s->run);
+        NAME(pack_b)(g, j, columns, width, s->p0, s->run, s->b + (j - s->j0) * s->run);
+    }
+}
+
+/* Asks for a part of the rows of A that the next panel will be packed from, where these are rows in
+ * memory: `part` of `parts`. */
+static inline void
+NAME(prefetch_a)(const NAME(Stage) * s, int64_t i, int64_t part, int64_t parts)
+{
+    enum { LINE = 64 / sizeof(T) };
+    const FacGemm *g = s->g;
+    const int64_t each = fac_chunks(fac_chunks(s->run, LINE), parts) * LINE, p = part * each;
+    const int64_t end = p + each < s->run ? p + each : s->run;
+    const int64_t i1 = g->m - i > GEMM_ROWS ? i + GEMM_ROWS : g->m;
+    if (g->a_col != 1) return;
+    for (; i < i1; i++) {
+        const T *row = (const T *)g->a + i * g->a_row + s->p0;
+        for (int64_t q = p; q < end; q += LINE) __builtin_prefetch(row + q, 0, 2);
     }
 }
 
 static void
-NAME(stage_pack_a)(int64_t begin, int64_t end, void *context)
+NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
 {
-    const NAME(Stage) *s = context;
-    const int64_t i1 =
-        s->i0 + end * GEMM_BLOCK_ROWS < s->i1 ? s->i0 + end * GEMM_BLOCK_ROWS : s->i1;
-    for (int64_t i = s->i0 + begin * GEMM_BLOCK_ROWS; i < i1;) {
-        const int rows = gemm_height(i1 - i);
-        NAME(pack_a)(s->g, i, rows, s->p0, s->run, s->a + (i - s->i0) * s->run);
-        i += rows;
-    }
-}
-
-static void
-NAME(stage_block)(int64_t task, int64_t end, void *context)
-{
-    const NAME(Stage) *s = context;
-    for (; task < end; task++) {
-        const int64_t i0 = s->i0 + task / s->blocks * GEMM_BLOCK_ROWS;
-        const int64_t i1 = i0 + GEMM_BLOCK_ROWS < s->i1 ? i0 + GEMM_BLOCK_ROWS : s->i1;
-        const int64_t j0 = s->j0 + task % s->blocks * GEMM_BLOCK_COLUMNS;
-        const int64_t j1 = j0 + GEMM_BLOCK_COLUMNS < s->j1 ? j0 + GEMM_BLOCK_COLUMNS : s->j1;
+    T panel[GEMM_ROWS * RUN + NAME(VL)] __attribute__((aligned(64)));
+    const FacGemm *g = s->g;
+    const bool complex = FAC_IS_COMPLEX(g->dtype);
+    for (int64_t i = i0; i < i1;) {
+        const int rows = gemm_height(i1 - i, complex);
+        const T *a = s->in_place ? (const T *)g->a + i * g->a_row + s->p0 * g->a_col : panel;
+        if (!s->in_place) NAME(pack_a)(g, i, rows, s->p0, s->run, panel);
         for (int64_t j = j0; j < j1; j += NAME(NR)) {
             const int64_t columns = j1 - j < NAME(NR) ? j1 - j : NAME(NR);
             const int vecs = columns > NAME(VL) ? 2 : 1;
             const T *b = s->b + (j - s->j0) * s->run;
-            for (int64_t i = i0; i < i1;) {
-                const int rows = gemm_height(i1 - i);
-                NAME(run_tile)(s->g, rows, vecs, s->run, s->a + (i - s->i0) * s->run, 1, rows, b,
-                               vecs * NAME(VL), i, j, columns, s->add);
-                i += rows;
-            }
+            if (!complex)
+                NAME(prefetch_a)(s, i + rows, (j - j0) / NAME(NR), (j1 - j0) / NAME(NR) + 1);
+            NAME(run_tile)(g, rows, vecs, s->run, a, s->in_place ? g->a_row : 1,
+                           s->in_place ? g->a_col : rows, b, vecs * NAME(VL), i, j, columns,
+                           s->add);
         }
-        const int64_t part = FAC_IS_COMPLEX(s->g->dtype) ? 2 : 1;
-        if (s->last) NAME(finish)(s->g, i0 / part, i1 / part, j0, j1);
+        i += rows;
     }
+    if (s->last) NAME(finish)(g, complex ? i0 / 2 : i0, complex ? i1 / 2 : i1, j0, j1);
+}
+
+static void
+NAME(stage_blocks)(int64_t task, int64_t end, void *context)
+{
+    const NAME(Stage) *s = context;
+    const int64_t m = s->g->m * (FAC_IS_COMPLEX(s->g->dtype) ? 2 : 1);
+    const int64_t blocks = fac_chunks(m, GEMM_BLOCK_ROWS);
+    for (; task < end; task++) {
+        const int64_t i0 = task % blocks * GEMM_BLOCK_ROWS, i1 = i0 + GEMM_BLOCK_ROWS;
+        const int64_t j0 = s->j0 + task / blocks * s->width, j1 = j0 + s->width;
+        NAME(block)(s, i0, i1 < m ? i1 : m, j0, j1 < s->j1 ? j1 : s->j1);
+    }
+}
+
+/* How many columns of B make a block: a part of the second cache, in equal blocks. */
+static int64_t
+NAME(block_columns)(int64_t n)
+{
+    const int64_t most = fac_cpu_cache(2) * 3 / 4 / (RUN * (int64_t)sizeof(T) * NAME(NR));
+    const int64_t strips = fac_chunks(n, NAME(NR));
+    return fac_chunks(strips, fac_chunks(strips, most < 4 ? 4 : most)) * NAME(NR);
 }
 
 static FacStatus
 NAME(parallel)(const FacGemm *g)
 {
-    const int64_t part = FAC_IS_COMPLEX(g->dtype) ? 2 : 1, m = g->m * part, k = g->k * part;
-    const int64_t rows = m < GEMM_PANEL ? m : GEMM_PANEL;
-    const int64_t columns = g->n < GEMM_PANEL ? fac_chunks(g->n, NAME(NR)) * NAME(NR) : GEMM_PANEL;
-    const int64_t depth = k < GEMM_RUN ? k : GEMM_RUN;
-    const size_t bytes = (size_t)((rows + columns) * depth) * sizeof(T);
+    const int64_t part = FAC_IS_COMPLEX(g->dtype) ? 2 : 1, k = g->k * part;
+    const int64_t rows = fac_chunks(g->m * part, GEMM_BLOCK_ROWS);
+    const int64_t width = NAME(block_columns)(g->n), blocks = fac_chunks(g->n, width);
+    const int64_t step = fac_chunks(blocks, fac_chunks(blocks * rows, GEMM_TASKS)) * width;
+    const size_t bytes = (size_t)(step * (k < RUN ? k : RUN)) * sizeof(T);
     void *scratch;
     FAC_RETURN_IF_ERROR(fac_host_alloc(bytes, &scratch));
-    NAME(Stage) s = {.g = g, .b = scratch, .a = (T *)scratch + columns * depth};
+    NAME(Stage) s = {.g = g, .width = width, .b = scratch};
+    s.in_place = part == 1 && g->n <= GEMM_FEW_STRIPS * NAME(NR) && g->a_col == 1 &&
+                 GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
     for (s.j0 = 0; s.j0 < g->n; s.j0 = s.j1) {
-        s.j1 = s.j0 + GEMM_PANEL < g->n ? s.j0 + GEMM_PANEL : g->n;
-        s.blocks = fac_chunks(s.j1 - s.j0, GEMM_BLOCK_COLUMNS);
-        for (s.p0 = 0; s.p0 < k; s.p0 += GEMM_RUN) {
-            s.run = k - s.p0 < GEMM_RUN ? k - s.p0 : GEMM_RUN;
+        s.j1 = s.j0 + step < g->n ? s.j0 + step : g->n;
+        for (s.p0 = 0; s.p0 < k; s.p0 += RUN) {
+            s.run = k - s.p0 < RUN ? k - s.p0 : RUN;
             s.add = s.p0 > 0 || g->accumulate;
             s.last = s.p0 + s.run == k;
-            fac_parallel(fac_chunks(s.j1 - s.j0, NAME(NR)), 4, NAME(stage_pack_b), &s);
-            for (s.i0 = 0; s.i0 < m; s.i0 = s.i1) {
-                s.i1 = s.i0 + GEMM_PANEL < m ? s.i0 + GEMM_PANEL : m;
-                const int64_t blocks = fac_chunks(s.i1 - s.i0, GEMM_BLOCK_ROWS);
-                fac_parallel(blocks, 1, NAME(stage_pack_a), &s);
-                fac_parallel(blocks * s.blocks, 1, NAME(stage_block), &s);
-            }
+            fac_parallel(fac_chunks(s.j1 - s.j0, GEMM_PACK_STRIPS * NAME(NR)), 1, NAME(stage_pack),
+                         &s);
+            fac_parallel(rows * fac_chunks(s.j1 - s.j0, width), 1, NAME(stage_blocks), &s);
         }
     }
     fac_host_free(scratch, bytes);
@@ -382,4 +589,5 @@ NAME(parallel)(const FacGemm *g)
 #undef T
 #undef INDEX
 #undef LANES
+#undef RUN
 #undef NAME
