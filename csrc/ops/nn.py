@@ -1,4 +1,4 @@
-# Embeddings, pooling, dropout, recurrent layers, attention, and the steps of optimizers.
+# Embeddings, pooling, dropout, recurrent layers, and the steps of optimizers.
 
 # --- embedding
 
@@ -126,7 +126,7 @@ op("adaptive_max_pool3d(Tensor self, int[3] output_size) -> (Tensor result, Tens
    variants="function", module="_C", composite="_adaptive_max_pool(self, output_size)",
    doc="Maxima of windows that divide the last three dims evenly, and their positions.")
 
-# --- recurrent layers, attention
+# --- recurrent layers, dropout
 
 op("_lstm_cell(Tensor gates, Tensor cx) -> (Tensor hy, Tensor cy)",
    variants="function", module="_C", rule="lstm_cell", kernel="lstm_cell", dtypes="float",
@@ -173,34 +173,6 @@ op("dropout_(Tensor(a!) input, float p, bool train) -> Tensor(a!)",
    composite="input if p == 0 or not train else mul_(input, zeros_like(input) if p == 1 "
              "else div_(bernoulli_(empty_like(input), 1 - p), 1 - p))",
    doc="dropout in place.")
-op("_float_mask(Tensor mask, Tensor query) -> Tensor",
-   variants="function", module="_C",
-   composite="masked_fill(zeros_like(mask, dtype=query.dtype), logical_not(mask), -inf) "
-             "if mask.dtype.is_integral else mask",
-   doc="A mask to add: -inf where a bool mask says no.")
-op("_masked_softmax(Tensor self, Tensor? mask, bool is_causal) -> Tensor",
-   variants="function", module="_C",
-   composite="softmax(self, -1) if mask is None else (softmax(self + mask, -1) if is_causal else "
-             "masked_fill(softmax((x := self + mask), -1), all(x == -inf, -1, True), 0))",
-   doc="softmax over the last dim; 0 where all is masked, which a causal mask does not do.")
-op("_attention(Tensor query, Tensor key, Tensor value, Tensor? mask, float dropout_p, float scale, "
-   "bool is_causal) -> Tensor",
-   variants="function", module="_C",
-   composite="narrowed(matmul(dropout(_masked_softmax(matmul(widened(query) * scale, "
-             "transpose(widened(key), -2, -1)), mask, is_causal), dropout_p, True), widened(value)), query.dtype)",
-   doc="softmax(query @ key^T * scale + mask) @ value.")
-op("scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, "
-   "float dropout_p=0.0, bool is_causal=False, *, float? scale=None, bool enable_gqa=False) -> Tensor",
-   variants="function", module="nn.functional",
-   composite="_attention(query, repeat_interleave(key, query.shape[query.ndim - 3] // "
-             "key.shape[key.ndim - 3], -3) if enable_gqa else key, repeat_interleave(value, "
-             "query.shape[query.ndim - 3] // value.shape[value.ndim - 3], -3) if enable_gqa else "
-             "value, (triu(full([query.shape[query.ndim - 2], key.shape[key.ndim - 2]], -inf, "
-             "dtype=query.dtype, device=query.device), 1) if is_causal else None) "
-             "if attn_mask is None else _float_mask(attn_mask, query), dropout_p, "
-             "1 / float(query.shape[query.ndim - 1]) ** 0.5 if scale is None else scale, is_causal)",
-   doc="softmax(query @ key^T * scale + mask) @ value.")
-
 # --- optimizers: one step for all parameters
 
 op("_fused_sgd_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] momentum_buffer_list, *, "

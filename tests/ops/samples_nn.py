@@ -576,13 +576,17 @@ def _(make):
     yield Sample((make(3, 4), 1.0, True))
 
 
-def attention(q, k, v, mask=None, p=0.0, is_causal=False, scale=None):
+def attention(q, k, v, mask=None, p=0.0, is_causal=False, scale=None, enable_gqa=False):
+    if enable_gqa:
+        k, v = (np.repeat(x, q.shape[-3] // x.shape[-3], -3) for x in (k, v))
     scores = q @ k.swapaxes(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
     if is_causal:
-        mask = np.tril(np.ones(scores.shape[-2:], bool))
+        scores = np.where(np.tril(np.ones(scores.shape[-2:], bool)), scores, -np.inf)
     if mask is not None:
         scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
-    return special.softmax(scores, -1) @ v
+    top = np.max(scores, -1, keepdims=True)
+    weights = np.exp(scores - np.where(np.isinf(top), 0, top))
+    return weights / np.maximum(weights.sum(-1, keepdims=True), 1e-300) @ v
 
 
 @samples("scaled_dot_product_attention", reference=attention, dtypes=FLOAT, slack=4)
@@ -591,6 +595,32 @@ def _(make):
     yield Sample((q, k, v))
     yield Sample((q, k, v, make(3, 5)), {"scale": 0.3})
     yield Sample((q, k, v), {"is_causal": True})
+    yield Sample((make(3, 4), make(3, 4), make(3, 4)))
+    yield Sample((make(1, 2, 6, 3), make(1, 2, 70, 3), make(1, 2, 70, 3), seen(make, 6, 70)))
+    yield Sample((make(4, 5, 3), make(2, 6, 3), make(2, 6, 3)), {"enable_gqa": True})
+    yield Sample((make(2, 1, 5, 3), make(3, 6, 3), make(6, 2), seen(make, 2, 1, 1, 6)))
+
+
+def seen(make, *shape):
+    """A mask that hides some keys, and all of them from one query."""
+    mask = make(*shape, dtype=facula.bool)
+    mask[(0,) * (len(shape) - 1)] = False
+    return mask
+
+
+@samples(
+    "_flash_attention",
+    reference=lambda q, k, v, mask, keep, p, is_causal, scale: (
+        attention(q, k, v, mask.astype(bool), 0, is_causal, scale),
+        None,
+    ),
+    dtypes=FLOAT,
+    slack=4,
+    grad=False,  # that of the result is scaled_dot_product_attention's, lse has none
+)
+def _(make):
+    tail = (None, 0.0, True, 0.5)
+    yield Sample((make(2, 6, 3), make(1, 6, 3), make(1, 6, 3), seen(make, 6, 6), *tail))
 
 
 # --- steps of optimizers: the first list is written, and so are the states. The tests copy the

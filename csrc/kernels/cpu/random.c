@@ -368,6 +368,25 @@ FAC_KERNEL(bernoulli_into)(FacCall *call)
     return st;
 }
 
+/* (query, key, p): a bit an element of the matrix of scores, set with probability 1 - p. */
+FacStatus
+FAC_KERNEL(attention_keep)(FacCall *call)
+{
+    FacTensor *bits = fac_result_tensor(call, 0);
+    const FacTensor *key = fac_arg_tensor(call, 1);
+    const int64_t keys = key->sizes[key->ndim - 2], row = (keys + 7) / 8;
+    const double chance = 1 - fac_v_as_float(call->args[2]);
+    Target target;
+    FAC_RETURN_IF_ERROR(begin(bits, generator_arg(call), &target));
+    uint8_t *to = fac_data(target.plain);
+    for (int64_t i = 0; row && i < bits->numel / row; i++, to += row) {
+        memset(to, 0, (size_t)row);
+        for (int64_t j = 0; j < keys; j++)
+            to[j / 8] |= (uint8_t)((fac_random_double(target.generator) < chance) << (j % 8));
+    }
+    return finish(&target);
+}
+
 /* --- integers ---------------------------------------------------------------------------------------------------- */
 
 /* `range` numbers from `low` on; 0 stands for 2^64. Small ranges take a 32-bit draw. */
