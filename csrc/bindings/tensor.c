@@ -526,6 +526,18 @@ tensor_item(PyObject *self, PyObject *Py_UNUSED(ignored))
     return st ? fac_py_raise(st) : fac_number_to_python(v);
 }
 
+static PyObject *
+tensor_is_nonzero(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    FacTensor *t = fac_unwrap(self);
+    if (t->numel != 1)
+        return PyErr_Format(PyExc_RuntimeError,
+                            "is_nonzero() takes a tensor of one element, not of %lld",
+                            (long long)t->numel);
+    int truth = PyObject_IsTrue(self);
+    return truth < 0 ? NULL : PyBool_FromLong(truth);
+}
+
 /* The elements from `at` on, dimension `dim` outermost, of a tensor in C order. */
 static PyObject *
 nested_list(const FacTensor *t, int dim, const char **at)
@@ -868,6 +880,8 @@ PyMethodDef fac_tensor_hand_methods[] = {
      "pin_memory($self)\n--\n\nIn pinned memory; the tensor itself on a machine without a GPU."},
     {"record_stream", tensor_record_stream, METH_O,
      "record_stream($self, stream, /)\n--\n\nKeeps the memory until the stream is done with it."},
+    {"is_nonzero", tensor_is_nonzero, METH_NOARGS,
+     "is_nonzero($self)\n--\n\nWhether the one element is not 0."},
     {"item", tensor_item, METH_NOARGS, "item($self)\n--\n\nThe one element as a number."},
     {"tolist", tensor_tolist, METH_NOARGS, "tolist($self)\n--\n\nThe elements as nested lists."},
     {"__format__", tensor_format, METH_O, NULL},

@@ -218,6 +218,49 @@ fac_composite_nonzero_as_tuple(FacCall *call)
     return fac_call(as_tuple ? FAC_OP_nonzero_numpy : FAC_OP_nonzero, 1, call->args, call->results);
 }
 
+/* --- distinct elements ------------------------------------------------------------------------ */
+
+/* What is wanted of (values, inverse, counts): the values alone, or a list. */
+static FacStatus
+give_wanted(FacValue *found, bool inverse, bool counts, FacValue *out)
+{
+    FacTensor **slots;
+    int n = 0;
+    if (!inverse && !counts) return fac_value_keep(found[0], out);
+    FAC_RETURN_IF_ERROR(fac_value_new_tensors(1 + inverse + counts, out, &slots));
+    slots[n++] = fac_tensor_retain(found[0].v.t);
+    if (inverse) slots[n++] = fac_tensor_retain(found[1].v.t);
+    if (counts) slots[n++] = fac_tensor_retain(found[2].v.t);
+    return FAC_OK;
+}
+
+FacStatus
+fac_composite_unique(FacCall *call)
+{
+    FacValue self = FAC_ARG(call, 0), sorted = FAC_ARG(call, 1), dim = FAC_ARG(call, 4);
+    FacValue inverse = FAC_ARG(call, 2), counts = FAC_ARG(call, 3), found[3];
+    if (dim.tag == FAC_V_NONE)
+        FAC_RETURN_IF_ERROR(
+            fac_call(FAC_OP__unique2, 4, (FacValue[]){self, sorted, inverse, counts}, found));
+    else
+        FAC_RETURN_IF_ERROR(fac_call(FAC_OP_unique_dim, 5,
+                                     (FacValue[]){self, dim, sorted, inverse, counts}, found));
+    FacStatus st = give_wanted(found, fac_v_is_true(inverse), fac_v_is_true(counts), call->results);
+    fac_formula_release(found, 3);
+    return st;
+}
+
+FacStatus
+fac_composite_unique_consecutive(FacCall *call)
+{
+    FacValue found[3];
+    FAC_RETURN_IF_ERROR(fac_call(FAC_OP__unique_consecutive, 4, call->args, found));
+    FacStatus st = give_wanted(found, fac_v_is_true(FAC_ARG(call, 1)),
+                               fac_v_is_true(FAC_ARG(call, 2)), call->results);
+    fac_formula_release(found, 3);
+    return st;
+}
+
 /* --- a part replaced ------------------------------------------------------------------------- */
 
 /* spec: `before` whole dimensions, then one item. */

@@ -100,6 +100,13 @@ fac_helper_narrowed(const FacValue *args, FacValue *out)
 }
 
 FacStatus
+fac_helper_narrowed_joint(const FacValue *args, FacValue *out)
+{
+    const FacDType dt = fac_promote((FacDType)args[1].v.t->dtype, (FacDType)args[2].v.t->dtype);
+    return fac_helper_narrowed((FacValue[]){args[0], fac_v_dtype(dt)}, out);
+}
+
+FacStatus
 fac_helper_normalized_dims(const FacValue *args, FacValue *out)
 {
     const uint32_t n = args[1].len, ndim = args[0].len;

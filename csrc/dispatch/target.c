@@ -150,6 +150,24 @@ size_error(const FacTensor *target, int ndim, const FacDim *sizes)
     return fac_error(FAC_RUNTIME_ERROR, "%s", text.at);
 }
 
+/* An argument that changed its shape would no longer be what the rule has looked at. */
+static FacStatus
+check_not_argument(const FacCall *call, const FacTensor *target, int ndim, const FacDim *sizes)
+{
+    Walker w = {.call = call};
+    for (FacTensor *t = next_tensor(&w); t; t = next_tensor(&w)) {
+        if (t != target) continue;
+        FacText text = {.len = 0};
+        fac_text_add(&text, "unsupported operation: the tensor to write to is an argument too, and "
+                            "would have to be resized from shape ");
+        fac_text_dims(&text, target->ndim, target->sizes);
+        fac_text_add(&text, " to ");
+        fac_text_dims(&text, ndim, sizes);
+        return fac_error(FAC_RUNTIME_ERROR, "%s; give another tensor as out=", text.at);
+    }
+    return FAC_OK;
+}
+
 static FacStatus
 resize_target(FacTensor *target, int ndim, const FacDim *sizes)
 {
@@ -186,6 +204,7 @@ fit_target(const FacCall *call, FacTensor *target, FacDType dtype, FacDevice dev
                 (ndim == 0 || memcmp(target->sizes, sizes, (size_t)ndim * sizeof *sizes) == 0);
     if (same) return FAC_OK;
     if (call->flags & FAC_CALL_INPLACE) return size_error(target, ndim, sizes);
+    FAC_RETURN_IF_ERROR(check_not_argument(call, target, ndim, sizes));
     return resize_target(target, ndim, sizes);
 }
 

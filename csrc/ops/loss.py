@@ -108,8 +108,9 @@ op("binary_cross_entropy(Tensor self, Tensor target, Tensor? weight=None, int re
 op("binary_cross_entropy_with_logits(Tensor self, Tensor target, Tensor? weight=None, "
    "Tensor? pos_weight=None, int reduction=1) -> Tensor",
    variants="function",
-   composite="_reduced(_weighted((1 - target) * self - (log_sigmoid(self) if pos_weight is None "
-             "else ((pos_weight - 1) * target + 1) * log_sigmoid(self)), weight), reduction)",
+   composite="_reduced(_weighted(narrowed_joint((1 - (t := widened(target))) * (x := widened(self)) - "
+             "(log_sigmoid(x) if pos_weight is None else ((widened(pos_weight) - 1) * t + 1) * log_sigmoid(x)), "
+             "self, target), weight), reduction)",
    doc="binary_cross_entropy of sigmoid(self), without overflow.")
 op("kl_div(Tensor self, Tensor target, int reduction=1, *, bool log_target=False) -> Tensor",
    variants="function",
@@ -139,7 +140,6 @@ op("poisson_nll_loss(Tensor input, Tensor target, bool log_input, bool full, flo
    doc="The negative log likelihood of Poisson distributed targets.")
 op("cosine_similarity(Tensor x1, Tensor x2, int dim=1, float eps=1e-08) -> Tensor",
    variants="function",
-   composite="sum((a := expand(x1, joint_shape(x1.shape, x2.shape))) / clamp(linalg_vector_norm(a, "
-             "2, [dim], True), eps) * ((b := expand(x2, joint_shape(x1.shape, x2.shape))) / "
-             "clamp(linalg_vector_norm(b, 2, [dim], True), eps)), [dim])",
+   composite="narrowed_joint(sum(_normalize(expand(widened(x1), (s := joint_shape(x1.shape, x2.shape))), 2, [dim], "
+             "eps) * _normalize(expand(widened(x2), s), 2, [dim], eps), [dim]), x1, x2)",
    doc="The cosine of the angle between vectors along a dimension.")

@@ -8,6 +8,7 @@ helper("channel_shape(int ndim, int channels) -> int[]")  # [1, channels, 1, ...
 helper("group_size(int[] shape, int groups) -> int")  # elements of a group; checks that they divide
 helper("widened(Tensor self) -> Tensor")  # halves as float32: second gradients cancel a lot
 helper("narrowed(Tensor self, ScalarType dtype) -> Tensor")  # cast, unless it has that dtype
+helper("narrowed_joint(Tensor self, Tensor a, Tensor b) -> Tensor")  # cast to what a and b promote to
 helper("normalized_dims(int[] shape, int[] normalized_shape) -> int[]")  # the last ones; checks
 helper("dtype_eps(ScalarType dtype) -> float")  # distance from 1 to the next number
 
@@ -165,6 +166,10 @@ op("_batch_hat(Tensor input, Tensor? running_mean, Tensor? running_var, bool tra
 
 # --- others
 
+op("_normalize(Tensor self, Scalar p, int[1] dim, float eps) -> Tensor",
+   variants="function out", module="_C",
+   composite="narrowed((x := widened(self)) / clamp(linalg_vector_norm(x, p, dim, True), eps), self.dtype)",
+   doc="Vectors along a dimension divided by their norm of order p, or by eps where that is larger.")
 op("_channel_scaled(Tensor self, Tensor? weight) -> Tensor",
    variants="function", module="_C",
    composite="self if weight is None else "

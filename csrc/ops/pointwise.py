@@ -403,8 +403,12 @@ op("polygamma(int n, Tensor self) -> Tensor",
    variants="function method out", composite="_polygamma(self, n)", like="scipy.special.polygamma",
    doc="The n-th derivative of digamma.")
 
+op("polygamma_(Tensor(a!) self, int n) -> Tensor(a!)",
+   variants="method", composite="_polygamma_(self, n)",
+   doc="polygamma(n, self), in place.")
+
 op("_polygamma(Tensor self, int n) -> Tensor",
-   variants="function", module="_C", family=UNARY, promote="FLOAT", rule="polygamma",
+   variants="function inplace", module="_C", family=UNARY, promote="FLOAT", rule="polygamma",
    scalar={"float": "fx_polygamma(a, n)"},
    grad={"self": "grad * _polygamma(self, n + 1)"},
    doc="The n-th derivative of digamma.")

@@ -27,9 +27,15 @@ op("_unique2(Tensor self, bool sorted=True, bool return_inverse=False, bool retu
 op("unique_dim(Tensor self, int dim, bool sorted=True, bool return_inverse=False, bool return_counts=False) -> (Tensor output, Tensor inverse, Tensor counts)",
    variants="function", module="_C", flags="data_shape", rule="data", kernel="unique_dim", grad=None,
    doc="The distinct slices along a dimension, in order.")
-op("unique_consecutive(Tensor self, bool return_inverse=False, bool return_counts=False, int? dim=None) -> (Tensor output, Tensor inverse, Tensor counts)",
+op("_unique_consecutive(Tensor self, bool return_inverse=False, bool return_counts=False, int? dim=None) -> (Tensor output, Tensor inverse, Tensor counts)",
    variants="function", module="_C", flags="data_shape", rule="data", kernel="unique_consecutive", grad=None,
-   doc="The elements (or slices) without repeats in a row.")
+   doc="The elements (or slices) without repeats in a row, for each of self its place, and how often each stands.")
+op("unique(Tensor self, bool sorted=True, bool return_inverse=False, bool return_counts=False, int? dim=None) -> Any",
+   variants="function method", composite="c:unique", flags="data_shape", grad=None,
+   doc="The distinct elements (or slices along dim) in order; on request their places and counts.")
+op("unique_consecutive(Tensor self, bool return_inverse=False, bool return_counts=False, int? dim=None) -> Any",
+   variants="function method", composite="c:unique_consecutive", flags="data_shape", grad=None,
+   doc="The elements (or slices along dim) without those that equal the one before; on request their places and counts.")
 op("searchsorted(Tensor sorted_sequence, Tensor self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor",
    variants="function out", rule="searchsorted", kernel="searchsorted", grad=None, like="numpy.searchsorted",
    doc="Where each value would be put into a sorted sequence to keep it sorted.")

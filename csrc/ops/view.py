@@ -1,7 +1,7 @@
 # Views: other sizes and strides over the same storage. Their rules are all that there is to compute.
 
 op("as_strided(Tensor(a) self, int[] size, int[] stride, int? storage_offset=None) -> Tensor(a)",
-   variants="function method", family=VIEW, rule="as_strided",
+   variants="function method inplace", family=VIEW, rule="as_strided",
    grad={"self": "as_strided_backward(grad, self, size, stride, storage_offset)"},
    doc="A view with the given sizes, strides and offset, all in elements.")
 op("view(Tensor(a) self, int[] size) -> Tensor(a)",

@@ -105,8 +105,6 @@ _HOMES = {
             "numel",
             "tensordot",
             "typename",
-            "unique",
-            "unique_consecutive",
             "vander",
         ),
         "functional",

@@ -52,9 +52,7 @@ def is_inference(input: Tensor) -> bool:
 
 def is_nonzero(input: Tensor) -> bool:
     """Whether its one element is not 0."""
-    if input.numel() != 1:
-        raise RuntimeError(f"is_nonzero() takes one element, got a shape of {tuple(input.shape)}")
-    return bool(input)
+    return input.is_nonzero()
 
 
 def is_same_size(input: Tensor, other: Tensor) -> bool:
@@ -212,7 +210,7 @@ def tensordot(a: Tensor, b: Tensor, dims=2, out: Tensor | None = None) -> Tensor
     return result if out is None else out.resize_(result.shape).copy_(result)
 
 
-# --- norms and sets -------------------------------------------------------------------------------
+# --- norms ----------------------------------------------------------------------------------------
 
 
 def norm(input: Tensor, p="fro", dim=None, keepdim=False, out=None, dtype=None) -> Tensor:
@@ -232,24 +230,3 @@ def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False)
     if as_tuple:
         return _ops["nonzero"](input, as_tuple=True)
     return _ops["nonzero"](input, out=out)
-
-
-def unique(input: Tensor, sorted=True, return_inverse=False, return_counts=False, dim=None):
-    """The elements (or slices along dim), each once."""
-    if dim is None:
-        found = _ops["_unique2"](input, sorted, return_inverse, return_counts)
-    else:
-        found = _ops["unique_dim"](input, dim, sorted, return_inverse, return_counts)
-    return _wanted(found, return_inverse, return_counts)
-
-
-def unique_consecutive(input: Tensor, return_inverse=False, return_counts=False, dim=None):
-    """Without elements that equal the one before."""
-    found = _ops["unique_consecutive"](input, return_inverse, return_counts, dim)
-    return _wanted(found, return_inverse, return_counts)
-
-
-def _wanted(found, return_inverse, return_counts):
-    values, inverse, counts = found
-    extra = (inverse,) * return_inverse + (counts,) * return_counts
-    return (values, *extra) if extra else values

@@ -312,6 +312,13 @@ def _(make):
         yield Sample((n, make(3, 4, low=0.5, high=5)))
 
 
+@samples(
+    "polygamma_", reference=lambda a, n: special.polygamma(n, a).astype(a.dtype), dtypes="float"
+)
+def _(make):
+    yield Sample((make(3, 4, low=0.5, high=5), 1))
+
+
 def reflected(a, n):
     """polygamma(1, a) left of 0."""
     return (np.pi / np.sin(np.pi * a)) ** 2 - special.polygamma(n, 1 - a)

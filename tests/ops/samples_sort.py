@@ -126,3 +126,46 @@ def _(make):
     yield Sample((make(20, low=0, high=9), make(20, dtype=facula.float64)), dtype=facula.float64)
     yield Sample((make(20, low=0, high=9), None, 12))
     yield Sample((make(0),))
+
+
+def unique(a, sorted=True, return_inverse=False, return_counts=False, dim=None):
+    found = np.unique(a, return_inverse=True, return_counts=True, axis=dim)
+    shape = a.shape if dim is None else a.shape[dim : dim + 1]
+    inverse = (found[1].reshape(shape),) * return_inverse
+    extra = inverse + (found[2],) * return_counts
+    return (found[0], *extra) if extra else found[0]
+
+
+@samples("unique", reference=unique, dtypes=REAL, grad=False)
+def _(make):
+    ties = (
+        make(4, 6, low=0, high=5).round()
+        if make.dtype.is_floating_point
+        else make(4, 6, low=0, high=5)
+    )
+    yield Sample((ties,), meta=False)
+    yield Sample((ties, True, True, True), meta=False)
+    yield Sample((ties,), {"return_counts": True}, meta=False)
+    yield Sample((ties,), {"dim": 1, "return_inverse": True}, meta=False)
+
+
+def unique_consecutive(a, return_inverse=False, return_counts=False, dim=None):
+    slices = a.reshape(-1) if dim is None else np.moveaxis(a, dim, 0)
+    first = [i for i in range(len(slices)) if not i or (slices[i] != slices[i - 1]).any()]
+    values = slices[first] if dim is None else np.moveaxis(slices[first], 0, dim)
+    inverse = np.searchsorted(first, range(len(slices)), side="right") - 1
+    inverse = inverse.reshape(a.shape if dim is None else -1)
+    extra = (inverse,) * return_inverse + (np.diff([*first, len(slices)]),) * return_counts
+    return (values, *extra) if extra else values
+
+
+@samples("unique_consecutive", reference=unique_consecutive, dtypes=REAL, grad=False)
+def _(make):
+    ties = (
+        make(4, 6, low=0, high=2).round()
+        if make.dtype.is_floating_point
+        else make(4, 6, low=0, high=2)
+    )
+    yield Sample((ties,), meta=False)
+    yield Sample((ties, True, True), meta=False)
+    yield Sample((ties[:, :1].expand(4, 3),), {"dim": 1, "return_counts": True}, meta=False)

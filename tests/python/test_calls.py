@@ -214,3 +214,13 @@ def test_dtypes_and_devices():
     assert facula.device("cuda", 1) == facula.device("cuda:1") != facula.device("cuda")
     assert repr(facula.device("cuda", 1)) == "device(type='cuda', index=1)"
     assert str(facula.device("cpu")) == "cpu"
+
+
+def test_an_argument_is_not_resized_as_out():
+    x, empty, full = facula.arange(10.0), facula.zeros(0), facula.ones(4, 6)
+    with pytest.raises(RuntimeError, match="is an argument too"):
+        facula.kthvalue(x, 5, out=(x, facula.tensor(0)))
+    for out in (empty, full):
+        with pytest.raises(RuntimeError, match="is an argument too"):
+            facula.cat((empty, full, full), out=out)
+    assert x.shape == (10,) and empty.shape == (0,) and full.shape == (4, 6)

@@ -74,7 +74,8 @@ def test_unique_and_norm():
     values, inverse, counts = torch.unique(x, return_inverse=True, return_counts=True)
     assert values.tolist() == [1, 2, 3] and counts.tolist() == [1, 2, 2]
     assert torch.equal(values[inverse], x)
-    assert torch.unique_consecutive(x).tolist() == [3, 1, 3, 2]
+    assert torch.unique_consecutive(x).tolist() == x.unique_consecutive().tolist() == [3, 1, 3, 2]
+    assert [t.tolist() for t in x.unique(return_counts=True)] == [[1, 2, 3], [1, 2, 2]]
     assert torch.unique(torch.tensor([[1, 2], [1, 2]]), dim=0).shape == (1, 2)
     assert torch.norm(torch.tensor([3.0, 4.0])).item() == 5.0
     assert torch.norm(torch.ones(2, 3), p=1, dim=1).tolist() == [3.0, 3.0]
@@ -83,7 +84,12 @@ def test_unique_and_norm():
 def test_questions():
     x = torch.ones(1)
     assert torch.is_tensor(x) and torch.is_floating_point(x) and not torch.is_complex(x)
-    assert torch.is_nonzero(x) and torch.numel(x) == 1 and torch.is_signed(x)
+    assert (
+        torch.is_nonzero(x)
+        and not torch.zeros(1, 1).is_nonzero()
+        and torch.numel(x) == 1
+        and torch.is_signed(x)
+    )
     with pytest.raises(RuntimeError):
         torch.is_nonzero(torch.ones(2))
 

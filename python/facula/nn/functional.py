@@ -327,8 +327,7 @@ def normalize(
     input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None
 ) -> Tensor:
     """input divided by its norm along a dimension."""
-    norm = _ops.linalg_vector_norm(input, p, dim, True).clamp(min=eps).expand_as(input)
-    return input / norm if out is None else _ops.div(input, norm, out=out)
+    return _ops._normalize(input, p, dim, eps, out=out)
 
 
 # --- losses ---------------------------------------------------------------------------------------
