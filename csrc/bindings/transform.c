@@ -101,15 +101,26 @@ lift(PyObject *Py_UNUSED(module), PyObject *args)
     return given(st, made);
 }
 
-/* _value(tensor, id): what it is one level further out: the value of a wrapper, else itself. */
+/* _value(tensor, id): what it is one level further out: the value of a wrapper, else itself. The
+ * level may have ended. */
 static PyObject *
 value(PyObject *Py_UNUSED(module), PyObject *args)
 {
+    PyObject *o;
+    unsigned long long id;
+    if (!PyArg_ParseTuple(args, "O!K:_value", fac_py.tensor_type, &o, &id)) return NULL;
+    FacWrapped *wrapped = fac_wrapped(fac_unwrap(o));
+    return wrapped && wrapped->id == id ? fac_wrap(wrapped->value) : Py_NewRef(o);
+}
+
+/* _in_batch(tensor, id): whether it differs within the batch. */
+static PyObject *
+in_batch(PyObject *Py_UNUSED(module), PyObject *args)
+{
     FacTensor *t;
     FacLevel *level;
-    if (!tensor_at_level(args, "OO&:_value", &t, &level)) return NULL;
-    FacTensor *inner = fac_value_at(t, level);
-    return fac_wrap(inner ? inner : t);
+    if (!tensor_at_level(args, "OO&:_in_batch", &t, &level)) return NULL;
+    return PyBool_FromLong(fac_value_at(t, level) != NULL);
 }
 
 /* _batch(tensor, dim, id): one element of the batch that lies along dim, as it looks from inside. */
@@ -261,6 +272,7 @@ PyMethodDef fac_transform_functions[] = {
     {"_level_size", level_size, METH_O, NULL},
     {"_lift", lift, METH_VARARGS, NULL},
     {"_value", value, METH_VARARGS, NULL},
+    {"_in_batch", in_batch, METH_VARARGS, NULL},
     {"_batch", batch, METH_VARARGS, NULL},
     {"_unbatch", unbatch, METH_VARARGS, NULL},
     {"_make_dual", make_dual, METH_VARARGS, NULL},

@@ -275,16 +275,19 @@ typedef struct Transpose {
     FacTensor **roots, **cotangents; /* owned roots; borrowed tangents */
 } Transpose;
 
+/* Where the derivative is taken is all the same: the formula is linear. Some go by logarithms, so it
+ * is taken at 1. */
 static FacStatus
 make_gradients(const Forward *f, const FacLevel *inner, FacTensor **grads)
 {
     for (int i = 0; i < f->n; i++) {
-        FacTensor *result = result_at(f, i), *zeros;
+        FacTensor *result = result_at(f, i), *ones;
         bool listed = f->call->results[0].tag == FAC_V_TENSORS;
         if (!result || !carries(result) || (f->row->nondiff >> (listed ? 0 : i) & 1)) continue;
-        FAC_RETURN_IF_ERROR(zeros_like(result, &zeros));
-        FacStatus st = fac_level_wrap(inner, zeros, &grads[i]);
-        fac_tensor_release(zeros);
+        FAC_RETURN_IF_ERROR(fac_op_ones_like(result, FAC_DT_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE,
+                                             FAC_VALUE_NONE, &ones));
+        FacStatus st = fac_level_wrap(inner, ones, &grads[i]);
+        fac_tensor_release(ones);
         if (st == FAC_OK) st = fac_set_requires_grad(grads[i], true);
         FAC_RETURN_IF_ERROR(st);
     }

@@ -80,6 +80,7 @@ _HOMES = {
     **dict.fromkeys(("enable_grad", "inference_mode", "no_grad", "set_grad_enabled"), "autograd"),
     **dict.fromkeys(("get_printoptions", "set_printoptions"), "_tensor_str"),
     **dict.fromkeys(("finfo", "iinfo"), "_limits"),
+    "vmap": "func",
     **dict.fromkeys(
         (
             "atleast_1d",
@@ -117,7 +118,7 @@ for _name in _HOMES:  # what Python adds to an operator of that name counts
 # Parts of the interface that are planned.
 _PLANNED = {"amp", "compile", "compiler", "cuda", "distributed", "distributions", "export", "fft"}
 _PLANNED |= {"fx", "hub", "jit", "load", "masked", "multiprocessing", "nested", "onnx"}
-_PLANNED |= {"package", "profiler", "save", "serialization", "signal", "sparse", "vmap"}
+_PLANNED |= {"package", "profiler", "save", "serialization", "signal", "sparse"}
 
 
 def __getattr__(name):

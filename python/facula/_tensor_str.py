@@ -253,8 +253,19 @@ def _text(t, contents):
     return _add_suffixes(prefix + body, suffixes, len(prefix))
 
 
+def _transformed_text(kind, depth, value):
+    """What stands inside of vmap or grad: the level, and the value there."""
+    name = "BatchedTensor" if kind == "batch" else "GradTrackingTensor"
+    where = f"lvl={depth}, bdim=0" if kind == "batch" else f"lvl={depth}"
+    lines = _str(value).replace("\n", "\n    ")
+    return f"{name}({where}, value=\n    {lines}\n)"
+
+
 def _str(t, *, tensor_contents=None):
     """repr(t); `tensor_contents` stands in for the elements."""
+    transformed = _C._transforms(t)
+    if transformed is not None:
+        return _transformed_text(*transformed)
     was_off = _C._set_torch_function_off(True)
     try:
         return _text(t, tensor_contents)

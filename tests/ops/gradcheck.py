@@ -7,6 +7,7 @@ counts as constant, so a gradient that is forgotten is found as well.
 """
 
 import facula
+from facula.autograd import forward_ad
 
 EPS = 1e-6
 ELEMENTS = 24  # at most so many of an input
@@ -90,3 +91,22 @@ def gradgradcheck(function, inputs, **tolerance):
 
     if recorded:
         gradcheck(first, [*inputs, *cotangents], **tolerance)
+
+
+def forward_agrees(function, inputs, *, rtol=1e-7, atol=1e-9):
+    """Raises unless forward mode gives the derivative of the loss that its gradients give."""
+    loss = loss_of(function(*inputs))
+    gradients = [None] * len(inputs)
+    if loss.requires_grad:
+        gradients = facula.autograd.grad(loss, inputs, allow_unused=True)
+    directions = [weights_of(x).cos() for x in inputs]
+    backward = facula.zeros((), dtype=facula.float64)
+    for gradient, direction in zip(gradients, directions):
+        if gradient is not None:
+            backward += facula.real((gradient.conj() * direction).sum())
+    with forward_ad.dual_level():
+        duals = [forward_ad.make_dual(x.detach(), v) for x, v in zip(inputs, directions)]
+        forward = forward_ad.unpack_dual(loss_of(function(*duals))).tangent
+    forward = facula.zeros_like(backward) if forward is None else forward
+    if not facula.allclose(forward, backward, rtol=rtol, atol=atol, equal_nan=True):
+        raise AssertionError(f"forward mode: {forward.item()}, reverse mode: {backward.item()}")

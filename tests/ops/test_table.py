@@ -16,7 +16,8 @@ import facula
 import numpy as np
 import pytest
 from compare import NUMPY, assert_close, assert_same, each_tensor, tensors_in, to_array, wide
-from gradcheck import gradcheck, gradgradcheck
+from facula.autograd import forward_ad
+from gradcheck import forward_agrees, gradcheck, gradgradcheck
 from registry import CLASSES, REGISTRY
 
 for path in sorted(Path(__file__).parent.glob("samples_*.py")):
@@ -77,7 +78,7 @@ class Case:
             facula.manual_seed(7)
         args = list(sample.args)
         if self.writes:  # those that are written come first
-            for i in range(self.rows[0]["schema"].count("!)")):
+            for i in range(self.rows[0]["schema"].partition("->")[0].count("!)")):
                 args[i] = each_tensor(lambda t: t.clone(), args[i])
         result = (function or self.function)(*args, **sample.kwargs, **more)
         return args[0] if result is None else result
@@ -387,3 +388,34 @@ def test_double_gradient(case, dtype):
     for sample in case.samples(dtype):
         if sample.grad:
             check_sample(case, sample, dtype, gradgradcheck)
+
+
+@cases_and_dtypes(differentiable)
+def test_forward_mode(case, dtype):
+    for sample in case.samples(dtype):
+        if sample.grad:
+            check_sample(case, sample, dtype, forward_agrees)
+
+
+@cases("inplace")
+def test_forward_mode_in_place(case):
+    method = getattr(facula.Tensor, case.rows[0]["name"] + "_")
+    for sample in case.samples(facula.float64) if differentiable(case, facula.float64) else ():
+        target = sample.args[0]
+        if not sample.grad or not isinstance(target, facula.Tensor):
+            continue
+        if not target.is_floating_point() or case.call(sample).shape != target.shape:
+            continue
+        if case.call(sample).dtype != target.dtype:
+            continue
+        with forward_ad.dual_level():
+            dual = forward_ad.make_dual(target, target.cos())
+            expected = case.call(replace(sample, args=(dual, *sample.args[1:])))
+            changed = dual.clone()
+            assert case.call(replace(sample, args=(changed, *sample.args[1:])), method) is changed
+            mine, truth = forward_ad.unpack_dual(changed), forward_ad.unpack_dual(expected)
+        assert_same(mine.primal, truth.primal)
+        if truth.tangent is None:
+            assert mine.tangent is None or not mine.tangent.any()
+        else:
+            assert_same(mine.tangent, truth.tangent)

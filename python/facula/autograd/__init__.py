@@ -42,6 +42,23 @@ def backward(
     _C._run_backward(roots, gradients, keep, create_graph, inputs, True, True)
 
 
+def _batched_grads(outputs, gradients, create_graph, inputs, unused):
+    """Gradients for a batch of cotangents, which lies along their first dimension."""
+    from ..func import vmap
+
+    found = None
+
+    def run(*batch):
+        nonlocal found
+        grads = _C._run_backward(outputs, batch, True, create_graph, inputs, unused, False)
+        found = [grad is not None for grad in grads]
+        return [grad for grad in grads if grad is not None]
+
+    dims = tuple(None if gradient is None else 0 for gradient in gradients)
+    stacked = iter(vmap(run, in_dims=dims)(*gradients))
+    return tuple(next(stacked) if there else None for there in found)
+
+
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
@@ -59,13 +76,14 @@ def grad(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
             "allow_unused=False."
         )
-    if is_grads_batched:
-        raise NotImplementedError("grad(): is_grads_batched=True is not there yet")
     outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
     keep = create_graph if retain_graph is None else retain_graph
     unused = materialize_grads if allow_unused is None else allow_unused
     gradients = _cotangents(outputs, grad_outputs)
-    grads = _C._run_backward(outputs, gradients, keep, create_graph, inputs, unused, False)
+    if is_grads_batched:
+        grads = _batched_grads(outputs, gradients, create_graph, inputs, unused)
+    else:
+        grads = _C._run_backward(outputs, gradients, keep, create_graph, inputs, unused, False)
     if materialize_grads:
         grads = tuple(
             input.new_zeros(input.shape) if grad is None else grad
