@@ -249,6 +249,11 @@ fx_fma_f64(double a, double b, double c)
 {
     return fma(a, b, c);
 }
+FX float
+fx_fma_once_f32(float a, float b, float c)
+{
+    return fmaf(a, b, c);
+}
 #else
 #define FX_HAS_FMA 0
 FX float
@@ -260,6 +265,12 @@ FX double
 fx_fma_f64(double a, double b, double c)
 {
     return a * b + c;
+}
+/* Rounded (all but) once where fx_fma rounds twice: for steps that would cost the last bit. */
+FX float
+fx_fma_once_f32(float a, float b, float c)
+{
+    return (float)((double)a * (double)b + (double)c);
 }
 #endif
 

@@ -60,6 +60,18 @@ fx_exact_product(double a, double b)
 #endif
 }
 
+/* a * b + c, rounded (all but) once on every tier. */
+FX double
+fx_fma_once_f64(double a, double b, double c)
+{
+#if FX_HAS_FMA
+    return fx_fma_f64(a, b, c);
+#else
+    fx_pair p = fx_exact_product(a, b), s = fx_exact_sum(p.hi, c);
+    return s.hi + (s.lo + p.lo);
+#endif
+}
+
 FX fx_pair
 fx_pair_times(fx_pair a, double b)
 {
@@ -81,13 +93,14 @@ fx_pair_ratio(fx_pair a, fx_pair b)
 #define FX_ROUNDER 6755399441055744.0 /* 1.5 * 2^52 */
 #define FX_EXPONENT 2046.0 /* added to it where n becomes a power of two: twice the bias */
 
-/* y * 2^n for the bits of FX_ROUNDER + FX_EXPONENT + n, |n| < 2040: in two steps, so that subnormal
- * results and those beyond 2^1023 come out right. */
+/* (1 + t) * 2^n for the bits of FX_ROUNDER + FX_EXPONENT + n, |n| < 2040: in two steps, so that
+ * subnormal results and those beyond 2^1023 come out right. */
 FX double
-fx_times_power(double y, uint64_t n_bits)
+fx_times_power(double t, uint64_t n_bits)
 {
     uint64_t half = n_bits >> 1;
-    return y * fx_from_bits_f64(half << 52) * fx_from_bits_f64((n_bits - half) << 52);
+    double power = fx_from_bits_f64(half << 52);
+    return fx_fma_f64(t, power, power) * fx_from_bits_f64((n_bits - half) << 52);
 }
 
 /* --- exponentials ----------------------------------------------------------------------------- */
@@ -96,17 +109,15 @@ fx_times_power(double y, uint64_t n_bits)
 FX double
 fx_exp_tail(double r)
 {
-    double q = 2.0826872537124386e-09;
-    q = fx_fma_f64(q, r, 2.5112152655976704e-08);
-    q = fx_fma_f64(q, r, 2.755758150081629e-07);
-    q = fx_fma_f64(q, r, 2.7557234531399396e-06);
-    q = fx_fma_f64(q, r, 2.4801586926520452e-05);
-    q = fx_fma_f64(q, r, 0.0001984126989671395);
-    q = fx_fma_f64(q, r, 0.0013888888889115906);
-    q = fx_fma_f64(q, r, 0.0083333333333169);
-    q = fx_fma_f64(q, r, 0.041666666666666095);
-    q = fx_fma_f64(q, r, 0.16666666666666682);
-    return fx_fma_f64(q, r, 0.5);
+    double r2 = r * r, r4 = r2 * r2;
+    double high = fx_fma_f64(2.5112152655976704e-08, r, 2.755758150081629e-07);
+    double p = fx_fma_f64(2.7557234531399396e-06, r, 2.4801586926520452e-05);
+    double q = fx_fma_f64(0.0001984126989671395, r, 0.0013888888889115906);
+    double s = fx_fma_f64(0.0083333333333169, r, 0.041666666666666095);
+    double low = fx_fma_f64(0.16666666666666682, r, 0.5);
+    high = fx_fma_f64(2.0826872537124386e-09, r2, high);
+    p = fx_fma_f64(high, r2, p);
+    return fx_fma_f64(fx_fma_f64(p, r2, q), r4, fx_fma_f64(s, r2, low));
 }
 
 typedef struct fx_split {
@@ -120,9 +131,9 @@ fx_exp_split(double x)
     fx_split s;
     double t = fx_fma_f64(x, 1.4426950408889634, FX_ROUNDER + FX_EXPONENT);
     double n = t - (FX_ROUNDER + FX_EXPONENT);
-    double high = fx_fma_f64(n, -0.6931471805598903, x), low = n * 5.497923018708371e-14;
-    s.r = high - low;
-    s.lo = (high - s.r) - low;
+    double high = fx_fma_f64(n, -0.6931471805598903, x);
+    s.r = fx_fma_f64(n, -5.497923018708371e-14, high);
+    s.lo = fx_fma_f64(n, -5.497923018708371e-14, high - s.r);
     s.n_bits = fx_bits_f64(t);
     return s;
 }
@@ -131,31 +142,34 @@ fx_exp_split(double x)
 FX double
 fx_exp_f64(double a)
 {
-    double x = a > 720 ? 720 : a;
-    fx_split s = fx_exp_split(x < -760 ? -760 : x);
-    double tail = s.lo + s.r * s.r * fx_exp_tail(s.r);
-    return fx_times_power(1 + (s.r + tail), s.n_bits);
+    fx_split s = fx_exp_split(a);
+    double tail = fx_fma_f64(s.r * s.r, fx_exp_tail(s.r), s.lo);
+    double v = fx_times_power(s.r + tail, s.n_bits);
+    v = a > 720 ? (double)INFINITY : v;
+    return a < -760 ? 0 : v;
 }
 
 FX double
 fx_exp_sum(double x, double lo)
 {
-    x = x > 720 ? 720 : x;
-    fx_split s = fx_exp_split(x < -760 ? -760 : x);
+    fx_split s = fx_exp_split(x);
     fx_pair r = fx_quick_sum(s.r, s.lo + lo);
-    double tail = r.lo + r.hi * r.hi * fx_exp_tail(r.hi);
-    return fx_times_power(1 + (r.hi + tail), s.n_bits);
+    double tail = fx_fma_f64(r.hi * r.hi, fx_exp_tail(r.hi), r.lo),
+           v = fx_times_power(r.hi + tail, s.n_bits);
+    v = x > 720 ? (double)INFINITY : v;
+    return x < -760 ? 0 : v;
 }
 
 FX double
 fx_exp2_f64(double a)
 {
-    double x = a > 1100 ? 1100 : a < -1100 ? -1100 : a;
-    double t = x + (FX_ROUNDER + FX_EXPONENT), f = x - (t - (FX_ROUNDER + FX_EXPONENT));
+    double t = a + (FX_ROUNDER + FX_EXPONENT), f = a - (t - (FX_ROUNDER + FX_EXPONENT));
     fx_pair r = fx_exact_product(f, 0.6931471805599453);
     double lo = r.lo + f * 2.3190468138462996e-17;
-    double tail = lo + r.hi * r.hi * fx_exp_tail(r.hi);
-    return fx_times_power(1 + (r.hi + tail), fx_bits_f64(t));
+    double tail = fx_fma_f64(r.hi * r.hi, fx_exp_tail(r.hi), lo),
+           v = fx_times_power(r.hi + tail, fx_bits_f64(t));
+    v = a > 1100 ? (double)INFINITY : v;
+    return a < -1100 ? 0 : v;
 }
 
 /* exp(a) - 1 as a pair, for -50 < a < 709 */
@@ -163,7 +177,7 @@ FX fx_pair
 fx_expm1_pair(double a)
 {
     fx_split s = fx_exp_split(a);
-    double tail = s.lo + s.r * s.r * fx_exp_tail(s.r);
+    double tail = fx_fma_f64(s.r * s.r, fx_exp_tail(s.r), s.lo);
     double power = fx_from_bits_f64((s.n_bits - 1023) << 52);
     fx_pair sum = fx_exact_sum(power - 1, power * s.r);
     double less = power > 9007199254740992.0 ? -1 : 0; /* what power - 1 has lost */
@@ -211,14 +225,10 @@ fx_log_pair(double x)
     double s_lo = (((f - back.hi) - back.lo) - s * d_lo) * inverse;
     fx_pair t = fx_exact_product(s, s);
     t.lo += 2 * s * s_lo;
-    double r = 0.11989641990468568;
-    r = fx_fma_f64(r, t.hi, 0.11674743093963853);
-    r = fx_fma_f64(r, t.hi, 0.1333632112917421);
-    r = fx_fma_f64(r, t.hi, 0.15384556774713967);
-    r = fx_fma_f64(r, t.hi, 0.18181818871723027);
-    r = fx_fma_f64(r, t.hi, 0.2222222221752502);
-    r = fx_fma_f64(r, t.hi, 0.28571428571445157);
-    r = fx_fma_f64(r, t.hi, 0.3999999999999998);
+    double z = t.hi, z2 = z * z, r = fx_fma_f64(0.11989641990468568, z, 0.11674743093963853);
+    r = fx_fma_f64(r, z2, fx_fma_f64(0.1333632112917421, z, 0.15384556774713967));
+    r = fx_fma_f64(r, z2, fx_fma_f64(0.18181818871723027, z, 0.2222222221752502));
+    r = fx_fma_f64(r, z2, fx_fma_f64(0.28571428571445157, z, 0.3999999999999998));
     fx_pair c = fx_quick_sum(0.6666666666666666, t.hi * r);
     c.lo += 3.700743415417188e-17 + 0.4 * t.lo;
     fx_pair q = fx_exact_product(t.hi, c.hi);
@@ -246,14 +256,11 @@ FX double
 fx_log_f64(double a)
 {
     fx_log_split p = fx_split_power(a);
-    double f = p.m - 1, s = f / (2 + f), z = s * s, r = 0.13196977549640285, half = 0.5 * f * f;
-    r = fx_fma_f64(r, z, 0.1325674966021348);
-    r = fx_fma_f64(r, z, 0.15386760172107072);
-    r = fx_fma_f64(r, z, 0.18181784307381804);
-    r = fx_fma_f64(r, z, 0.22222222520581697);
-    r = fx_fma_f64(r, z, 0.28571428570096036);
-    r = fx_fma_f64(r, z, 0.4000000000000226);
-    r = z * fx_fma_f64(r, z, 0.6666666666666666);
+    double f = p.m - 1, s = f / (2 + f), half = 0.5 * f * f, z = s * s, z2 = z * z;
+    double r = fx_fma_f64(0.13196977549640285, z, 0.1325674966021348);
+    r = fx_fma_f64(r, z2, fx_fma_f64(0.15386760172107072, z, 0.18181784307381804));
+    r = fx_fma_f64(r, z2, fx_fma_f64(0.22222222520581697, z, 0.28571428570096036));
+    r = z * fx_fma_f64(r, z2, fx_fma_f64(0.4000000000000226, z, 0.6666666666666666));
     double low = fx_fma_f64(s, half + r, p.k * 5.497923018708371e-14);
     return fx_log_special(a, p.k * 0.6931471805598903 + (f - (half - low)));
 }

@@ -13,74 +13,119 @@
 
 #define FX_ROUNDER32 12583166.0f /* 1.5 * 2^23, and twice the bias of exponents */
 
-/* y * 2^n for the bits of FX_ROUNDER32 + n, |n| < 250 */
+typedef struct fx_split32 {
+    float r, q;      /* |r| <= ln 2 / 2; exp(r) = 1 + r + r * r * q */
+    uint32_t n_bits; /* exp(x) = exp(r) * 2^n; the bits of FX_ROUNDER32 + n */
+} fx_split32;
+
+/* (exp(r) - 1 - r) / r^2 for |r| <= ln 2 / 2 */
 FX float
-fx_times_power32(float y, uint32_t n_bits)
+fx_exp_tail32(float r)
 {
-    uint32_t half = n_bits >> 1;
-    return y * fx_from_bits_f32(half << 23) * fx_from_bits_f32((n_bits - half) << 23);
+    float r2 = r * r, q = fx_fma_f32(0.001381951f, r2, fx_fma_f32(0.008368754f, r, 0.041668296f));
+    return fx_fma_f32(q, r2, fx_fma_f32(0.1666652f, r, 0.49999994f));
 }
 
-/* exp(r + lo), |r| <= ln 2 / 2 */
-FX float
-fx_exp_kernel32(float r, float lo)
+FX fx_split32
+fx_exp_split32(float x)
 {
-    float q = 0.00138144987f;
-    q = fx_fma_f32(q, r, 0.00836877991f);
-    q = fx_fma_f32(q, r, 0.0416683927f);
-    q = fx_fma_f32(q, r, 0.166665196f);
-    q = fx_fma_f32(q, r, 0.49999994f);
-    return 1 + (r + fx_fma_f32(r * r, q, lo));
+    fx_split32 s;
+    float u = fx_fma_f32(x, 1.44269502f, FX_ROUNDER32), n = u - FX_ROUNDER32;
+    s.r = fx_fma_f32(n, -1.42860677e-06f, fx_fma_f32(n, -0.693145751953125f, x));
+    s.q = fx_exp_tail32(s.r);
+    s.n_bits = fx_bits_f32(u);
+    return s;
+}
+
+/* exp(r) * power + c for a power of two, rounded little more than once */
+FX float
+fx_exp_part32(fx_split32 s, float power, float c)
+{
+#if FX_HAS_FMA
+    return fx_fma_f32(fx_fma_f32(s.q, s.r, 1), s.r * power, power + c);
+#else
+    return (s.r + s.r * s.r * s.q) * power + (power + c);
+#endif
+}
+
+/* exp(r) * 2^n, |n| < 250: in two steps, so that subnormal results and those beyond 2^127 come out
+ * right. */
+FX float
+fx_exp_whole32(fx_split32 s)
+{
+    uint32_t half = s.n_bits >> 1;
+    float first = fx_exp_part32(s, fx_from_bits_f32(half << 23), 0);
+    return first * fx_from_bits_f32((s.n_bits - half) << 23);
+}
+
+/* 2^n, -127 < n < 128 */
+FX float
+fx_power32(fx_split32 s)
+{
+    return fx_from_bits_f32((s.n_bits - 127) << 23);
 }
 
 FX float
 fx_exp_f32(float a)
 {
-    float x = fx_abs_f32(a) > 106 ? fx_copysign_f32(106, a) : a;
-    float t = fx_fma_f32(x, 1.44269502f, FX_ROUNDER32), n = t - FX_ROUNDER32;
-    float high = fx_fma_f32(n, -0.693145751953125f, x), low = n * 1.42860677e-06f, r = high - low;
-    return fx_times_power32(fx_exp_kernel32(r, (high - r) - low), fx_bits_f32(t));
+    float v = fx_exp_whole32(fx_exp_split32(a));
+    v = a > 89 ? (float)INFINITY : v;
+    return a < -104 ? 0 : v;
 }
 
 FX float
 fx_exp2_f32(float a)
 {
-    float x = fx_abs_f32(a) > 155 ? fx_copysign_f32(155, a) : a;
-    float t = x + FX_ROUNDER32, f = x - (t - FX_ROUNDER32);
-    float high = f * 0.693145751953125f, low = f * 1.42860677e-06f, r = high + low;
-    return fx_times_power32(fx_exp_kernel32(r, (high - r) + low), fx_bits_f32(t));
+    fx_split32 s;
+    float u = a + FX_ROUNDER32;
+    s.r = (a - (u - FX_ROUNDER32)) * 0.693147182f;
+    s.q = fx_exp_tail32(s.r);
+    s.n_bits = fx_bits_f32(u);
+    float v = fx_exp_whole32(s);
+    v = a > 129 ? (float)INFINITY : v;
+    return a < -151 ? 0 : v;
 }
 
-/* With s = f / (2 + f) and f = m - 1, log(m) = f - s * (f - s^2 * Q(s^2)). */
+/* The logarithm's values where its argument is not positive and finite. */
+FX float
+fx_log_special32(float a, float log)
+{
+    log = a > 3.40282347e38f ? a : log;
+    log = a == 0 ? -(float)INFINITY : log;
+    return a >= 0 ? log : (float)NAN;
+}
+
+/* With a = m * 2^k, sqrt(1/2) <= m < sqrt(2), and f = m - 1: f + f^2 * Q(f) + k * ln 2. */
 FX float
 fx_log_f32(float a)
 {
     int tiny = a < 1.17549435e-38f;
-    uint32_t u = fx_bits_f32(tiny ? a * 8388608.0f : a) + (0x3f800000u - 0x3f3504f3u);
+    uint32_t u = fx_bits_f32(a * (tiny ? 8388608.0f : 1.0f)) + (0x3f800000u - 0x3f3504f3u);
     float k = (float)((int32_t)(u >> 23) - (tiny ? 150 : 127));
-    float f = fx_from_bits_f32((u & 0x007fffffu) + 0x3f3504f3u) - 1, s = f / (2 + f), z = s * s;
-    float q = fx_fma_f32(z, 0.235767543f, 0.28537643f);
-    q = fx_fma_f32(q, z, 0.400003284f);
-    q = fx_fma_f32(q, z, 0.666666687f);
-    float tail = fx_fma_f32(k, 1.42860677e-06f, -s * (f - z * q));
-    float v = k * 0.693145751953125f + (f + tail);
-    v = a > 3.40282347e38f ? a : v;
-    v = a == 0 ? -(float)INFINITY : v;
-    return (a < 0) | (a != a) ? (float)NAN : v;
+    float f = fx_from_bits_f32((u & 0x007fffffu) + 0x3f3504f3u) - 1, f2 = f * f, f3 = f2 * f;
+    float low = fx_fma_f32(fx_fma_f32(-0.250015182f, f, 0.333333248f), f, -0.499999893f);
+    float middle = fx_fma_f32(fx_fma_f32(0.141821344f, f, -0.166103775f), f, 0.200019911f);
+    float high = fx_fma_f32(fx_fma_f32(-0.076365713f, f, 0.128997145f), f, -0.132338809f);
+    float v = fx_fma_f32(f2, fx_fma_f32(fx_fma_f32(high, f3, middle), f3, low), f);
+#if FX_HAS_FMA
+    v = fx_fma_f32(k, 0.693147182f, v);
+#else
+    v = k * 0.693145751953125f + (k * 1.42860677e-06f + v);
+#endif
+    return fx_log_special32(a, v);
 }
 
-/* A polynomial below 0.625; above, 1 - 2 / (exp(2 x) + 1), where the quotient is less than half. */
+/* A polynomial below 0.9; above, 1 - 2 / (exp(2 x) + 1), where the quotient is small. */
 FX float
 fx_tanh_f32(float a)
 {
-    float x = fx_abs_f32(a), y = x < 10 ? x : 10, z = x * x, p = -0.00569740729f;
-    p = fx_fma_f32(p, z, 0.0206325743f);
-    p = fx_fma_f32(p, z, -0.0537378117f);
-    p = fx_fma_f32(p, z, 0.133314207f);
-    p = fx_fma_f32(p, z, -0.333332807f);
-    float far = 1 - 2 / (fx_exp_f32(2 * y) + 1), near = fx_fma_f32(x * z, p, x);
-    float v = x < 0.625f ? near : far;
-    return a != a ? a : fx_copysign_f32(v, a);
+    float x = fx_abs_f32(a), y = 10 < x ? 10 : x, z = y * y, z2 = z * z;
+    float p = fx_fma_f32(fx_fma_f32(-0.000454294932f, z, 0.00258264225f), z, -0.00826873817f);
+    p = fx_fma_f32(p, z2, fx_fma_f32(0.0216686185f, z, -0.0539316833f));
+    p = fx_fma_f32(p, z2, fx_fma_f32(0.133330256f, z, -0.333333254f));
+    fx_split32 s = fx_exp_split32(y + y);
+    float far = 1 - 2 / fx_exp_part32(s, fx_power32(s), 1);
+    return fx_copysign_f32(x < 0.9f ? fx_fma_f32(y * z, p, y) : far, a);
 }
 
 /* --- in double, with short polynomials -------------------------------------------------------- */

@@ -8,53 +8,40 @@
 
 /* --- error functions -------------------------------------------------------------------------- */
 
-/* erf(x) / x - 1 for z = x^2 <= 1 */
+/* erf(x) for x^2 <= 1.22 */
 FX double
-fx_erf_small(double z)
+fx_erf_small(double x)
 {
-    double p = 5.942541140210408e-11;
-    p = fx_fma_f64(p, z, -1.136409154241387e-09);
-    p = fx_fma_f64(p, z, 1.4657481748827014e-08);
-    p = fx_fma_f64(p, z, -1.6349967480421547e-07);
-    p = fx_fma_f64(p, z, 1.6460967513890263e-06);
-    p = fx_fma_f64(p, z, -1.492559318573647e-05);
-    p = fx_fma_f64(p, z, 0.00012055331023949669);
-    p = fx_fma_f64(p, z, -0.000854832697839918);
-    p = fx_fma_f64(p, z, 0.005223977624775121);
-    p = fx_fma_f64(p, z, -0.026866170645072327);
-    p = fx_fma_f64(p, z, 0.11283791670954854);
-    p = fx_fma_f64(p, z, -0.3761263890318375);
-    return fx_fma_f64(p, z, 0.1283791670955126);
+    double z = x * x, z2 = z * z, p = fx_fma_f64(4.397243104152706e-11, z, -1.0282595410619696e-09);
+    p = fx_fma_f64(p, z2, fx_fma_f64(1.4324740072124284e-08, z, -1.62908939563689e-07));
+    p = fx_fma_f64(p, z2, fx_fma_f64(1.6454288954893951e-06, z, -1.4925092548687926e-05));
+    p = fx_fma_f64(p, z2, fx_fma_f64(0.00012055305898602529, z, -0.0008548326145514444));
+    p = fx_fma_f64(p, z2, fx_fma_f64(0.0052239776072157485, z, -0.026866170642881174));
+    p = fx_fma_f64(p, z2, fx_fma_f64(0.11283791670940684, z, -0.3761263890318339));
+    return fx_fma_once_f64(fx_fma_once_f64(p, z, 0.12837916709551256), x, x);
 }
 
 /* exp(x^2) * erfc(x) for x >= 0.45: a polynomial in (x - 2) / (x + 2), divided by 1 + 2 x. */
-FX double
+FX fx_pair
 fx_erfc_scaled(double x)
 {
-    double t = (x - 2) / (x + 2), p = -9.287921974486976e-08;
-    p = fx_fma_f64(p, t, 1.5755890966365712e-07);
-    p = fx_fma_f64(p, t, 3.5299428328251086e-07);
-    p = fx_fma_f64(p, t, -3.425206971065714e-07);
-    p = fx_fma_f64(p, t, -1.0138888489902626e-06);
-    p = fx_fma_f64(p, t, -5.896102643147878e-07);
-    p = fx_fma_f64(p, t, 1.5871563436864054e-06);
-    p = fx_fma_f64(p, t, 5.157889593880006e-06);
-    p = fx_fma_f64(p, t, 3.6880912733209775e-06);
-    p = fx_fma_f64(p, t, -1.346858987921337e-05);
-    p = fx_fma_f64(p, t, -3.64199102755017e-05);
-    p = fx_fma_f64(p, t, -1.515508361391627e-06);
-    p = fx_fma_f64(p, t, 0.00015103896521284898);
-    p = fx_fma_f64(p, t, 0.00020636805834615399);
-    p = fx_fma_f64(p, t, -0.0004543408438492818);
-    p = fx_fma_f64(p, t, -0.0014568140263960078);
-    p = fx_fma_f64(p, t, 0.0012713389688451386);
-    p = fx_fma_f64(p, t, 0.00872265388008464);
-    p = fx_fma_f64(p, t, -0.008034015082594157);
-    p = fx_fma_f64(p, t, -0.05422000099216167);
-    p = fx_fma_f64(p, t, 0.1640512800334458);
-    p = fx_fma_f64(p, t, -0.16603039761528798);
-    p = fx_fma_f64(p, t, -0.09276382658574603);
-    return fx_fma_f64(p, t, 1.2769783815525286) / (1 + 2 * x);
+    double t = (x - 2) / (x + 2), u = t * t;
+    double p = fx_fma_f64(-9.287921974486976e-08, t, 1.5755890966365712e-07);
+    p = fx_fma_f64(p, u, fx_fma_f64(3.5299428328251086e-07, t, -3.425206971065714e-07));
+    p = fx_fma_f64(p, u, fx_fma_f64(-1.0138888489902626e-06, t, -5.896102643147878e-07));
+    p = fx_fma_f64(p, u, fx_fma_f64(1.5871563436864054e-06, t, 5.157889593880006e-06));
+    p = fx_fma_f64(p, u, fx_fma_f64(3.6880912733209775e-06, t, -1.346858987921337e-05));
+    p = fx_fma_f64(p, u, fx_fma_f64(-3.64199102755017e-05, t, -1.515508361391627e-06));
+    p = fx_fma_f64(p, u, fx_fma_f64(0.00015103896521284898, t, 0.00020636805834615399));
+    p = fx_fma_f64(p, u, fx_fma_f64(-0.0004543408438492818, t, -0.0014568140263960078));
+    p = fx_fma_f64(p, u, fx_fma_f64(0.0012713389688451386, t, 0.00872265388008464));
+    p = fx_fma_f64(p, u, fx_fma_f64(-0.008034015082594157, t, -0.05422000099216167));
+    p = fx_fma_f64(p, u, fx_fma_f64(0.1640512800334458, t, -0.16603039761528798));
+    p = fx_fma_f64(p, u, fx_fma_f64(-0.09276382658574603, t, 1.2769783815525286));
+    double d = 1 + 2 * x, inverse = 1 / d, q = p * inverse;
+    fx_pair back = fx_exact_product(q, d);
+    double rest = ((p - back.hi) - back.lo) - q * (2 * x - (d - 1));
+    return fx_make_pair(q, rest * inverse);
 }
 
 /* exp(-x^2) without the error of rounding x^2 */
@@ -65,12 +52,30 @@ fx_exp_minus_square(double x)
     return fx_exp_sum(-square.hi, -square.lo);
 }
 
+/* erf(x) for 0.84 <= x <= 1.4, around 1.125 */
+FX double
+fx_erf_middle(double x)
+{
+    double t = x - 1.125, u = t * t,
+           p = fx_fma_f64(1.0877387525669309e-05, t, 4.733280530466945e-05);
+    p = fx_fma_f64(p, u, fx_fma_f64(-0.00014160286165481692, t, -0.00017672306087216153));
+    p = fx_fma_f64(p, u, fx_fma_f64(0.0011532716417675495, t, -0.00036020460883825003));
+    p = fx_fma_f64(p, u, fx_fma_f64(-0.006031261075268972, t, 0.009606894578677392));
+    p = fx_fma_f64(p, u, fx_fma_f64(0.015536835453871793, t, -0.0613236836103683));
+    p = fx_fma_f64(p, u, fx_fma_f64(0.02797329713381963, t, 0.16245233298479117));
+    p = fx_fma_f64(p, u, fx_fma_f64(-0.35805820331336535, t, 0.3182739585007693));
+    return 0.8883882317017078 + fx_fma_f64(p, t, -1.158643993739769e-17);
+}
+
 FX double
 fx_erf_f64(double a)
 {
     double x = fx_abs_f64(a), y = x < 6 ? x : 6;
-    double v = 1 - fx_erfc_scaled(y) * fx_exp_f64(-y * y);
-    v = x < 1 ? x + x * fx_erf_small(x * x) : v;
+    double e = fx_exp_minus_square(y);
+    fx_pair tail = fx_erfc_scaled(y);
+    double v = fx_fma_once_f64(-tail.hi, e, 1) - tail.lo * e;
+    v = x < 1.4 ? fx_erf_middle(x) : v;
+    v = x < 0.85 ? fx_erf_small(x) : v;
     return a != a ? a : fx_copysign_f64(v, a);
 }
 
@@ -78,8 +83,10 @@ FX double
 fx_erfc_f64(double a)
 {
     double x = fx_abs_f64(a), y = x < 28 ? x : 28;
-    double tail = fx_erfc_scaled(y) * fx_exp_minus_square(y), v = a < 0 ? 2 - tail : tail;
-    v = x < 0.5 ? 1 - (a + a * fx_erf_small(a * a)) : v;
+    double e = fx_exp_minus_square(y);
+    fx_pair s = fx_erfc_scaled(y);
+    double tail = fx_fma_once_f64(s.hi, e, s.lo * e), v = a < 0 ? 2 - tail : tail;
+    v = x < 0.5 ? 1 - fx_erf_small(a) : v;
     return a != a ? a : v;
 }
 
@@ -87,26 +94,18 @@ fx_erfc_f64(double a)
 FX float
 fx_erf_f32(float a)
 {
-    float x = fx_abs_f32(a), y = x < 4 ? x : 4, z = x * x, p = 8.37845437e-05f;
-    p = fx_fma_f32(p, z, -0.000814467203f);
-    p = fx_fma_f32(p, z, 0.00520120515f);
-    p = fx_fma_f32(p, z, -0.0268594678f);
-    p = fx_fma_f32(p, z, 0.112836964f);
-    p = fx_fma_f32(p, z, -0.376126349f);
-    p = fx_fma_f32(p, z, 0.128379166f);
-    float q = -2.10954404e-05f;
-    q = fx_fma_f32(q, y, 0.000434466463f);
-    q = fx_fma_f32(q, y, -0.00417107856f);
-    q = fx_fma_f32(q, y, 0.0251194611f);
-    q = fx_fma_f32(q, y, -0.10828013f);
-    q = fx_fma_f32(q, y, -0.633346856f);
-    q = fx_fma_f32(q, y, -1.12951493f);
-    q = fx_fma_f32(q, y, 0.000174685905f);
-    /* exp takes the lanes that will not be used too, where nothing may become subnormal: that is
-     * slow */
-    float far = 1 - fx_exp_f32(x < 0.92f ? -1 : q), near = x + x * p;
-    float v = x < 0.92f ? near : far;
-    return a != a ? a : fx_copysign_f32(v, a);
+    float x = fx_abs_f32(a), y = 4 < x ? 4 : x, z = y * y, z2 = z * z;
+    float p = fx_fma_f32(fx_fma_f32(-5.41313966e-06f, z, 9.61167607e-05f), z2,
+                         fx_fma_f32(-0.000823098002f, z, 0.00520180818f));
+    p = fx_fma_f32(p, z2, fx_fma_f32(-0.026857933f, z, 0.112836435f));
+    p = fx_fma_once_f32(p, z2, fx_fma_once_f32(-0.376126289f, z, 0.128379166f));
+    float q = fx_fma_f32(fx_fma_f32(-2.16926819e-05f, y, 0.000441426004f), z,
+                         fx_fma_f32(-0.00420510722f, y, 0.0252099875f));
+    q = fx_fma_f32(q, z, fx_fma_f32(-0.108421713f, y, -0.633216619f));
+    q = fx_fma_once_f32(q, z, fx_fma_once_f32(-1.12958026f, y, 0.000188468257f));
+    fx_split32 s = fx_exp_split32(q);
+    float far = fx_exp_part32(s, -fx_power32(s), 1);
+    return fx_copysign_f32(x < 1 ? fx_fma_f32(y, p, y) : far, a);
 }
 
 FX float
@@ -144,7 +143,7 @@ fx_erfinv_f64(double a)
     q = fx_fma_f64(q, v, 1.009502169425209);
     q = fx_fma_f64(q, v, 3.8397843109538976);
     double y = x * (w < 5 ? p : q), e = fx_exp_minus_square(y);
-    double near = (y - x) + y * fx_erf_small(y * y), far = (1 - x) - fx_erfc_scaled(y) * e;
+    double near = fx_erf_small(y) - x, far = (1 - x) - fx_erfc_scaled(y).hi * e;
     double step = (x < 0.5 ? near : far) * 0.88622692545275801 / e;
     y -= step / (1 + y * step);
     y = x == 1 ? (double)INFINITY : y;
@@ -258,19 +257,84 @@ fx_polygamma_f32(float a, float n)
     return (float)fx_polygamma_f64((double)a, (double)n);
 }
 
+/* --- sigmoid ---------------------------------------------------------------------------------- */
+
+/* e / (1 + e) or 1 / (1 + e), whose remainder is divided again. */
+FX float
+fx_sigmoid_f32(float a)
+{
+    float x = -fx_abs_f32(a), v = fx_exp_whole32(fx_exp_split32(x)), e = x < -104 ? 0 : v;
+#if FX_HAS_FMA
+    float d = 1 + e, inverse = 1 / d, top = a < 0 ? e : 1, q = top * inverse;
+    float rest = fx_fma_f32(-q, d, top) - q * (e - (d - 1));
+    return fx_fma_f32(rest, inverse, q);
+#else
+    return (float)((a < 0 ? (double)e : 1) / (1 + (double)e));
+#endif
+}
+
+FX double
+fx_sigmoid_f64(double a)
+{
+    double e = fx_exp_f64(-fx_abs_f64(a)), d = 1 + e, inverse = 1 / d;
+    double top = a < 0 ? e : 1, q = top * inverse;
+    fx_pair back = fx_exact_product(q, d);
+    double rest = ((top - back.hi) - back.lo) - q * (e - (d - 1));
+    return q + rest * inverse;
+}
+
+/* --- normal distribution and the functions on it --------------------------------------------- */
+
+/* P(N < -y) of a standard normal N, 0 <= y <= 10, as exp(..) / 2; absolute error near 2^-27. */
+FX float
+fx_normal_tail32(float y)
+{
+    float z = y * y, q = fx_fma_f32(-1.2929358e-08f, y, 4.28336932e-07f);
+    q = fx_fma_f32(q, z, fx_fma_f32(-5.98199676e-06f, y, 4.46356062e-05f));
+    q = fx_fma_f32(q, z, fx_fma_f32(-0.000168867336f, y, -4.42253477e-05f));
+    q = fx_fma_f32(q, z, fx_fma_f32(0.00486079557f, y, -0.0363751911f));
+    q = fx_fma_f32(q, z, fx_fma_f32(-0.318300754f, y, -0.797885239f));
+    fx_split32 s = fx_exp_split32(q * y);
+    return fx_exp_part32(s, fx_power32(s) * 0.5f, 0);
+}
+
+/* max(a, 0) - |a| * P(N < -|a|) */
+FX float
+fx_gelu_f32(float a)
+{
+    float x = fx_abs_f32(a), y = 10 < x ? 10 : x;
+    return fx_fma_f32(fx_normal_tail32(y), -y, a > 0 ? a : 0);
+}
+
+FX float
+fx_gelu_backward_f32(float a, float b)
+{
+    float x = fx_abs_f32(b), y = 10 < x ? 10 : x;
+    float tail = fx_normal_tail32(y), below = b > 0 ? 1 - tail : tail;
+    fx_split32 d = fx_exp_split32(y * y * -0.5f);
+    float density = fx_exp_part32(d, fx_power32(d), 0) * 0.39894228040143268f;
+    return a * fx_fma_f32(fx_copysign_f32(y, b), density, below);
+}
+
+FX double
+fx_gelu_f64(double a)
+{
+    return a * 0.5 * (1 + fx_erf_f64(a * 0.70710678118654752));
+}
+
+FX double
+fx_gelu_backward_f64(double a, double b)
+{
+    double below = 0.5 * (1 + fx_erf_f64(b * 0.70710678118654752));
+    return a * (below + b * fx_exp_f64(b * b * -0.5) * 0.39894228040143268);
+}
+
 /* --- written once for both -------------------------------------------------------------------- */
 
 #define FX_SPECIAL(S, T, U)                                                                        \
     FX T fx_lgamma_##S(T a)                                                                        \
     {                                                                                              \
         return FX_LIBM_##S(lgamma)(a);                                                             \
-    }                                                                                              \
-    FX T fx_sigmoid_##S(T a)                                                                       \
-    {                                                                                              \
-        /* e / (1 + e) or 1 / (1 + e), whose remainder is divided again */                         \
-        T e = fx_exp_##S(-fx_abs_##S(a)), d = 1 + e, inverse = 1 / d, top = a < 0 ? e : 1;         \
-        T q = top * inverse, rest = fx_fma_##S(-q, d, top) - q * (e - (d - 1));                    \
-        return FX_HAS_FMA ? fx_fma_##S(rest, inverse, q) : q;                                      \
     }                                                                                              \
     FX T fx_sinc_##S(T a)                                                                          \
     {                                                                                              \
@@ -312,15 +376,6 @@ fx_polygamma_f32(float a, float n)
     {                                                                                              \
         T low = eps == eps ? eps : 0, v = a * (1 - a);                                             \
         return (a < low) | (a > 1 - low) ? (eps == eps ? 0 : (T)NAN) : (2 * a - 1) / (v * v);      \
-    }                                                                                              \
-    FX T fx_gelu_##S(T a)                                                                          \
-    {                                                                                              \
-        return a * (T)0.5 * (1 + fx_erf_##S(a * (T)0.70710678118654752));                          \
-    }                                                                                              \
-    FX T fx_gelu_backward_##S(T a, T b)                                                            \
-    {                                                                                              \
-        T below = (T)0.5 * (1 + fx_erf_##S(b * (T)0.70710678118654752));                           \
-        return a * (below + b * fx_exp_##S(b * b * (T) - 0.5) * (T)0.39894228040143268);           \
     }                                                                                              \
     FX T fx_mish_slope_##S(T a)                                                                    \
     {                                                                                              \
