@@ -15,27 +15,51 @@
 
 enum { FEW = 16 };
 
-/* A sequence of tensors as the engine takes them; the tuple holds them meanwhile. */
+/* A sequence of tensors as the engine takes them; the tuple holds them meanwhile. Where gradient
+ * edges are taken too, at[i] is NULL for one and edges[i] says which. */
 typedef struct TensorList {
     PyObject *tuple;
     FacTensor *few[FEW], **many; /* many: where they are more than a few */
     FacTensor **at;
+    FacEdge *edges; /* NULL: there are none */
     int n;
 } TensorList;
+typedef enum ListOf { TENSORS, TENSORS_OR_NONE, TENSORS_OR_EDGES } ListOf;
 
 static void
 list_free(TensorList *list)
 {
     fac_mem_free(list->many);
+    fac_mem_free(list->edges);
     Py_XDECREF(list->tuple);
 }
 
+/* A GradientEdge: a tuple (node, index, ...). */
+static bool
+is_edge(PyObject *o)
+{
+    return PyTuple_Check(o) && PyTuple_GET_SIZE(o) >= 2 &&
+           fac_node_from_python(PyTuple_GET_ITEM(o, 0)) && PyLong_Check(PyTuple_GET_ITEM(o, 1));
+}
+
 static int
-list_make(TensorList *list, PyObject *o, const char *what, bool optional)
+put_edge(TensorList *list, Py_ssize_t i, PyObject *o)
+{
+    size_t bytes = (size_t)list->n * sizeof *list->edges;
+    if (!list->edges && !(list->edges = fac_mem_zalloc(bytes))) return PyErr_NoMemory(), -1;
+    unsigned long index = PyLong_AsUnsignedLong(PyTuple_GET_ITEM(o, 1));
+    if (PyErr_Occurred()) return -1;
+    list->edges[i] = (FacEdge){fac_node_from_python(PyTuple_GET_ITEM(o, 0)), (uint32_t)index};
+    return 0;
+}
+
+static int
+list_make(TensorList *list, PyObject *o, const char *what, ListOf of)
 {
     list->at = list->few;
     list->n = 0;
-    list->tuple = fac_is_tensor(o) ? PyTuple_Pack(1, o) : PySequence_Tuple(o);
+    bool single = fac_is_tensor(o) || (of == TENSORS_OR_EDGES && is_edge(o));
+    list->tuple = single ? PyTuple_Pack(1, o) : PySequence_Tuple(o);
     if (!list->tuple) return -1;
     Py_ssize_t n = PyTuple_GET_SIZE(list->tuple);
     if (n > FEW) {
@@ -45,13 +69,15 @@ list_make(TensorList *list, PyObject *o, const char *what, bool optional)
     list->n = (int)n;
     for (Py_ssize_t i = 0; i < n; i++) {
         PyObject *item = PyTuple_GET_ITEM(list->tuple, i);
-        bool none = optional && item == Py_None;
-        if (!none && !fac_is_tensor(item)) {
-            PyErr_Format(PyExc_TypeError, "element %zd of %s is a %s, not a Tensor", i, what,
-                         Py_TYPE(item)->tp_name);
-            return -1;
+        list->at[i] = fac_is_tensor(item) ? fac_unwrap(item) : NULL;
+        if (list->at[i] || (of == TENSORS_OR_NONE && item == Py_None)) continue;
+        if (of == TENSORS_OR_EDGES && is_edge(item)) {
+            if (put_edge(list, i, item) < 0) return -1;
+            continue;
         }
-        list->at[i] = none ? NULL : fac_unwrap(item);
+        PyErr_Format(PyExc_TypeError, "element %zd of %s is a %s, not a Tensor", i, what,
+                     Py_TYPE(item)->tp_name);
+        return -1;
     }
     return 0;
 }
@@ -62,8 +88,10 @@ static PyObject *
 run(const FacBackward *what)
 {
     FacStatus st;
+    atomic_fetch_add(&fac_py_unlocked, 1);
     Py_BEGIN_ALLOW_THREADS st = fac_backward_run(what);
-    Py_END_ALLOW_THREADS if (st) return fac_py_raise(st);
+    Py_END_ALLOW_THREADS atomic_fetch_sub(&fac_py_unlocked, 1);
+    if (st) return fac_py_raise(st);
     Py_RETURN_NONE;
 }
 
@@ -113,10 +141,11 @@ run_backward(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOpp|Opp:_run_backward", names, &roots,
                                      &gradients, &retain, &create, &inputs, &unused, &accumulate))
         return NULL;
-    if (list_make(&root, roots, "tensors", false) < 0) goto done;
-    if (gradients != Py_None && list_make(&gradient, gradients, "grad_tensors", true) < 0)
+    if (list_make(&root, roots, "tensors", TENSORS_OR_EDGES) < 0) goto done;
+    if (gradients != Py_None &&
+        list_make(&gradient, gradients, "grad_tensors", TENSORS_OR_NONE) < 0)
         goto done;
-    if (inputs != Py_None && list_make(&input, inputs, "inputs", false) < 0) goto done;
+    if (inputs != Py_None && list_make(&input, inputs, "inputs", TENSORS_OR_EDGES) < 0) goto done;
     if (gradient.n && gradient.n != root.n) {
         PyErr_Format(PyExc_RuntimeError, "got %d tensors and %d gradients", root.n, gradient.n);
         goto done;
@@ -124,11 +153,13 @@ run_backward(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
     FacBackward what = {
         .nroots = root.n,
         .roots = root.at,
+        .root_edges = root.edges,
         .gradients = gradient.n ? gradient.at : NULL,
         .retain_graph = retain != 0,
         .create_graph = create != 0,
         .ninputs = input.n,
         .inputs = inputs == Py_None ? NULL : input.at,
+        .input_edges = input.edges,
         .accumulate = accumulate != 0,
         .allow_unused = unused != 0,
     };
@@ -155,7 +186,7 @@ tensor_backward(PyObject *self, PyObject *args, PyObject *kwargs)
         return PyErr_Format(PyExc_TypeError, "gradients can be either Tensors or None, but got %s",
                             Py_TYPE(gradient)->tp_name);
     if (retain != Py_None && (keep = PyObject_IsTrue(retain)) < 0) return NULL;
-    if (inputs != Py_None && list_make(&input, inputs, "inputs", false) < 0) goto done;
+    if (inputs != Py_None && list_make(&input, inputs, "inputs", TENSORS_OR_EDGES) < 0) goto done;
     if (inputs != Py_None && !input.n) {
         PyErr_SetString(PyExc_RuntimeError, "`inputs` argument to `backward` cannot be empty.");
         goto done;
@@ -170,6 +201,7 @@ tensor_backward(PyObject *self, PyObject *args, PyObject *kwargs)
         .create_graph = create != 0,
         .ninputs = input.n,
         .inputs = input.n ? input.at : NULL,
+        .input_edges = input.edges,
         .accumulate = true,
         .allow_unused = true,
     };
@@ -389,6 +421,35 @@ current_node(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     return fac_py_node(fac_current_node());
 }
 
+static PyObject *
+current_run(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromLongLong((long long)fac_current_run() - !fac_current_run());
+}
+
+static PyObject *
+run_visits(PyObject *Py_UNUSED(module), PyObject *o)
+{
+    FacNode *node = fac_node_from_python(o);
+    if (!node) return PyErr_Format(PyExc_TypeError, "expected a Node, not %s", Py_TYPE(o)->tp_name);
+    return PyBool_FromLong(fac_current_run_visits(node));
+}
+
+static PyObject *
+increment_version(PyObject *Py_UNUSED(module), PyObject *o)
+{
+    if (!fac_is_tensor(o))
+        return PyErr_Format(PyExc_TypeError, "increment_version(): expected a Tensor, not %s",
+                            Py_TYPE(o)->tp_name);
+    FacTensor *t = fac_unwrap(o);
+    FacStatus st =
+        t->flags & FAC_T_INFERENCE
+            ? fac_error(FAC_RUNTIME_ERROR, "Inference tensors do not track version counter.")
+            : fac_tensor_bump(t);
+    if (st) return fac_py_raise(st);
+    Py_RETURN_NONE;
+}
+
 PyMethodDef fac_autograd_functions[] = {
     {"_run_backward", KEYWORDS(run_backward),
      "_run_backward(roots, gradients, retain_graph, create_graph, inputs=None, allow_unused=False, "
@@ -403,6 +464,12 @@ PyMethodDef fac_autograd_functions[] = {
      "_set_inference_mode(mode, /)\n--\n\nTurns inference mode on or off; returns what it was."},
     {"_gradient_edge", gradient_edge, METH_O,
      "_gradient_edge(tensor, /)\n--\n\n(node, index): where the gradient of a tensor goes."},
+    {"_current_graph_task_id", current_run, METH_NOARGS,
+     "_current_graph_task_id()\n--\n\nThe number of the backward run of this thread, or -1."},
+    {"_will_engine_execute_node", run_visits, METH_O,
+     "_will_engine_execute_node(node, /)\n--\n\nWhether the run of this thread goes through it."},
+    {"_increment_version", increment_version, METH_O,
+     "_increment_version(tensor, /)\n--\n\nMarks the tensor as changed in place."},
     {"_current_graph_node", current_node, METH_NOARGS,
      "_current_graph_node()\n--\n\nThe node that backward runs in this thread, or None."},
     {NULL, NULL, 0, NULL},

@@ -18,7 +18,11 @@
  *   generator.c  Generator, seeds
  *   autograd.c   grad mode, backward
  *   transform.c  levels of vmap, grad and forward mode
- *   graph.c      nodes and hooks as Python objects
+ *   graph.c      nodes as Python objects
+ *   hooks.c      hooks of gradients
+ *   saved.c      saved tensors: hooks around them, SavedTensor
+ *   frames.c     which line of the user's program runs
+ *   collect.c    cycles through the graph, for the collector
  *   function.c   autograd.Function
  *   override.c   __torch_function__, __torch_dispatch__, modes
  *   library.c    rows as Python objects, registration
@@ -240,14 +244,33 @@ FacStorage *fac_storage_from_python(PyObject *o);          /* borrowed; NULL whe
 /* A Python object that the core holds; takes no reference of its own. NULL + exception. */
 FacForeign *fac_py_foreign_new(PyObject *o);
 FacNode *fac_node_from_python(PyObject *o); /* borrowed; NULL when it is none */
-/* The ctx of a node of autograd.Function (borrowed), NULL for other nodes. */
-PyObject *fac_function_ctx(const FacNode *node);
-/* Registers a hook; a handle. Of a leaf after accumulation, or on the gradient of any tensor. */
+/* function.c: what a node of autograd.Function has of its own; NULL for other nodes. */
+typedef struct FacFunctionNode {
+    PyObject *ctx;                /* owned */
+    struct FacSavedTensor *saved; /* what save_for_backward kept; in the node's memory */
+    int nsaved;
+} FacFunctionNode;
+FacFunctionNode *fac_function_node(const FacNode *node);
+/* saved.c: a slot of the node as a SavedTensor object. */
+PyObject *fac_py_saved(FacNode *node, struct FacSavedTensor *saved);
+/* frames.c: "file:line" of the user's program, "" if none runs. Takes the lock by itself. */
+void fac_py_where(char *text, size_t bytes);
+PyObject *fac_py_metadata(FacNode *node); /* a dict that belongs to the node */
+/* hooks.c: a tuple of gradients, None for those that are undefined. */
+PyObject *fac_py_gradients(int n, FacTensor *const *grads);
+/* Registers a hook; a handle. Of a leaf after accumulation, or on the gradient of any tensor; of a
+ * node, before or after it runs. */
 PyObject *fac_py_hook_tensor(PyObject *tensor, PyObject *function, bool after_accumulation);
+PyObject *fac_py_hook_node(FacNode *node, PyObject *function, bool before);
 PyObject *fac_py_tensor_hooks(FacTensor *t, bool after_accumulation); /* {id: callable} or None */
-/* Visits what a tensor that is nobody else's keeps alive in Python (hooks); for the collector. */
+/* collect.c: how many threads are in the core without the interpreter lock, in calls that may change
+ * graphs; counted with the lock held. */
+extern _Atomic int fac_py_unlocked;
+/* Visits what a tensor that is nobody else's keeps alive in Python through the graph; and lets it
+ * go. For the collector. */
 int fac_autograd_visit(FacTensor *t, visitproc visit, void *arg);
 void fac_autograd_clear(FacTensor *t);
+int fac_node_visit(FacNode *node, visitproc visit, void *arg); /* the same of a node's object */
 
 /* Text attributes of small types: adds a type made from a spec to the module under `name`. */
 PyTypeObject *fac_add_type(PyObject *module, PyType_Spec *spec, PyObject *bases);
@@ -317,6 +340,8 @@ int fac_start_wrap(PyObject *module); /* the Tensor type; after number, index, n
 int fac_start_values(PyObject *module);
 int fac_start_ops(PyObject *module);
 int fac_start_graph(PyObject *module);
+int fac_start_hooks(PyObject *module);
+int fac_start_saved(PyObject *module);
 int fac_start_function(PyObject *module);
 int fac_start_override(PyObject *module);
 int fac_start_library(PyObject *module);

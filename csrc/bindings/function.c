@@ -1,54 +1,32 @@
 /* function.c - autograd.Function: gradients written in Python.
  *
- * FunctionCtx is the object that forward and backward receive as `ctx`. _apply_function(cls, ctx_type, args) runs
- * cls.forward without recording and, if a gradient may be wanted, gives the results a node whose kind calls
- * cls.backward. The node owns the ctx; the ctx knows its node weakly, so that saved results, which are kept
- * without history, can be given it back when they are unpacked.
+ * FunctionCtx is the object that forward and backward receive as `ctx`. _apply_function(cls, ctx,
+ * with_setup, args) runs cls.forward without recording and, if a gradient may be wanted, gives the
+ * results a node whose kind calls cls.backward. The node owns the ctx and what it saved; the ctx
+ * knows its node weakly, and answers for what of it the peer's ctx, which is the node, has.
  */
 #include "bindings/bindings.h"
 
+#include "layers/gradient.h"
 #include "layers/record.h"
 
 #include <string.h>
 #include <structmember.h>
 
-typedef struct SavedItem {
-    FacTensor *alias; /* NULL for None */
-    PyObject *input;  /* of an input: its own object; NULL for a result */
-    int result;       /* of a result: which; -1 otherwise */
-    int64_t version;
-} SavedItem;
-
 typedef struct FacCtx {
     PyObject_HEAD
     PyObject *dict;
-    PyObject *needs_input_grad;          /* tuple of bools */
-    PyObject *to_save, *dirty, *nondiff; /* tuples, as given */
+    PyObject *needs_input_grad;                        /* tuple of bools */
+    PyObject *to_save, *for_forward, *dirty, *nondiff; /* tuples, as given */
     PyObject *cls;
     PyObject *edges; /* tuple: for each argument, whether it is a tensor with an edge */
     FacNode *node;   /* weak */
-    SavedItem *saved;
-    int nsaved;
     bool materialize, ran;
 } FacCtx;
 
 static PyTypeObject *ctx_type;
 
-/* --- the object ------------------------------------------------------------------------------------------------ */
-
-static void
-drop_saved(FacCtx *self)
-{
-    SavedItem *saved = self->saved;
-    int n = self->nsaved;
-    self->saved = NULL;
-    self->nsaved = 0;
-    for (int i = 0; i < n; i++) {
-        fac_tensor_release(saved[i].alias);
-        Py_XDECREF(saved[i].input);
-    }
-    fac_mem_free(saved);
-}
+/* --- the object ------------------------------------------------------------------------------- */
 
 static int
 ctx_traverse(PyObject *o, visitproc visit, void *arg)
@@ -58,9 +36,9 @@ ctx_traverse(PyObject *o, visitproc visit, void *arg)
     Py_VISIT(self->dict);
     Py_VISIT(self->cls);
     Py_VISIT(self->to_save);
+    Py_VISIT(self->for_forward);
     Py_VISIT(self->dirty);
     Py_VISIT(self->nondiff);
-    for (int i = 0; i < self->nsaved; i++) Py_VISIT(self->saved[i].input);
     return 0;
 }
 
@@ -70,9 +48,9 @@ ctx_clear(PyObject *o)
     FacCtx *self = (FacCtx *)o;
     Py_CLEAR(self->dict);
     Py_CLEAR(self->to_save);
+    Py_CLEAR(self->for_forward);
     Py_CLEAR(self->dirty);
     Py_CLEAR(self->nondiff);
-    drop_saved(self);
     return 0;
 }
 
@@ -90,41 +68,44 @@ ctx_dealloc(PyObject *o)
     Py_DECREF(type);
 }
 
-static int
-set_tuple(PyObject **slot, PyObject *args)
-{
-    Py_XSETREF(*slot, Py_NewRef(args));
-    return 0;
-}
-
+/* Tensors and None, as the methods below take them. */
 static PyObject *
-save_for_backward(PyObject *o, PyObject *args)
+keep_tensors(PyObject **slot, PyObject *args, const char *method)
 {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); i++) {
         PyObject *item = PyTuple_GET_ITEM(args, i);
         if (item != Py_None && !fac_is_tensor(item))
             return PyErr_Format(PyExc_TypeError,
-                                "save_for_backward can only save tensors and None, but argument "
-                                "%zd is of type %s; keep "
-                                "other things as attributes of ctx",
-                                i, Py_TYPE(item)->tp_name);
+                                "%s can only save variables, tensors and None, but argument %zd is "
+                                "of type %s; keep other things as attributes of ctx",
+                                method, i, Py_TYPE(item)->tp_name);
     }
-    set_tuple(&((FacCtx *)o)->to_save, args);
+    Py_XSETREF(*slot, Py_NewRef(args));
     Py_RETURN_NONE;
+}
+
+static PyObject *
+save_for_backward(PyObject *o, PyObject *args)
+{
+    return keep_tensors(&((FacCtx *)o)->to_save, args, "save_for_backward");
+}
+
+static PyObject *
+save_for_forward(PyObject *o, PyObject *args)
+{
+    return keep_tensors(&((FacCtx *)o)->for_forward, args, "save_for_forward");
 }
 
 static PyObject *
 mark_dirty(PyObject *o, PyObject *args)
 {
-    set_tuple(&((FacCtx *)o)->dirty, args);
-    Py_RETURN_NONE;
+    return keep_tensors(&((FacCtx *)o)->dirty, args, "mark_dirty");
 }
 
 static PyObject *
 mark_non_differentiable(PyObject *o, PyObject *args)
 {
-    set_tuple(&((FacCtx *)o)->nondiff, args);
-    Py_RETURN_NONE;
+    return keep_tensors(&((FacCtx *)o)->nondiff, args, "mark_non_differentiable");
 }
 
 static PyObject *
@@ -136,62 +117,97 @@ set_materialize_grads(PyObject *o, PyObject *value)
     Py_RETURN_NONE;
 }
 
-/* A saved result with its history given back. */
 static PyObject *
-unpack_result(FacCtx *self, const SavedItem *item)
+freed(void)
 {
-    FacTensor *t = NULL;
-    FacStatus st = fac_tensor_alias(item->alias, &t);
-    if (st == FAC_OK && self->node && fac_grad_enabled())
-        st = fac_set_history(t, self->node, (uint32_t)item->result);
-    if (st == FAC_OK) return fac_wrap_take(t);
-    fac_tensor_release(t);
-    return fac_py_raise(st);
+    PyErr_SetString(PyExc_RuntimeError,
+                    "Trying to backward through the graph a second time (or directly access saved "
+                    "tensors after they have already been freed). Specify retain_graph=True if you "
+                    "need to backward through the graph a second time.");
+    return NULL;
+}
+
+/* saved_tensors, or with `raw` the SavedTensor objects. */
+static PyObject *
+saved_of(FacCtx *self, bool raw)
+{
+    FacFunctionNode *function = self->node ? fac_function_node(self->node) : NULL;
+    if (self->ran && (!self->node || fac_node_released(self->node))) return freed();
+    if (!self->ran || !function)
+        return self->to_save && !raw ? Py_NewRef(self->to_save) : PyTuple_New(0);
+    FacNode *node = self->node;
+    fac_node_retain(node);
+    PyObject *tuple = PyTuple_New(function->nsaved);
+    for (int i = 0; tuple && i < function->nsaved; i++) {
+        FacSavedTensor *saved = &function->saved[i];
+        FacTensor *t = NULL;
+        char name[32];
+        PyOS_snprintf(name, sizeof name, "saved_tensors[%d]", i);
+        FacStatus st = raw ? FAC_OK : fac_saved_unpack(node, name, saved, &t);
+        PyObject *item = st    ? fac_py_raise(st)
+                         : raw ? fac_py_saved(node, saved)
+                         : t   ? fac_wrap_take(t)
+                               : Py_NewRef(Py_None);
+        if (!item)
+            Py_CLEAR(tuple);
+        else
+            PyTuple_SET_ITEM(tuple, i, item);
+    }
+    fac_node_release(node);
+    return tuple;
 }
 
 static PyObject *
 get_saved_tensors(PyObject *o, void *Py_UNUSED(closure))
 {
-    FacCtx *self = (FacCtx *)o;
-    if (self->ran && self->node && fac_node_released(self->node) && self->to_save == NULL &&
-        !self->saved)
-        return fac_py_raise(fac_error(
-            FAC_RUNTIME_ERROR,
-            "Trying to backward through the graph a second time (or directly access saved "
-            "tensors after they have already been freed). Specify retain_graph=True if you "
-            "need to backward through the graph a second time."));
-    if (!self->saved) return self->to_save ? Py_NewRef(self->to_save) : PyTuple_New(0);
-    PyObject *tuple = PyTuple_New(self->nsaved);
-    for (int i = 0; tuple && i < self->nsaved; i++) {
-        SavedItem *item = &self->saved[i];
-        PyObject *value = NULL;
-        if (item->alias && fac_tensor_version(item->alias) != item->version) {
-            PyErr_Format(PyExc_RuntimeError,
-                         "one of the variables needed for gradient computation has been modified "
-                         "by an inplace "
-                         "operation: tensor %d that %R saved for backward is at version %lld; "
-                         "expected version %lld "
-                         "instead. Use the out-of-place form of the operation, or save a clone.",
-                         i, self->cls, (long long)fac_tensor_version(item->alias),
-                         (long long)item->version);
-        } else if (!item->alias) {
-            value = Py_NewRef(Py_None);
-        } else {
-            value = item->input ? Py_NewRef(item->input) : unpack_result(self, item);
-        }
-        if (!value)
-            Py_CLEAR(tuple);
-        else
-            PyTuple_SET_ITEM(tuple, i, value);
+    return saved_of((FacCtx *)o, false);
+}
+
+static PyObject *
+get_raw_saved_tensors(PyObject *o, void *Py_UNUSED(closure))
+{
+    return saved_of((FacCtx *)o, true);
+}
+
+static PyObject *
+get_saved_for_forward(PyObject *o, void *Py_UNUSED(closure))
+{
+    PyObject *kept = ((FacCtx *)o)->for_forward;
+    return kept ? Py_NewRef(kept) : PyTuple_New(0);
+}
+
+static PyObject *
+get_materialize(PyObject *o, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(((FacCtx *)o)->materialize);
+}
+
+/* Attributes of the node are attributes of ctx too. */
+static PyObject *
+ctx_getattro(PyObject *o, PyObject *name)
+{
+    static const char *const of_node[] = {"next_functions", "metadata",         "name",
+                                          "register_hook",  "register_prehook", "_sequence_nr",
+                                          "_input_metadata"};
+    PyObject *found = PyObject_GenericGetAttr(o, name);
+    FacNode *node = ((FacCtx *)o)->node;
+    if (found || !node || !PyErr_ExceptionMatches(PyExc_AttributeError)) return found;
+    for (size_t i = 0; i < sizeof of_node / sizeof *of_node; i++) {
+        if (!PyUnicode_Check(name) || PyUnicode_CompareWithASCIIString(name, of_node[i])) continue;
+        PyErr_Clear();
+        PyObject *object = fac_py_node(node);
+        found = object ? PyObject_GetAttr(object, name) : NULL;
+        Py_XDECREF(object);
+        return found;
     }
-    return tuple;
+    return NULL;
 }
 
 static PyMethodDef ctx_methods[] = {
     {"save_for_backward", save_for_backward, METH_VARARGS,
      "save_for_backward(*tensors)\n--\n\nKeeps tensors for backward, where ctx.saved_tensors gives "
      "them back."},
-    {"save_for_forward", save_for_backward, METH_VARARGS,
+    {"save_for_forward", save_for_forward, METH_VARARGS,
      "save_for_forward(*tensors)\n--\n\nKeeps tensors for jvp."},
     {"mark_dirty", mark_dirty, METH_VARARGS,
      "mark_dirty(*tensors)\n--\n\nSays which inputs forward changed in place."},
@@ -206,10 +222,18 @@ static PyMemberDef ctx_members[] = {
     {"__dictoffset__", T_PYSSIZET, offsetof(FacCtx, dict), READONLY, NULL},
     {"needs_input_grad", T_OBJECT_EX, offsetof(FacCtx, needs_input_grad), 0, NULL},
     {"_function", T_OBJECT_EX, offsetof(FacCtx, cls), READONLY, NULL},
+    {"_forward_cls", T_OBJECT_EX, offsetof(FacCtx, cls), READONLY, NULL},
+    {"to_save", T_OBJECT, offsetof(FacCtx, to_save), READONLY, NULL},
+    {"dirty_tensors", T_OBJECT, offsetof(FacCtx, dirty), READONLY, NULL},
+    {"non_differentiable", T_OBJECT, offsetof(FacCtx, nondiff), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 static PyGetSetDef ctx_getset[] = {
     {"saved_tensors", get_saved_tensors, NULL, "What save_for_backward kept.", NULL},
+    {"saved_variables", get_saved_tensors, NULL, "What save_for_backward kept.", NULL},
+    {"_raw_saved_tensors", get_raw_saved_tensors, NULL, "The same as SavedTensor objects.", NULL},
+    {"saved_for_forward", get_saved_for_forward, NULL, "What save_for_forward kept.", NULL},
+    {"materialize_grads", get_materialize, NULL, "See set_materialize_grads.", NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -223,10 +247,9 @@ ctx_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwarg
 }
 
 static PyType_Slot ctx_slots[] = {
-    {Py_tp_new, ctx_new},           {Py_tp_dealloc, ctx_dealloc},
-    {Py_tp_traverse, ctx_traverse}, {Py_tp_clear, ctx_clear},
-    {Py_tp_methods, ctx_methods},   {Py_tp_members, ctx_members},
-    {Py_tp_getset, ctx_getset},     {0, NULL},
+    {Py_tp_new, ctx_new},       {Py_tp_dealloc, ctx_dealloc},   {Py_tp_traverse, ctx_traverse},
+    {Py_tp_clear, ctx_clear},   {Py_tp_methods, ctx_methods},   {Py_tp_members, ctx_members},
+    {Py_tp_getset, ctx_getset}, {Py_tp_getattro, ctx_getattro}, {0, NULL},
 };
 static PyType_Spec ctx_spec = {
     .name = "facula._C.FunctionCtx",
@@ -235,7 +258,7 @@ static PyType_Spec ctx_spec = {
     .slots = ctx_slots,
 };
 
-/* --- the node ----------------------------------------------------------------------------------------------------- */
+/* --- the node --------------------------------------------------------------------------------- */
 
 static bool
 contains(PyObject *tuple, PyObject *o)
@@ -243,6 +266,12 @@ contains(PyObject *tuple, PyObject *o)
     for (Py_ssize_t i = 0; tuple && i < PyTuple_GET_SIZE(tuple); i++)
         if (PyTuple_GET_ITEM(tuple, i) == o) return true;
     return false;
+}
+
+static FacCtx *
+ctx_of(const FacNode *node)
+{
+    return (FacCtx *)((FacFunctionNode *)node->foreign)->ctx;
 }
 
 /* The gradients that came, as backward gets them: zeros or None for undefined ones. */
@@ -254,17 +283,13 @@ gradient_arguments(FacCtx *ctx, FacNode *node, FacTensor *const *grads)
     PyTuple_SET_ITEM(args, 0, Py_NewRef((PyObject *)ctx));
     for (uint32_t i = 0; i < node->nresults; i++) {
         PyObject *o = NULL;
-        FacTensor *zeros = NULL;
+        FacTensor *zeros;
         if (grads[i]) {
             o = fac_wrap(grads[i]);
         } else if (!ctx->materialize || node->metas[i].dtype < 0) {
             o = Py_NewRef(Py_None);
         } else {
-            FacMeta *meta = &node->metas[i];
-            FacStatus st = fac_tensor_new((FacDType)meta->dtype, meta->device, meta->ndim,
-                                          meta->sizes, &zeros);
-            if (st == FAC_OK && zeros->storage->data)
-                memset(zeros->storage->data, 0, fac_nbytes(zeros));
+            FacStatus st = fac_zeros_meta(&node->metas[i], &zeros);
             o = st == FAC_OK ? fac_wrap_take(zeros) : fac_py_raise(st);
         }
         if (!o) {
@@ -320,7 +345,7 @@ static FacStatus
 function_apply(FacNode *node, FacTensor *const *grads, FacTensor **out)
 {
     PyGILState_STATE gil = PyGILState_Ensure();
-    FacCtx *ctx = node->foreign;
+    FacCtx *ctx = (FacCtx *)Py_NewRef((PyObject *)ctx_of(node));
     PyObject *args = gradient_arguments(ctx, node, grads);
     PyObject *backward = args ? PyObject_GetAttrString(ctx->cls, "backward") : NULL;
     PyObject *returned = backward ? PyObject_Call(backward, args, NULL) : NULL;
@@ -328,6 +353,7 @@ function_apply(FacNode *node, FacTensor *const *grads, FacTensor **out)
     Py_XDECREF(args);
     Py_XDECREF(backward);
     Py_XDECREF(returned);
+    Py_DECREF((PyObject *)ctx);
     PyGILState_Release(gil);
     return st < 0 ? FAC_FOREIGN : FAC_OK;
 }
@@ -335,11 +361,8 @@ function_apply(FacNode *node, FacTensor *const *grads, FacTensor **out)
 static void
 function_release_saved(FacNode *node)
 {
-    PyGILState_STATE gil = PyGILState_Ensure();
-    FacCtx *ctx = node->foreign;
-    drop_saved(ctx);
-    Py_CLEAR(ctx->to_save);
-    PyGILState_Release(gil);
+    FacFunctionNode *function = node->foreign;
+    for (int i = 0; i < function->nsaved; i++) fac_saved_drop(&function->saved[i]);
 }
 
 static void
@@ -347,26 +370,88 @@ function_destroy(FacNode *node)
 {
     if (!Py_IsInitialized()) return;
     PyGILState_STATE gil = PyGILState_Ensure();
-    FacCtx *ctx = node->foreign;
+    FacCtx *ctx = ctx_of(node);
     if (ctx) ctx->node = NULL;
     Py_XDECREF((PyObject *)ctx);
     PyGILState_Release(gil);
 }
 
-static const FacNodeKind function_kind = {.name = "FunctionBackward",
+static void
+function_name(FacNode *node, char text[128])
+{
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyObject *cls = ctx_of(node)->cls;
+    bool type = cls && PyType_Check(cls);
+    PyOS_snprintf(text, 128, "%sBackward", type ? ((PyTypeObject *)cls)->tp_name : "Function");
+    PyGILState_Release(gil);
+}
+
+static const FacNodeKind function_kind = {.name_of = function_name,
                                           .apply = function_apply,
                                           .release_saved = function_release_saved,
                                           .destroy = function_destroy};
 
-PyObject *
-fac_function_ctx(const FacNode *node)
+FacFunctionNode *
+fac_function_node(const FacNode *node)
 {
     return node->kind == &function_kind ? node->foreign : NULL;
 }
 
-/* --- apply ---------------------------------------------------------------------------------------------------------- */
+static FacNode *
+make_node(FacCtx *ctx, int nedges, int nresults)
+{
+    FacNode *node;
+    int nsaved = ctx->to_save ? (int)PyTuple_GET_SIZE(ctx->to_save) : 0;
+    size_t bytes = sizeof(FacFunctionNode) + (size_t)nsaved * sizeof(FacSavedTensor);
+    FacStatus st = fac_node_new_with(&function_kind, NULL, nedges, nresults, 0, bytes, &node);
+    if (st != FAC_OK) return fac_py_raise(st), NULL;
+    FacFunctionNode *function = node->foreign;
+    function->ctx = Py_NewRef((PyObject *)ctx);
+    function->saved = (FacSavedTensor *)(function + 1);
+    function->nsaved = nsaved;
+    ctx->node = node;
+    for (int i = 0; i < nresults; i++) node->metas[i].dtype = FAC_DT_NONE;
+    return node;
+}
 
-/* needs_input_grad, and for each argument whether it has an edge. Returns how many edges, -1 on failure. */
+/* --- a node that only raises: behind once_differentiable ------------------------------------------ */
+
+static FacStatus
+apply_refusal(FacNode *node, FacTensor *const *Py_UNUSED(grads), FacTensor **Py_UNUSED(out))
+{
+    return fac_error(FAC_RUNTIME_ERROR, "%s", (const char *)node->foreign);
+}
+
+static const FacNodeKind refusal_kind = {.name = "Error", .apply = apply_refusal};
+
+/* _refuse_gradient(message, tensor): an alias of the tensor whose gradient is that error. */
+static PyObject *
+refuse_gradient(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    const char *message;
+    PyObject *o;
+    FacNode *node;
+    FacTensor *alias;
+    if (!PyArg_ParseTuple(args, "sO!:_refuse_gradient", &message, fac_py.tensor_type, &o))
+        return NULL;
+    FacStatus st = fac_tensor_alias(fac_unwrap(o), &alias);
+    if (st) return fac_py_raise(st);
+    st = fac_node_new_with(&refusal_kind, NULL, 0, 1, 0, strlen(message) + 1, &node);
+    if (st == FAC_OK) {
+        memcpy(node->foreign, message, strlen(message) + 1);
+        st = fac_node_set_meta(node, 0, alias);
+        if (st == FAC_OK) st = fac_set_history(alias, node, 0);
+        fac_node_release(node);
+    }
+    if (st == FAC_OK) return fac_wrap_take(alias);
+    fac_tensor_release(alias);
+    return fac_py_raise(st);
+}
+
+/* --- apply ----------------------------------------------------------------------------------- */
+
+/* needs_input_grad, and for each argument whether it has an edge. Returns how many edges, -1 on
+ * failure. */
 static int
 look_at_inputs(FacCtx *ctx, PyObject *args, bool *wanted)
 {
@@ -402,67 +487,99 @@ connect_edges(FacNode *node, PyObject *args)
     return 0;
 }
 
+/* A result that has no gradient: an object of its own where it is an input. */
+static PyObject *
+finish_constant(FacNode *node, PyObject *o, bool input, bool dirty, int i)
+{
+    FacTensor *t = fac_unwrap(o), *alias;
+    if (node) node->metas[i].dtype = FAC_DT_NONE;
+    if (!fac_needs_grad(t) && !(input && !dirty && node)) return Py_NewRef(o);
+    FacStatus st = fac_tensor_alias(t, &alias);
+    return st == FAC_OK ? fac_wrap_take(alias) : fac_py_raise(st);
+}
+
+static PyObject *
+finish_dirty(FacNode *node, PyObject *o, int i)
+{
+    FacTensor *t = fac_unwrap(o);
+    FacStatus st = node ? fac_check_inplace(t) : FAC_OK;
+    if (st == FAC_OK) st = fac_tensor_bump(t);
+    if (st == FAC_OK && node) st = fac_node_set_meta(node, i, t);
+    if (st == FAC_OK && node) st = fac_rebase_history(t, node, (uint32_t)i);
+    return st == FAC_OK ? Py_NewRef(o) : fac_py_raise(st);
+}
+
 /* One result of forward as apply returns it, with its history (new reference). */
 static PyObject *
 finish_result(FacCtx *ctx, FacNode *node, PyObject *args, PyObject *o, int i)
 {
-    FacTensor *t;
-    FacStatus st;
     if (!fac_is_tensor(o)) return Py_NewRef(o);
-    t = fac_unwrap(o);
+    FacTensor *t = fac_unwrap(o), *alias;
     bool dirty = contains(ctx->dirty, o), input = contains(args, o);
-    if (contains(ctx->nondiff, o) || FAC_IS_INT(t->dtype)) {
-        if (node) node->metas[i].dtype = FAC_DT_NONE;
-        return Py_NewRef(o);
-    }
-    if (dirty) {
-        if ((st = fac_tensor_bump(t)) == FAC_OK && node) {
-            st = fac_node_set_meta(node, i, t);
-            if (st == FAC_OK) st = fac_rebase_history(t, node, (uint32_t)i);
-        }
-        return st == FAC_OK ? Py_NewRef(o) : fac_py_raise(st);
-    }
-    if (input || t->base ||
-        (node && !fac_is_leaf(t))) { /* an object of its own, apart from the input's */
-        FacTensor *alias = NULL;
+    if (contains(ctx->nondiff, o) || FAC_IS_INT(t->dtype))
+        return finish_constant(node, o, input, dirty, i);
+    if (dirty) return finish_dirty(node, o, i);
+    FacStatus st = FAC_OK;
+    bool view = input || t->base;
+    if (view || (node && !fac_is_leaf(t))) { /* an object of its own */
         if ((st = fac_tensor_alias(t, &alias)) != FAC_OK) return fac_py_raise(st);
+        if (view) alias->flags |= FAC_T_FUNCTION_VIEW;
         t = alias;
     } else {
         fac_tensor_retain(t);
     }
-    st = node ? fac_node_set_meta(node, i, t) : FAC_OK;
+    if (node) st = fac_node_set_meta(node, i, t);
     if (st == FAC_OK && node) st = fac_set_history(t, node, (uint32_t)i);
     if (st == FAC_OK) return fac_wrap_take(t);
     fac_tensor_release(t);
     return fac_py_raise(st);
 }
 
-/* Moves what save_for_backward was given to where the node keeps it. */
 static int
-keep_saved(FacCtx *ctx, PyObject *outputs, PyObject *finished)
+check_dirty(FacCtx *ctx, PyObject *args, PyObject *outputs)
 {
-    Py_ssize_t n = ctx->to_save ? PyTuple_GET_SIZE(ctx->to_save) : 0;
-    SavedItem *saved = fac_mem_zalloc((size_t)(n ? n : 1) * sizeof *saved);
-    if (!saved) return PyErr_NoMemory(), -1;
-    ctx->saved = saved;
-    ctx->nsaved = (int)n;
-    for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *o = PyTuple_GET_ITEM(ctx->to_save, i);
-        saved[i].result = -1;
-        if (o == Py_None) continue;
-        for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(outputs); k++)
-            if (PyTuple_GET_ITEM(outputs, k) == o || PyTuple_GET_ITEM(finished, k) == o)
-                saved[i].result = (int)k;
-        FacStatus st = fac_tensor_alias(fac_unwrap(o), &saved[i].alias);
-        if (st != FAC_OK) return fac_py_raise(st), -1;
-        saved[i].version = fac_tensor_version(saved[i].alias);
-        if (saved[i].result < 0) saved[i].input = Py_NewRef(o);
+    for (Py_ssize_t i = 0; ctx->dirty && i < PyTuple_GET_SIZE(ctx->dirty); i++) {
+        PyObject *o = PyTuple_GET_ITEM(ctx->dirty, i);
+        if (o == Py_None || (contains(args, o) && contains(outputs, o))) continue;
+        PyErr_Format(PyExc_RuntimeError,
+                     "Some elements marked as dirty during the forward method were not returned as "
+                     "output. What %R changes in place must be its input and its result.",
+                     ctx->cls);
+        return -1;
     }
-    Py_CLEAR(ctx->to_save);
     return 0;
 }
 
-/* cls.forward(ctx, *args), or forward(*args) and setup_context(ctx, args, output); nothing is recorded. */
+/* Which result a saved tensor is, -1: none, it is kept itself. */
+static int
+result_index(PyObject *o, PyObject *args, PyObject *dirty, PyObject *outputs, PyObject *finished)
+{
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(outputs); k++) {
+        if (PyTuple_GET_ITEM(outputs, k) != o && PyTuple_GET_ITEM(finished, k) != o) continue;
+        if (contains(dirty, o) || !contains(args, o)) return (int)k;
+    }
+    return -1;
+}
+
+/* Moves what save_for_backward was given to where the node keeps it. */
+static int
+keep_saved(FacCtx *ctx, FacNode *node, PyObject *args, PyObject *outputs, PyObject *finished)
+{
+    FacFunctionNode *function = node->foreign;
+    for (int i = 0; i < function->nsaved; i++) {
+        PyObject *o = PyTuple_GET_ITEM(ctx->to_save, i);
+        if (o == Py_None) continue;
+        int result = result_index(o, args, ctx->dirty, outputs, finished);
+        FacStatus st = result < 0
+                           ? fac_save_original(fac_unwrap(o), &function->saved[i])
+                           : fac_save_result(fac_unwrap(o), (uint32_t)result, &function->saved[i]);
+        if (st != FAC_OK) return fac_py_raise(st), -1;
+    }
+    return 0;
+}
+
+/* cls.forward(ctx, *args), or forward(*args) and setup_context(ctx, args, output); nothing is
+ * recorded. */
 static PyObject *
 run_forward(PyObject *cls, PyObject *ctx, PyObject *args, bool with_setup)
 {
@@ -491,27 +608,22 @@ static PyObject *
 connect(FacCtx *ctx, PyObject *args, PyObject *outputs, int nedges, bool wanted)
 {
     Py_ssize_t n = PyTuple_GET_SIZE(outputs);
-    PyObject *finished = PyTuple_New(n);
     FacNode *node = NULL;
+    if (check_dirty(ctx, args, outputs) < 0) return NULL;
+    PyObject *finished = PyTuple_New(n);
     if (!finished) return NULL;
-    if (wanted) {
-        FacStatus st = fac_node_new(&function_kind, NULL, nedges, (int)n, 0, &node);
-        if (st != FAC_OK) {
-            Py_DECREF(finished);
-            return fac_py_raise(st);
-        }
-        node->foreign = Py_NewRef((PyObject *)ctx);
-        ctx->node = node;
-        for (Py_ssize_t i = 0; i < n; i++) node->metas[i].dtype = FAC_DT_NONE;
-        if (connect_edges(node, args) < 0) goto fail;
-    }
+    if (wanted && !(node = make_node(ctx, nedges, (int)n))) goto fail;
+    if (wanted && connect_edges(node, args) < 0) goto fail;
     for (Py_ssize_t i = 0; i < n; i++) {
         PyObject *o = finish_result(ctx, node, args, PyTuple_GET_ITEM(outputs, i), (int)i);
         if (!o) goto fail;
         PyTuple_SET_ITEM(finished, i, o);
     }
-    if (wanted && keep_saved(ctx, outputs, finished) < 0) goto fail;
+    if (wanted && keep_saved(ctx, node, args, outputs, finished) < 0) goto fail;
     ctx->ran = true;
+    Py_CLEAR(ctx->to_save);
+    Py_CLEAR(ctx->dirty);
+    Py_CLEAR(ctx->nondiff);
     fac_node_release(node);
     return finished;
 fail:
@@ -545,6 +657,9 @@ apply_function(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t n
 static PyMethodDef function_functions[] = {
     {"_apply_function", (PyCFunction)(void (*)(void))apply_function, METH_FASTCALL,
      "_apply_function(cls, ctx, with_setup, args, /)\n--\n\nRuns an autograd.Function."},
+    {"_refuse_gradient", refuse_gradient, METH_VARARGS,
+     "_refuse_gradient(message, tensor, /)\n--\n\nAn alias of the tensor whose gradient is an "
+     "error."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -249,10 +249,11 @@ static int
 start(PyObject *module)
 {
     static int (*const starts[])(PyObject *) = {
-        make_errors,         fac_start_dtype,  fac_start_device,   fac_start_storage,
-        fac_start_generator, fac_start_values, fac_start_override, fac_start_ops,
-        fac_start_wrap,      fac_start_graph,  fac_start_function, fac_start_library,
-        fac_start_build,     fac_start_numpy,  fac_start_nn,       add_functions,
+        make_errors,         fac_start_dtype,   fac_start_device,   fac_start_storage,
+        fac_start_generator, fac_start_values,  fac_start_override, fac_start_ops,
+        fac_start_wrap,      fac_start_graph,   fac_start_hooks,    fac_start_saved,
+        fac_start_function,  fac_start_library, fac_start_build,    fac_start_numpy,
+        fac_start_nn,        add_functions,
     };
     if (fac_py.module) {
         PyErr_SetString(PyExc_ImportError, "facula._C can be loaded once a process");
@@ -265,6 +266,7 @@ start(PyObject *module)
     }
     fac_py.module = module;
     fac_set_warn_hook(warn);
+    fac_tensor_where_hook = fac_py_where;
     fac_value_hooks.retain_object = retain_object;
     fac_value_hooks.release_object = release_object;
     if (make_names() < 0) return -1;

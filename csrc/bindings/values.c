@@ -238,8 +238,10 @@ fac_py_run(FacCall *call)
     if ((flags & FAC_OP_VIEW) ||
         elements(call) < (flags & FAC_OP_POINTWISE ? WORTH_POINTWISE : WORTH_OTHERS))
         return fac_dispatch(call);
+    atomic_fetch_add(&fac_py_unlocked, 1);
     Py_BEGIN_ALLOW_THREADS st = fac_dispatch(call);
-    Py_END_ALLOW_THREADS return st;
+    Py_END_ALLOW_THREADS atomic_fetch_sub(&fac_py_unlocked, 1);
+    return st;
 }
 
 PyObject *

@@ -294,31 +294,32 @@ check_writable(const FacTensor *t)
 
 /* Calls `visit` for every tensor that the call writes. */
 static FacStatus
-for_written(const FacCall *call, FacStatus (*visit)(FacTensor *t))
+for_written(const FacCall *call, FacStatus (*visit)(const FacCall *call, FacTensor *t))
 {
     const FacOp *op = call->op;
     for (int i = 0; call->targets && i < op->nresults; i++)
-        if (call->targets[i]) FAC_RETURN_IF_ERROR(visit(call->targets[i]));
+        if (call->targets[i]) FAC_RETURN_IF_ERROR(visit(call, call->targets[i]));
     for (int i = 0; i < op->nparams; i++) {
         if (!(op->params[i].flags & FAC_P_WRITE)) continue;
         FacValue arg = call->args[i];
-        if (arg.tag == FAC_V_TENSOR) FAC_RETURN_IF_ERROR(visit(arg.v.t));
+        if (arg.tag == FAC_V_TENSOR) FAC_RETURN_IF_ERROR(visit(call, arg.v.t));
         for (uint32_t k = 0; arg.tag == FAC_V_TENSORS && k < arg.len; k++)
-            if (arg.v.tensors[k]) FAC_RETURN_IF_ERROR(visit(arg.v.tensors[k]));
+            if (arg.v.tensors[k]) FAC_RETURN_IF_ERROR(visit(call, arg.v.tensors[k]));
     }
     return FAC_OK;
 }
 
 static FacStatus
-visit_check(FacTensor *t)
+visit_check(const FacCall *call, FacTensor *t)
 {
+    (void)call;
     return check_writable(t);
 }
 
 static FacStatus
-visit_bump(FacTensor *t)
+visit_bump(const FacCall *call, FacTensor *t)
 {
-    return t->flags & FAC_T_INFERENCE ? FAC_OK : fac_tensor_bump(t);
+    return t->flags & FAC_T_INFERENCE ? FAC_OK : fac_tensor_bump_by(t, call);
 }
 
 FacStatus

@@ -17,8 +17,8 @@ drop(FacExtraPart *part, FacTensor *t)
     if (au->grad_fn && au->retains_grad) fac_retain_unlink(au->grad_fn, t);
     fac_node_release(au->grad_fn);
     fac_tensor_release(au->grad);
-    fac_hooks_free(au->hooks);
-    fac_hooks_free(au->post_hooks);
+    fac_hooks_free(&au->hooks);
+    fac_hooks_free(&au->post_hooks);
     fac_node_free(atomic_load(&au->accumulator));
     autograd_block_free(au);
 }

@@ -18,8 +18,22 @@
 #include <string.h>
 
 static _Atomic uint64_t next_run = 1;
+static _Thread_local const FacRun *running;
 static _Thread_local FacNode *current;
 static _Thread_local FacTensor *const *current_grads;
+
+uint64_t
+fac_current_run(void)
+{
+    return running ? running->id : 0;
+}
+
+bool
+fac_current_run_visits(const FacNode *node)
+{
+    uint32_t task = running ? fac_run_find(running, node) : FAC_NO_TASK;
+    return task != FAC_NO_TASK && running->tasks[task].reached;
+}
 
 FacNode *
 fac_current_node(void)
@@ -38,7 +52,7 @@ fac_current_grads(int *n)
 
 /* A hook may put new references into `grads`; what it replaced is released. */
 static FacStatus
-call_hook(const FacHook *hook, FacNode *node, int n, FacTensor **grads)
+call_hook(const struct FacHookRunItem *hook, FacNode *node, int n, FacTensor **grads)
 {
     FacTensor *few[4], **before = n <= 4 ? few : fac_mem_alloc((size_t)n * sizeof *before);
     if (!before) return fac_mem_error((size_t)n * sizeof *before);
@@ -50,19 +64,22 @@ call_hook(const FacHook *hook, FacNode *node, int n, FacTensor **grads)
     return st;
 }
 
+/* Those of tensors (each gets its one gradient), or those of the node (each gets all n). */
 static FacStatus
-call_hooks(const FacHook *hook, FacNode *node, FacTensor **grads)
+call_hooks(FacHook *const *list, bool of_tensors, FacNode *node, int n, FacTensor **grads)
 {
-    while (hook) {
-        const FacHook *next = hook->next; /* a hook may remove itself */
-        int index = hook->index;
-        if (index < 0)
-            FAC_RETURN_IF_ERROR(call_hook(hook, node, (int)node->nresults, grads));
+    FacHookRun hooks;
+    FacStatus st = fac_hooks_hold(list, &hooks);
+    for (int i = 0; i < hooks.n && st == FAC_OK; i++) {
+        int index = hooks.at[i].index;
+        if (of_tensors != (index >= 0)) continue;
+        if (!of_tensors)
+            st = call_hook(&hooks.at[i], node, n, grads);
         else if (grads[index])
-            FAC_RETURN_IF_ERROR(call_hook(hook, node, 1, &grads[index]));
-        hook = next;
+            st = call_hook(&hooks.at[i], node, 1, &grads[index]);
     }
-    return FAC_OK;
+    fac_hooks_let_go(&hooks);
+    return st;
 }
 
 /* retain_grad: the tensor's .grad becomes, or grows by, the gradient. */
@@ -84,16 +101,17 @@ fill_retained(const FacNode *node, FacTensor **grads)
     return FAC_OK;
 }
 
+/* What happens to gradients that have arrived, whether the node runs or not. */
 static FacStatus
-before_apply(FacRun *run, uint32_t index, FacTensor **grads)
+receive(FacRun *run, uint32_t index, FacTensor **grads)
 {
     FacNode *node = run->tasks[index].node;
     if (FAC_UNLIKELY(node->kind == &fac_accumulate_kind)) {
         FacAutograd *au = fac_autograd(node->foreign);
-        if (au->hooks) FAC_RETURN_IF_ERROR(call_hooks(au->hooks, node, grads));
+        if (au->hooks) FAC_RETURN_IF_ERROR(call_hooks(&au->hooks, true, node, 1, grads));
     }
     if (FAC_UNLIKELY(node->prehooks != NULL))
-        FAC_RETURN_IF_ERROR(call_hooks(node->prehooks, node, grads));
+        FAC_RETURN_IF_ERROR(call_hooks(&node->prehooks, true, node, 0, grads));
     if (FAC_UNLIKELY(node->retain != NULL)) FAC_RETURN_IF_ERROR(fill_retained(node, grads));
     for (int i = 0; i < run->ncaptures; i++) {
         FacCapture *capture = &run->captures[i];
@@ -134,25 +152,48 @@ deliver(FacRun *run, FacNode *node, FacTensor **out)
     return st;
 }
 
+/* apply and the hooks around it. */
 static FacStatus
-apply(FacRun *run, FacNode *node, FacTensor **grads, FacTensor **out)
+run_node(FacRun *run, FacNode *node, FacTensor **grads, FacTensor **out)
+{
+    FacStatus st = FAC_OK;
+    if (FAC_UNLIKELY(node->prehooks != NULL))
+        FAC_RETURN_IF_ERROR(call_hooks(&node->prehooks, false, node, (int)node->nresults, grads));
+    if (node->kind == &fac_accumulate_kind)
+        st = fac_run_accumulator(node, grads);
+    else
+        st = fac_node_apply(node, grads, out, !run->what->retain_graph);
+    const FacWatch *watch = fac_watching();
+    if (FAC_UNLIKELY(watch != NULL)) st = watch->ran(node, st, grads, out);
+    if (st == FAC_OK && FAC_UNLIKELY(node->hooks != NULL))
+        st = call_hooks(&node->hooks, false, node, (int)node->nedges, out);
+    return st;
+}
+
+static FacStatus
+apply(FacRun *run, FacNode *node, FacTensor **grads, FacTensor **out, const bool *wanted)
 {
     FacNode *outer = current;
     FacTensor *const *outer_grads = current_grads;
+    const bool *outer_wanted = fac_wanted_edges;
     current = node;
     current_grads = grads;
-    FacStatus st = node->kind == &fac_accumulate_kind
-                       ? fac_run_accumulator(node, grads)
-                       : fac_node_apply(node, grads, out, !run->what->retain_graph);
-    if (st == FAC_OK && FAC_UNLIKELY(node->hooks != NULL)) {
-        for (const FacHook *hook = node->hooks, *next; hook && st == FAC_OK; hook = next) {
-            next = hook->next;
-            st = call_hook(hook, node, (int)node->nedges, out);
-        }
-    }
+    fac_wanted_edges = wanted;
+    FacStatus st = run_node(run, node, grads, out);
     current = outer;
     current_grads = outer_grads;
+    fac_wanted_edges = outer_wanted;
     return st;
+}
+
+/* With inputs named: which edges of a node lead to one of them. */
+static void
+find_wanted(const FacRun *run, const FacNode *node, bool *wanted)
+{
+    for (uint32_t i = 0; i < node->nedges; i++) {
+        const FacNode *below = node->edges[i].node;
+        wanted[i] = below && run->tasks[fac_run_find(run, below)].reached;
+    }
 }
 
 static FacStatus
@@ -162,11 +203,18 @@ run_task(FacRun *run, uint32_t index)
     FacTask *task = &run->tasks[index];
     FacNode *node = task->node;
     FacTensor **grads = fac_task_grads(task), *few[FEW], **out = few;
+    bool few_wanted[FEW], *wanted = few_wanted;
     size_t bytes = node->nedges * sizeof *out;
-    FAC_RETURN_IF_ERROR(before_apply(run, index, grads));
-    if (node->nedges > FEW && !(out = fac_mem_alloc(bytes))) return fac_mem_error(bytes);
+    FAC_RETURN_IF_ERROR(receive(run, index, grads));
+    if (node->nedges > FEW) {
+        out = fac_mem_alloc(bytes + node->nedges * sizeof *wanted);
+        if (!out) return fac_mem_error(bytes);
+        wanted = (bool *)((char *)out + bytes);
+    }
     if (bytes) memset(out, 0, bytes);
-    FacStatus st = task->runs ? apply(run, node, grads, out) : FAC_OK;
+    if (run->what->ninputs && task->runs) find_wanted(run, node, wanted);
+    if (!run->what->ninputs) wanted = NULL;
+    FacStatus st = task->runs ? apply(run, node, grads, out, wanted) : FAC_OK;
     if (st == FAC_OK)
         st = deliver(run, node, out);
     else
@@ -179,20 +227,22 @@ run_task(FacRun *run, uint32_t index)
 /* --- roots ------------------------------------------------------------------------------------ */
 
 static FacStatus
-implicit_gradient(const FacTensor *root, FacTensor **out)
+implicit_gradient(const FacMeta *meta, const FacTensor *root, FacTensor **out)
 {
-    if (root->numel != 1)
+    int64_t numel = 1;
+    for (int i = 0; i < meta->ndim; i++) numel *= meta->sizes[i];
+    if (numel != 1)
         return fac_error(FAC_RUNTIME_ERROR,
                          "grad can be implicitly created only for scalar outputs");
-    if (!FAC_IS_FLOAT(root->dtype))
+    if (!FAC_IS_FLOAT(meta->dtype))
         return fac_error(FAC_RUNTIME_ERROR,
                          "grad can be implicitly created only for real scalar outputs but got %s",
-                         fac_dtype_info[root->dtype].name);
-    return fac_ones_like(root, out);
+                         fac_dtype_info[meta->dtype].name);
+    return root ? fac_ones_like(root, out) : fac_ones_meta(meta, out);
 }
 
 static FacStatus
-check_gradient(int i, const FacTensor *root, const FacTensor *grad)
+check_gradient(int i, const FacMeta *root, const FacTensor *grad)
 {
     FacText text = {.len = 0};
     bool same = root->ndim == grad->ndim;
@@ -214,6 +264,19 @@ check_gradient(int i, const FacTensor *root, const FacTensor *grad)
     return FAC_OK;
 }
 
+/* Where the gradient of a root or input goes, owned: that of the tensor, or the edge as given. */
+static FacStatus
+edge_of(FacTensor *t, const FacEdge *given, FacEdge *out)
+{
+    if (t) return fac_gradient_edge(t, out);
+    if (given->index >= given->node->nresults)
+        return fac_error(FAC_INDEX_ERROR, "a gradient edge names result %u of %u", given->index,
+                         given->node->nresults);
+    fac_node_retain(given->node);
+    *out = *given;
+    return FAC_OK;
+}
+
 /* Finds where the roots' gradients go; the edges are owned by the run. */
 static FacStatus
 enter_roots(FacRun *run)
@@ -221,7 +284,8 @@ enter_roots(FacRun *run)
     const FacBackward *what = run->what;
     for (int i = 0; i < what->nroots; i++) {
         FacEdge *edge = &run->roots[i];
-        FAC_RETURN_IF_ERROR(fac_gradient_edge(what->roots[i], edge));
+        FAC_RETURN_IF_ERROR(
+            edge_of(what->roots[i], what->root_edges ? &what->root_edges[i] : NULL, edge));
         if (!edge->node)
             return fac_error(FAC_RUNTIME_ERROR,
                              "element %d of tensors does not require grad and does "
@@ -244,10 +308,10 @@ seed_roots(FacRun *run)
         FacEdge edge = run->roots[i];
         const FacMeta *meta = &edge.node->metas[edge.index];
         if (grad) {
-            FAC_RETURN_IF_ERROR(check_gradient(i, root, grad));
+            FAC_RETURN_IF_ERROR(check_gradient(i, meta, grad));
             fac_tensor_retain(grad);
         } else {
-            FAC_RETURN_IF_ERROR(implicit_gradient(root, &grad));
+            FAC_RETURN_IF_ERROR(implicit_gradient(meta, root, &grad));
         }
         FacStatus st = FAC_OK;
         if (!fac_gradient_fits(grad, meta)) st = fac_fit_gradient_take(edge.node, i, meta, &grad);
@@ -272,13 +336,14 @@ enter_inputs(FacRun *run)
         FacCapture *capture = &run->captures[run->ncaptures++];
         FacEdge edge;
         *capture = (FacCapture){.task = FAC_NO_TASK};
-        FAC_RETURN_IF_ERROR(fac_gradient_edge(what->inputs[i], &edge));
+        FAC_RETURN_IF_ERROR(
+            edge_of(what->inputs[i], what->input_edges ? &what->input_edges[i] : NULL, &edge));
         if (!edge.node)
             return fac_error(FAC_RUNTIME_ERROR,
                              "One of the differentiated Tensors does not require grad");
         uint32_t task = fac_run_find(run, edge.node);
         bool leaf = edge.node->kind == &fac_accumulate_kind;
-        fac_node_release(edge.node); /* the tensor keeps it */
+        fac_node_release(edge.node); /* the tensor keeps it, or who gave the edge */
         if (task == FAC_NO_TASK) continue;
         capture->task = task;
         capture->result = edge.index;
@@ -295,8 +360,10 @@ hand_out(FacRun *run)
     for (int i = 0; i < run->ncaptures; i++) {
         FacCapture *capture = &run->captures[i];
         if (what->accumulate) {
-            if (capture->grad && !fac_is_leaf(what->inputs[i]))
-                FAC_RETURN_IF_ERROR(fac_accumulate_into(what->inputs[i], &capture->grad));
+            FacTensor *t = what->inputs[i];
+            FacAutograd *au = t && !fac_is_leaf(t) ? fac_autograd(t) : NULL;
+            if (capture->grad && au && !au->retains_grad)
+                FAC_RETURN_IF_ERROR(fac_accumulate_into(t, &capture->grad));
             continue;
         }
         if (!capture->grad && !what->allow_unused)
@@ -330,6 +397,7 @@ fac_backward_run(const FacBackward *what)
 {
     FacStatus st = FAC_OK;
     FacRun run;
+    const FacRun *outer = running;
     bool was = fac_set_grad_enabled(what->create_graph);
     FAC_TRY(fac_run_start(&run, what, atomic_fetch_add(&next_run, 1)));
     FAC_TRY(enter_roots(&run));
@@ -339,9 +407,11 @@ fac_backward_run(const FacBackward *what)
         FAC_TRY(fac_run_restrict(&run));
     }
     FAC_TRY(seed_roots(&run));
+    running = &run;
     FAC_TRY(run_all(&run));
     if (what->ninputs) FAC_TRY(hand_out(&run));
 done:
+    running = outer;
     fac_run_end(&run);
     fac_set_grad_enabled(was);
     return st;

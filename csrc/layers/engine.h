@@ -4,9 +4,13 @@
  * arrived, in the calling thread; kernels parallelize within. A chain of a million nodes uses no
  * stack.
  *
- * Hooks: those of a tensor get its gradient (of a leaf before it is accumulated), one tensor each;
- * post-accumulate hooks get the leaf itself; node hooks get all gradients of the node's results
- * (before) or inputs (after). A hook that replaces a gradient leaves a new reference in its place.
+ * Hooks run in this order: those of a tensor, which get its gradient (of a leaf before it is
+ * accumulated); retain_grad; then, if the node itself runs, its prehooks with all gradients of its
+ * results, apply, and its hooks with those of its inputs. Hooks after accumulation get the leaf. A
+ * hook that replaces a gradient leaves a new reference in its place.
+ *
+ * With inputs named, only nodes that lead to one of them run, and a node computes only gradients
+ * that lead there.
  */
 #ifndef FAC_LAYERS_ENGINE_H
 #define FAC_LAYERS_ENGINE_H
@@ -18,17 +22,23 @@
  * (new reference or NULL), and nothing is accumulated unless `accumulate` (backward(inputs=)). */
 typedef struct FacBackward {
     int nroots;
-    FacTensor *const *roots;
+    FacTensor *const *roots;   /* NULL where root_edges says where the gradient enters */
+    const FacEdge *root_edges; /* may be NULL */
     FacTensor *const *gradients;
     bool retain_graph, create_graph;
     int ninputs;
-    FacTensor *const *inputs;
+    FacTensor *const *inputs;   /* NULL where input_edges says which result it is */
+    const FacEdge *input_edges; /* may be NULL */
     bool accumulate;
     bool allow_unused;
     FacTensor **grads;
 } FacBackward;
 FacStatus fac_backward_run(const FacBackward *what) FAC_MUST_CHECK;
 
+/* While a run is under way in this thread: its number, which no other run has had, and whether it
+ * goes through that node; else 0 and false. */
+uint64_t fac_current_run(void);
+bool fac_current_run_visits(const FacNode *node);
 /* While a node runs in this thread: that node (borrowed), else NULL. */
 FacNode *fac_current_node(void);
 /* Node hooks that run after apply get the gradients of the inputs; these are those of the

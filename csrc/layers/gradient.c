@@ -31,6 +31,17 @@ fac_ones_like(const FacTensor *t, FacTensor **out)
 }
 
 FacStatus
+fac_ones_meta(const FacMeta *meta, FacTensor **out)
+{
+    FacTensor *like;
+    FAC_RETURN_IF_ERROR(
+        fac_tensor_new((FacDType)meta->dtype, meta->device, meta->ndim, meta->sizes, &like));
+    FacStatus st = fac_ones_like(like, out);
+    fac_tensor_release(like);
+    return st;
+}
+
+FacStatus
 fac_zeros_meta(const FacMeta *meta, FacTensor **out)
 {
     FacTensor *zeros;
@@ -288,11 +299,13 @@ fac_run_accumulator(FacNode *node, FacTensor **grad)
     if (!*grad || !fac_needs_grad(leaf)) return FAC_OK;
     FAC_RETURN_IF_ERROR(fac_accumulate_into(leaf, grad));
     FacAutograd *au = fac_autograd(leaf);
-    for (FacHook *hook = au->post_hooks, *next; hook; hook = next) {
-        next = hook->next;
-        FAC_RETURN_IF_ERROR(hook->call(hook->foreign, node, 1, &leaf));
-    }
-    return FAC_OK;
+    if (FAC_LIKELY(!au->post_hooks)) return FAC_OK;
+    FacHookRun hooks;
+    FacStatus st = fac_hooks_hold(&au->post_hooks, &hooks);
+    for (int i = 0; i < hooks.n && st == FAC_OK; i++)
+        st = hooks.at[i].call(hooks.at[i].foreign, node, 1, &leaf);
+    fac_hooks_let_go(&hooks);
+    return st;
 }
 
 /* For callers other than the engine, which keep their gradient. */

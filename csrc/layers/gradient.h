@@ -26,6 +26,7 @@ FacStatus fac_run_accumulator(FacNode *node, FacTensor **grad) FAC_MUST_CHECK;
 
 /* Constants, made without a call. */
 FacStatus fac_ones_like(const FacTensor *t, FacTensor **out) FAC_MUST_CHECK;
+FacStatus fac_ones_meta(const FacMeta *meta, FacTensor **out) FAC_MUST_CHECK;
 FacStatus fac_zeros_meta(const FacMeta *meta, FacTensor **out) FAC_MUST_CHECK;
 
 #endif

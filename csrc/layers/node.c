@@ -25,6 +25,8 @@ FAC_FREE_LIST(node_block, NodeBlock)
 static _Atomic uint64_t next_sequence = 1;
 static _Thread_local FacNode *dead; /* waiting; `releasing` is the loop that takes them */
 static _Thread_local bool releasing;
+_Thread_local const bool *fac_wanted_edges;
+_Atomic(const FacWatch *) fac_watch;
 
 /* --- foreign objects -------------------------------------------------------------------------- */
 
@@ -68,6 +70,8 @@ fac_node_new_with(const FacNodeKind *kind, const FacOp *op, int nedges, int nres
     node->foreign = bytes ? at + room : NULL;
     node->pooled = pooled;
     for (int i = 0; i < nresults; i++) node->metas[i].ndim = 0;
+    const FacWatch *watch = fac_watching();
+    if (FAC_UNLIKELY(watch != NULL) && kind != &fac_accumulate_kind) watch->made(node);
     *out = node;
     return FAC_OK;
 }
@@ -187,26 +191,16 @@ fac_node_drop_saved(FacNode *node)
 /* --- release ---------------------------------------------------------------------------------- */
 
 void
-fac_hooks_free(FacHook *hook)
-{
-    while (hook) {
-        FacHook *next = hook->next;
-        fac_foreign_release(hook->foreign);
-        fac_mem_free(hook);
-        hook = next;
-    }
-}
-
-void
 fac_node_free(FacNode *node)
 {
     if (!node) return;
     if (node->kind->release_saved && !fac_node_released(node)) node->kind->release_saved(node);
     if (node->kind->destroy) node->kind->destroy(node);
     for (uint32_t i = 0; i < node->nedges; i++) fac_node_release(node->edges[i].node);
-    fac_hooks_free(node->prehooks);
-    fac_hooks_free(node->hooks);
-    fac_hooks_free(node->retain);
+    fac_hooks_free(&node->prehooks);
+    fac_hooks_free(&node->hooks);
+    fac_hooks_free(&node->retain);
+    fac_foreign_release(node->metadata);
     for (uint32_t i = 0; i < node->nresults; i++) free_meta(&node->metas[i]);
     if (node->own_metas) fac_mem_free(node->metas);
     if (node->pooled)
@@ -255,6 +249,10 @@ fac_node_release(FacNode *node)
 const char *
 fac_node_name(FacNode *node, char text[128])
 {
+    if (node->kind->name_of) {
+        node->kind->name_of(node, text);
+        return text;
+    }
     if (node->kind->name || !node->op) {
         snprintf(text, 128, "%s", node->kind->name ? node->kind->name : "Node");
         return text;
@@ -271,104 +269,4 @@ fac_node_name(FacNode *node, char text[128])
     }
     snprintf(text + n, 128 - n, "Backward%d", node->op->overload[0] != 0);
     return text;
-}
-
-/* --- hooks ------------------------------------------------------------------------------------ */
-
-static _Atomic int64_t next_hook = 1;
-
-static FacStatus
-add_hook(FacHook **list, FacForeign *f, FacHookCall call, int index, int64_t *id)
-{
-    FacHook *hook = fac_mem_zalloc(sizeof *hook);
-    if (!hook) return fac_mem_error(sizeof *hook);
-    hook->id = atomic_fetch_add(&next_hook, 1);
-    hook->index = index;
-    hook->call = call;
-    hook->foreign = f;
-    if (f) fac_foreign_retain(f);
-    while (*list) list = &(*list)->next;
-    *list = hook;
-    *id = hook->id;
-    return FAC_OK;
-}
-
-static bool
-remove_hook(FacHook **list, int64_t id)
-{
-    for (; *list; list = &(*list)->next) {
-        FacHook *hook = *list;
-        if (hook->id != id) continue;
-        *list = hook->next;
-        hook->next = NULL;
-        fac_hooks_free(hook);
-        return true;
-    }
-    return false;
-}
-
-FacStatus
-fac_hook_node(FacNode *node, bool before, FacForeign *f, FacHookCall call, int64_t *id)
-{
-    return add_hook(before ? &node->prehooks : &node->hooks, f, call, -1, id);
-}
-
-void
-fac_hook_remove_node(FacNode *node, int64_t id)
-{
-    if (!remove_hook(&node->prehooks, id)) remove_hook(&node->hooks, id);
-}
-
-FacStatus
-fac_hook_tensor(FacTensor *t, FacForeign *f, FacHookCall call, int64_t *id)
-{
-    FacAutograd *au;
-    FacNode *fn;
-    if (!fac_needs_grad(t))
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "cannot register a hook on a tensor that doesn't require gradient");
-    FAC_RETURN_IF_ERROR(fac_grad_fn(t, &fn));
-    FAC_RETURN_IF_ERROR(fac_autograd_make(t, &au));
-    return add_hook(fn ? &fn->prehooks : &au->hooks, f, call, fn ? (int)au->index : 0, id);
-}
-
-FacStatus
-fac_hook_post_accumulate(FacTensor *t, FacForeign *f, FacHookCall call, int64_t *id)
-{
-    FacAutograd *au;
-    if (!fac_needs_grad(t) || !fac_is_leaf(t))
-        return fac_error(
-            FAC_RUNTIME_ERROR,
-            "post accumulate grad hooks cannot be registered on non-leaf tensors or on "
-            "tensors that do not require a gradient");
-    FAC_RETURN_IF_ERROR(fac_autograd_make(t, &au));
-    return add_hook(&au->post_hooks, f, call, 0, id);
-}
-
-void
-fac_hook_remove_tensor(FacTensor *t, int64_t id)
-{
-    FacAutograd *au = fac_autograd(t);
-    if (!au || remove_hook(&au->hooks, id) || remove_hook(&au->post_hooks, id)) return;
-    if (au->grad_fn) fac_hook_remove_node(au->grad_fn, id);
-}
-
-FacStatus
-fac_retain_link(FacNode *node, FacTensor *t, uint32_t index)
-{
-    int64_t id;
-    FAC_RETURN_IF_ERROR(add_hook(&node->retain, NULL, NULL, (int)index, &id));
-    for (FacHook *hook = node->retain; hook; hook = hook->next)
-        if (hook->id == id) hook->target = t;
-    return FAC_OK;
-}
-
-void
-fac_retain_unlink(FacNode *node, const FacTensor *t)
-{
-    for (FacHook *hook = node->retain; hook; hook = hook->next)
-        if (hook->target == t) {
-            remove_hook(&node->retain, hook->id);
-            return;
-        }
 }

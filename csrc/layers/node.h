@@ -30,10 +30,13 @@ typedef struct FacForeign {
 void fac_foreign_retain(FacForeign *f);
 void fac_foreign_release(FacForeign *f);
 
-/* A gradient hook. grads are borrowed in, new references out (replaced in place). */
+/* A gradient hook (hooks.c). grads are borrowed in, new references out (replaced in place). The list
+ * that a hook is in holds it; so does whoever may want to take it out. Out of its list it holds
+ * nothing. */
 typedef FacStatus (*FacHookCall)(FacForeign *hook, FacNode *node, int n, FacTensor **grads);
 typedef struct FacHook {
-    struct FacHook *next;
+    FacRefs refs;
+    struct FacHook *next, **list; /* list NULL: it was taken out, or its list is gone */
     int64_t id;
     int index; /* tensor hooks: which result of the node; -1: all (node prehooks) */
     FacForeign *foreign;
@@ -43,6 +46,8 @@ typedef struct FacHook {
 
 typedef struct FacNodeKind {
     const char *name; /* NULL: from the operator: "MulBackward0" */
+    void (*name_of)(FacNode *node,
+                    char text[128]); /* where nodes have names of their own, or NULL */
     /* grads: one a result of the forward call, NULL where undefined; out: one an edge, NULL on
      * entry, new references (or NULL) on return. */
     FacStatus (*apply)(FacNode *node, FacTensor *const *grads, FacTensor **out);
@@ -72,6 +77,7 @@ struct FacNode {
     FacHook *retain;         /* retain_grad */
     _Atomic(void *) wrapper; /* bindings: the Python object of this node */
     void *foreign;           /* kind's own */
+    FacForeign *metadata;    /* bindings: what users put down about the node; owned */
     uint32_t needed;         /* recorded operators: which inputs of op->grad want a gradient */
     uint32_t nsaved;
     bool pooled; /* node.c: which allocator it came from */
@@ -84,6 +90,19 @@ struct FacNode {
     FacValue *saved;    /* nsaved */
 };
 
+/* Looks on while graphs are made and run (anomaly mode); NULL: nobody, the usual case. */
+typedef struct FacWatch {
+    void (*made)(FacNode *node); /* a node is being recorded; its edges are not there yet */
+    /* ... has run with that status, and these gradients; the status as the run is to see it */
+    FacStatus (*ran)(FacNode *node, FacStatus st, FacTensor *const *grads, FacTensor *const *out);
+} FacWatch;
+extern _Atomic(const FacWatch *) fac_watch;
+static inline const FacWatch *
+fac_watching(void)
+{
+    return atomic_load_explicit(&fac_watch, memory_order_acquire);
+}
+
 FacStatus fac_node_new(const FacNodeKind *kind, const FacOp *op, int nedges, int nresults,
                        int nsaved, FacNode **out) FAC_MUST_CHECK;
 /* The same with `bytes` of zeroed room behind the node, at node->foreign. */
@@ -91,6 +110,9 @@ FacStatus fac_node_new_with(const FacNodeKind *kind, const FacOp *op, int nedges
                             int nsaved, size_t bytes, FacNode **out) FAC_MUST_CHECK;
 /* For rows that return a list: the number of results is known after the call only. */
 FacStatus fac_node_set_results(FacNode *node, int nresults) FAC_MUST_CHECK;
+/* Of the node that runs in this thread: which of its edges lead somewhere wanted, one byte each;
+ * NULL: all do. apply may leave out the gradients of the others. */
+extern _Thread_local const bool *fac_wanted_edges;
 /* Runs the kind's apply. Saved values stay until every run that is inside has left; with `last`
  * they are released then, and later runs raise. */
 FacStatus fac_node_apply(FacNode *node, FacTensor *const *grads, FacTensor **out,
@@ -151,15 +173,20 @@ FacStatus fac_rebase_history(FacTensor *t, FacNode *node, uint32_t index) FAC_MU
 FacStatus fac_check_inplace(FacTensor *t) FAC_MUST_CHECK;
 FacStatus fac_detach_(FacTensor *t) FAC_MUST_CHECK;
 FacStatus fac_retain_grad(FacTensor *t) FAC_MUST_CHECK;
-/* Hooks; *id is for fac_hook_remove. The foreign object is retained. */
+
+/* --- hooks ------------------------------------------------------------------------------------ */
+
+/* The foreign object is retained. *out (may be NULL) is a new reference, for fac_hook_remove. */
 FacStatus fac_hook_tensor(FacTensor *t, FacForeign *f, FacHookCall call,
-                          int64_t *id) FAC_MUST_CHECK;
+                          FacHook **out) FAC_MUST_CHECK;
 FacStatus fac_hook_post_accumulate(FacTensor *t, FacForeign *f, FacHookCall call,
-                                   int64_t *id) FAC_MUST_CHECK;
+                                   FacHook **out) FAC_MUST_CHECK;
 FacStatus fac_hook_node(FacNode *node, bool before, FacForeign *f, FacHookCall call,
-                        int64_t *id) FAC_MUST_CHECK;
-void fac_hook_remove_tensor(FacTensor *t, int64_t id);
-void fac_hook_remove_node(FacNode *node, int64_t id);
+                        FacHook **out) FAC_MUST_CHECK;
+/* Takes it out of its list, if it is in one still. Runs that are calling the hooks of that list
+ * at this moment may still call it. */
+void fac_hook_remove(FacHook *hook);
+void fac_hook_release(FacHook *hook);
 
 /* --- internal to layers/ ---------------------------------------------------------------------- */
 
@@ -167,7 +194,19 @@ void fac_hook_remove_node(FacNode *node, int64_t id);
 void fac_node_drop_saved(FacNode *node);
 /* Frees a node that nobody refers to: an accumulator, whose count is that of its leaf. */
 void fac_node_free(FacNode *node);
-void fac_hooks_free(FacHook *hook); /* the whole list */
+void fac_hooks_free(FacHook **list); /* all of them */
+/* The hooks of a list at one moment, held: while they run, the list may change. */
+enum { FAC_HOOKS_FEW = 8 };
+typedef struct FacHookRun {
+    int n;
+    struct FacHookRunItem {
+        FacForeign *foreign;
+        FacHookCall call;
+        int index;
+    } few[FAC_HOOKS_FEW], *at;
+} FacHookRun;
+FacStatus fac_hooks_hold(FacHook *const *list, FacHookRun *out) FAC_MUST_CHECK;
+void fac_hooks_let_go(FacHookRun *run);
 /* Links and unlinks the hook that gives `t` its .grad when grad_fn runs. */
 FacStatus fac_retain_link(FacNode *node, FacTensor *t, uint32_t index) FAC_MUST_CHECK;
 void fac_retain_unlink(FacNode *node, const FacTensor *t);
@@ -175,6 +214,8 @@ void fac_retain_unlink(FacNode *node, const FacTensor *t);
 FacStatus fac_replace_history(FacTensor *t, FacNode *node, uint32_t index) FAC_MUST_CHECK;
 /* The history of a view whose base was changed in place, if it is not up to date. */
 FacStatus fac_refresh_view(FacTensor *t) FAC_MUST_CHECK;
+/* The node inside one that stands for a change through a view (views.c), else NULL. */
+FacNode *fac_slice_inner(const FacNode *node);
 extern const FacNodeKind fac_accumulate_kind; /* engine.c; foreign: the leaf, borrowed */
 
 #endif

@@ -60,6 +60,19 @@ spread_gradients(FacNode *node, int ninputs, FacValue *values, FacTensor **out)
     return FAC_OK;
 }
 
+/* The inputs whose gradients this run wants. */
+static uint32_t
+wanted_inputs(const FacNode *node, int ninputs)
+{
+    const uint32_t *counts = edge_counts(node);
+    uint32_t edge = 0, wanted = 0;
+    if (FAC_LIKELY(!fac_wanted_edges)) return node->needed;
+    for (int i = 0; i < ninputs; edge += counts[i++])
+        for (uint32_t k = 0; k < counts[i]; k++)
+            wanted |= (uint32_t)fac_wanted_edges[edge + k] << i;
+    return node->needed & wanted;
+}
+
 static FacStatus
 run_formulas(FacNode *node, const FacGradRow *row, FacTensor *const *full, FacTensor **out)
 {
@@ -69,10 +82,13 @@ run_formulas(FacNode *node, const FacGradRow *row, FacTensor *const *full, FacTe
     for (int i = 0; i < row->ninputs; i++) outs[i] = FAC_VALUE_NONE;
     for (int i = 0; i < ngrads; i++)
         grads[i] = list ? fac_v_tensors(full, (int)node->nresults) : fac_v_tensor(full[i]);
-    FacGradCall call = {
-        .op = node->op, .saved = saved, .grads = grads, .needed = node->needed, .out = outs};
-    FacStatus st = fac_unpack_saved(node, row, saved);
+    FacGradCall call = {.op = node->op, .saved = saved, .grads = grads, .out = outs};
+    const bool *outer = fac_wanted_edges;
+    call.needed = wanted_inputs(node, row->ninputs);
+    FacStatus st = fac_unpack_saved(node, row, call.needed, saved);
+    fac_wanted_edges = NULL; /* formulas may run graphs of their own */
     if (st == FAC_OK) st = row->backward(&call);
+    fac_wanted_edges = outer;
     if (st == FAC_OK) st = spread_gradients(node, row->ninputs, outs, out);
     for (int i = 0; i < row->ninputs; i++) {
         outs[i].flags |= FAC_VALUE_OWNED;
@@ -112,8 +128,7 @@ apply_missing(FacNode *node, FacTensor *const *grads, FacTensor **out)
                      node->op->name);
 }
 
-static const FacNodeKind recorded_kind = {.apply = apply_recorded,
-                                          .release_saved = fac_release_saved};
+const FacNodeKind fac_recorded_kind = {.apply = apply_recorded, .release_saved = fac_release_saved};
 static const FacNodeKind missing_kind = {.name = "NotImplemented", .apply = apply_missing};
 
 /* --- rows ------------------------------------------------------------------------------------- */
@@ -281,7 +296,7 @@ prepare(const FacCall *call, const FacGradRow *row, uint32_t needed, FacNode **o
     int ninfos = fac_saved_count(row, call, needed);
     size_t bytes = (size_t)ninfos * sizeof(FacSavedTensor) + row->ninputs * sizeof(uint32_t);
     FAC_RETURN_IF_ERROR(
-        fac_node_new_with(&recorded_kind, op, nedges, nresults, row->nsaved, bytes, &node));
+        fac_node_new_with(&fac_recorded_kind, op, nedges, nresults, row->nsaved, bytes, &node));
     node->needed = needed;
     node->ninfos = (uint32_t)ninfos;
     for (int i = 0; i < nresults; i++) node->metas[i] = (FacMeta){.dtype = FAC_DT_NONE};

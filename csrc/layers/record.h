@@ -57,13 +57,40 @@ FacStatus fac_layer_record(FacCall *call);
  * call. NULL: it has none. */
 FacStatus fac_grad_row(const FacOp *op, const FacGradRow **out) FAC_MUST_CHECK;
 
-/* saved.c: what a node keeps of its call. */
+/* --- saved.c: what a node keeps of its call --------------------------------------------------- */
+
+/* saved_tensors_hooks of this thread: what is kept in place of each tensor that is saved. */
+typedef struct FacPacker {
+    FacForeign *foreign;
+    FacStatus (*pack)(FacForeign *packer, FacTensor *t, FacForeign **packed);
+    FacStatus (*unpack)(FacForeign *packed, FacTensor **out);
+} FacPacker;
+extern _Thread_local const FacPacker *fac_packer; /* NULL: tensors are kept as they are */
+
 typedef struct FacSavedTensor {
+    FacTensor *tensor;  /* owned; NULL: nothing, or packed */
+    FacForeign *packed; /* owned; what comes back is what `unpack` makes of it */
+    FacStatus (*unpack)(FacForeign *packed, FacTensor **out);
     int64_t version;
-    FacEdge edge; /* the history to give back at unpack; owned */
-    bool result;  /* ... is the node itself */
+    FacEdge edge;  /* the history to give back; owned */
+    bool result;   /* ... is the node itself, and `index` which of its results it is */
+    bool original; /* it is kept itself, and has its history */
     uint32_t index;
 } FacSavedTensor;
+
+/* Keeps a tensor itself, which must not lead to the node that keeps it, or result `index` of that
+ * node. `out` is zeroed before, and to be dropped whatever comes of it. */
+FacStatus fac_save_original(FacTensor *t, FacSavedTensor *out) FAC_MUST_CHECK;
+FacStatus fac_save_result(FacTensor *t, uint32_t index, FacSavedTensor *out) FAC_MUST_CHECK;
+/* The tensor as it was, with its history where gradients are being recorded; a new reference, NULL
+ * for nothing. RUNTIME_ERROR when it was changed since; the message says that `node` kept it as
+ * `name`. */
+FacStatus fac_saved_unpack(FacNode *node, const char *name, const FacSavedTensor *saved,
+                           FacTensor **out) FAC_MUST_CHECK;
+/* Has it packed now. RUNTIME_ERROR when it is packed already. */
+FacStatus fac_saved_pack(FacSavedTensor *saved, const FacPacker *packer) FAC_MUST_CHECK;
+void fac_saved_drop(FacSavedTensor *saved);
+
 /* How many tensors a node of this row would save of the call: the length of its FacSavedTensor
  * array, which lies at node->foreign. Results that are lists are saved without. */
 int fac_saved_count(const FacGradRow *row, const FacCall *call, uint32_t needed);
@@ -72,9 +99,16 @@ FacStatus fac_save_args(FacNode *node, const FacGradRow *row, const FacCall *cal
                         const FacTensor *copied) FAC_MUST_CHECK;
 FacStatus fac_save_results(FacNode *node, const FacGradRow *row,
                            const FacCall *call) FAC_MUST_CHECK;
-/* values[nsaved]: owned where FAC_VALUE_OWNED is set; checks versions. */
-FacStatus fac_unpack_saved(FacNode *node, const FacGradRow *row, FacValue *values) FAC_MUST_CHECK;
+/* values[nsaved]: what the gradients of the inputs `needed` read; owned where FAC_VALUE_OWNED is
+ * set; checks versions. */
+FacStatus fac_unpack_saved(FacNode *node, const FacGradRow *row, uint32_t needed,
+                           FacValue *values) FAC_MUST_CHECK;
+/* The FacSavedTensor of slot i, and how many it has; NULL for a slot of another kind. */
+FacSavedTensor *fac_saved_slot(FacNode *node, const FacGradRow *row, int i, int *n);
 void fac_release_saved(FacNode *node);
+/* The kind of nodes that stand for recorded calls. */
+extern const FacNodeKind fac_recorded_kind;
+
 /* Sums `grad` to the sizes of an operand that was broadcast, and casts it (complex to real: the
  * real part); a new reference. */
 FacStatus fac_fit_gradient(FacTensor *grad, const FacMeta *to, FacTensor **out) FAC_MUST_CHECK;

@@ -108,6 +108,13 @@ multi_view_error(FacTensor *t, bool indirect)
 FacStatus
 fac_check_inplace(FacTensor *t)
 {
+    if ((t->flags & FAC_T_FUNCTION_VIEW) && fac_needs_grad(t))
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "A tensor that an autograd.Function returned is a view and is being modified inplace. "
+            "It is a view of an input of the Function (or an input returned as it is), and its "
+            "backward could not take part in the gradient of that change. Return a clone() of it "
+            "from forward, or use the operation that is not in place.");
     if (t->base) {
         if (t->flags & FAC_T_NO_GRAD_VIEW)
             return fac_error(
@@ -187,12 +194,16 @@ apply_slice(FacNode *node, FacTensor *const *grads, FacTensor **out)
     FacTensor *result = NULL, *cut = NULL, *part = NULL, *few[FEW], **inner = few;
     size_t bytes = s->fn->nedges * sizeof *inner;
     if (!grads[0]) return FAC_OK;
+    const bool *outer = fac_wanted_edges; /* the inner node's edges are others: it computes all */
     if (s->fn->nedges > FEW && !(inner = fac_mem_alloc(bytes))) return fac_mem_error(bytes);
     memset(inner, 0, bytes);
     FAC_TRY(spread_like_base(s, grads[0], &result));
     FAC_TRY(take_view(result, &s->view, s->dtype, s->flags, s->base.offset, &cut));
     FAC_TRY(fac_op_clone(cut, FAC_VALUE_NONE, &part));
-    FAC_TRY(fac_node_apply(s->fn, (FacTensor *const *)&part, inner, false));
+    fac_wanted_edges = NULL;
+    st = fac_node_apply(s->fn, (FacTensor *const *)&part, inner, false);
+    fac_wanted_edges = outer;
+    FAC_TRY(st);
     if (s->self >= 0 && inner[s->self])
         FAC_TRY(fac_op_copy_(cut, inner[s->self], false));
     else
@@ -232,6 +243,12 @@ static const FacNodeKind slice_kind = {
     .release_saved = release_slice,
     .destroy = destroy_slice,
 };
+
+FacNode *
+fac_slice_inner(const FacNode *node)
+{
+    return node->kind == &slice_kind ? ((const Slice *)node->foreign)->fn : NULL;
+}
 
 /* Which edge of `node` led to t's history before the change: t's own place among the inputs. */
 static int

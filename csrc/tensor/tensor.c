@@ -1,4 +1,4 @@
-/* tensor.c - the life of tensors: creation, views, versions, release.
+/* tensor.c - the life of tensors: creation, views, release.
  *
  * The common creation is a straight line: one block from a free list, one pass over the sizes
  * that gives strides, numel and the overflow check together, one storage. Layouts of up to
@@ -14,7 +14,6 @@
 #include <string.h>
 
 FAC_FREE_LIST(tensor_block, FacTensor)
-FAC_FREE_LIST(version_block, FacVersion)
 FAC_FREE_LIST(extra_block, FacExtra)
 
 void (*fac_tensor_wrapper_hook)(FacTensor *t);
@@ -387,55 +386,6 @@ fac_tensor_resize(FacTensor *t, int ndim, const FacDim *sizes)
     return fac_tensor_set_layout(t, NULL, ndim, sizes, strides, t->offset);
 }
 
-/* --- versions --------------------------------------------------------------------------------- */
-
-/* The tensor's version, made now if it has none: borrowed, NULL where memory is out. */
-static FacVersion *
-version_of(FacTensor *t)
-{
-    FacVersion *version = atomic_load_explicit(&t->version, memory_order_acquire);
-    if (FAC_LIKELY(version != NULL)) return version;
-    FacVersion *made = version_block_alloc();
-    if (!made) return NULL;
-    atomic_init(&made->refs, 1);
-    atomic_init(&made->count, 0);
-    if (atomic_compare_exchange_strong(&t->version, &version, made)) return made;
-    version_block_free(made); /* another thread was first */
-    return version;
-}
-
-static void
-release_version(FacVersion *version)
-{
-    if (version && fac_refs_down(&version->refs)) version_block_free(version);
-}
-
-int64_t
-fac_tensor_version(const FacTensor *t)
-{
-    FacVersion *version = atomic_load_explicit(&t->version, memory_order_acquire);
-    return version ? atomic_load_explicit(&version->count, memory_order_relaxed) : 0;
-}
-
-FacStatus
-fac_tensor_bump(FacTensor *t)
-{
-    FacVersion *version = version_of(t);
-    if (!version) return fac_mem_error(sizeof *version);
-    atomic_fetch_add_explicit(&version->count, 1, memory_order_relaxed);
-    return FAC_OK;
-}
-
-FacStatus
-fac_tensor_share_version(FacTensor *from, FacTensor *to)
-{
-    FacVersion *version = version_of(from);
-    if (!version) return fac_mem_error(sizeof *version);
-    fac_refs_up(&version->refs);
-    release_version(atomic_exchange_explicit(&to->version, version, memory_order_acq_rel));
-    return FAC_OK;
-}
-
 /* --- extra and the end ------------------------------------------------------------------------ */
 
 FacStatus
@@ -469,7 +419,7 @@ fac_tensor_destroy(FacTensor *t)
         fac_tensor_wrapper_hook(t);
     if (FAC_UNLIKELY(t->extra != NULL)) drop_extra(t);
     fac_tensor_release(t->base);
-    release_version(atomic_load_explicit(&t->version, memory_order_acquire));
+    fac_version_release(atomic_load_explicit(&t->version, memory_order_acquire));
     fac_storage_release(t->storage);
     free_shell(t);
 }

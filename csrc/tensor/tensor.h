@@ -46,6 +46,10 @@ void fac_storage_release(FacStorage *storage);
 typedef struct FacVersion {
     FacRefs refs;
     _Atomic int64_t count;
+    /* for the message about a saved tensor that was overwritten (version.c) */
+    _Atomic int64_t saved;           /* the last version that a gradient keeps */
+    _Atomic int32_t savers;          /* how many keep one; inexact where threads save it at once */
+    struct FacOverwrite *overwrites; /* which kept versions were overwritten where */
 } FacVersion;
 
 /* --- tensor ----------------------------------------------------------------------------------- */
@@ -79,9 +83,11 @@ enum {
     FAC_T_OVERRIDDEN_STORAGE = 16, /* a wrapper: no data of its own, kernels refuse it */
     FAC_T_NO_GRAD_VIEW = 32,       /* a view taken while gradients were off */
     FAC_T_MULTI_VIEW = 64,         /* one of several views that one operator returned */
+    FAC_T_FUNCTION_VIEW = 128,     /* what an autograd.Function gave of its input's memory */
 };
 
 typedef struct FacExtra FacExtra;
+struct FacCall; /* call.h */
 
 struct FacTensor {
     FacRefs refs;
@@ -186,6 +192,19 @@ FacStatus fac_tensor_resize(FacTensor *t, int ndim, const FacDim *sizes) FAC_MUS
 
 int64_t fac_tensor_version(const FacTensor *t);
 FacStatus fac_tensor_bump(FacTensor *t) FAC_MUST_CHECK;
+/* The same, done by a call (NULL: unknown), which is remembered if it overwrites what a gradient
+ * keeps. */
+FacStatus fac_tensor_bump_by(FacTensor *t, const struct FacCall *call) FAC_MUST_CHECK;
+/* A gradient keeps the elements as they are now, and keeps them no more. */
+void fac_tensor_kept(FacTensor *t);
+void fac_tensor_let_go(FacTensor *t);
+/* What overwrote that version: *by is the name of the operator ("" if unknown), *where "file:line"
+ * or "". False: nobody remembers. */
+bool fac_tensor_overwritten(const FacTensor *t, int64_t version, const char **by,
+                            const char **where);
+/* bindings: writes down which line of the user's program runs; "" when it runs none. */
+extern void (*fac_tensor_where_hook)(char *text, size_t bytes);
+void fac_version_release(FacVersion *version);
 FacStatus fac_tensor_share_version(FacTensor *from, FacTensor *to) FAC_MUST_CHECK;
 
 /* NULL when t is a valid tensor, else a sentence about what is wrong. Debug builds call it at

@@ -398,18 +398,20 @@ nothing(FacForeign *self)
 TEST(hooks)
 {
     int calls = 0;
-    int64_t id, id_leaf;
+    FacHook *hook, *hook_leaf;
     FacForeign foreign = {.refs = 1, .destroy = nothing, .object = &calls};
     FacTensor *x = leaf(1, (float[]){1}), *y = call("mul", ARGS(T(x), F(3)));
     FacTensor *loss = call("mul", ARGS(T(y), F(1)));
-    OK(fac_hook_tensor(y, &foreign, double_it, &id));
-    OK(fac_hook_tensor(x, &foreign, double_it, &id_leaf));
+    OK(fac_hook_tensor(y, &foreign, double_it, &hook));
+    OK(fac_hook_tensor(x, &foreign, double_it, &hook_leaf));
     FacBackward what = {.nroots = 1, .roots = &loss, .retain_graph = true};
     OK(fac_backward_run(&what));
     HOLDS(fac_grad_of(x), 12);
     CHECK(calls == 2);
-    fac_hook_remove_tensor(y, id);
-    fac_hook_remove_tensor(x, id_leaf);
+    fac_hook_remove(hook);
+    fac_hook_release(hook);
+    fac_hook_remove(hook_leaf);
+    fac_hook_release(hook_leaf);
     OK(fac_backward_run(&what));
     HOLDS(fac_grad_of(x), 15);
     RELEASE(x, y, loss);

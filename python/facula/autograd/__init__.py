@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import _C
-from .._C import Tensor
-from .function import Function
+from .._C import SavedTensor, Tensor
+from . import graph
+from .function import Function, NestedIOFunction
 from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 
 def _as_tuple(tensors) -> tuple:
-    return (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+    single = isinstance(tensors, (Tensor, graph.GradientEdge))
+    return (tensors,) if single else tuple(tensors)
 
 
 def _cotangents(roots: tuple, gradients, batched: bool = False) -> tuple:

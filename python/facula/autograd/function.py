@@ -1,33 +1,90 @@
 """Function: an operation whose gradient is written in Python."""
 
+import functools
+
 from .. import _C
 
+__all__ = [
+    "BackwardCFunction",
+    "Function",
+    "FunctionCtx",
+    "FunctionMeta",
+    "InplaceFunction",
+    "NestedIOFunction",
+    "once_differentiable",
+]
+
 FunctionCtx = _C.FunctionCtx
+BackwardCFunction = _C.FunctionCtx  # what backward receives; the peer has a class of its own for it
 
 
-class Function:
+def _two_backwards(ctx, *grads):
+    raise RuntimeError(
+        "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should "
+        "only implement one of them."
+    )
+
+
+class FunctionMeta(type):
+    """The type of Function and of the functions made from it."""
+
+    def __init__(cls, name, bases, namespace):
+        if "vjp" in namespace:
+            both = "backward" in namespace
+            cls.backward = staticmethod(_two_backwards) if both else namespace["vjp"]
+        super().__init__(name, bases, namespace)
+
+
+class Function(metaclass=FunctionMeta):
     """An operation with `forward` and `backward` as static methods, called by `apply`.
 
     `forward(ctx, *args)` computes, `backward(ctx, *grads)` returns a gradient (or None) for each
     argument. With `setup_context(ctx, inputs, output)` forward has no ctx.
     """
 
+    generate_vmap_rule = False
+
     def __init__(self, *args, **kwargs):
-        raise RuntimeError(f"{type(self).__name__} is not instantiated: call its apply()")
+        raise RuntimeError(
+            f"{type(self).__name__} is not instantiated: its methods are static, and it is called "
+            f"by {type(self).__name__}.apply(...)"
+        )
+
+    def __call__(self, *args, **kwargs):
+        raise RuntimeError(f"{type(self).__name__} is called by its apply()")
 
     @staticmethod
     def forward(*args, **kwargs):
+        """Computes the result; `forward(ctx, *args)`, or `forward(*args)` with setup_context."""
         raise NotImplementedError("You must implement the forward function for custom Function.")
 
     @staticmethod
     def setup_context(ctx, inputs, output):
+        """Puts into ctx what backward needs, where forward has no ctx."""
         raise NotImplementedError("setup_context is not implemented.")
 
     @staticmethod
     def backward(ctx, *grad_outputs):
+        """A gradient, or None, for each argument of forward."""
         raise NotImplementedError(
             "You must implement either the backward or vjp method for your custom Function to use "
             "it with backward mode AD."
+        )
+
+    @staticmethod
+    def jvp(ctx, *grad_inputs):
+        """Tangents of the results, given those of the arguments: for forward mode."""
+        raise NotImplementedError(
+            "You must implement the jvp function for custom Function to use it with forward mode "
+            "AD."
+        )
+
+    @staticmethod
+    def vmap(info, in_dims, *args):
+        """The results for a batch of arguments, and where their batch dimensions are."""
+        raise NotImplementedError(
+            "To use a custom Function with vmap, implement the vmap staticmethod or set "
+            "generate_vmap_rule=True."
         )
 
     vjp = backward
@@ -40,14 +97,46 @@ class Function:
 
 
 def once_differentiable(backward):
-    """For a backward that cannot be differentiated itself: its results have no history."""
-    import functools
-
-    from .grad_mode import no_grad
+    """For a backward that cannot be differentiated itself: to do so is an error."""
 
     @functools.wraps(backward)
     def wrapper(ctx, *grads):
-        with no_grad():
-            return backward(ctx, *grads)
+        recording = _C.is_grad_enabled()
+        was = _C._set_grad_enabled(False)
+        try:
+            results = backward(ctx, *grads)
+        finally:
+            _C._set_grad_enabled(was)
+        if not recording or not any(isinstance(g, _C.Tensor) and g.requires_grad for g in grads):
+            return results
+        refuse = functools.partial(
+            _C._refuse_gradient,
+            "trying to differentiate twice a function that was marked with @once_differentiable",
+        )
+        if isinstance(results, tuple):
+            return tuple(refuse(r) if _has_gradient(r) else r for r in results)
+        return refuse(results) if _has_gradient(results) else results
 
     return wrapper
+
+
+def _has_gradient(result):
+    return isinstance(result, _C.Tensor) and (result.is_floating_point() or result.is_complex())
+
+
+class InplaceFunction(Function):
+    """For functions with an `inplace` option; nothing of its own."""
+
+    def __init__(self, inplace=False):
+        super().__init__()
+
+
+class NestedIOFunction(Function):
+    """Functions on nested tuples of tensors; the peer's older style."""
+
+    @classmethod
+    def apply(cls, *args):
+        raise NotImplementedError(
+            f"{cls.__name__}: NestedIOFunction is not there; take a Function and flatten its "
+            "arguments"
+        )

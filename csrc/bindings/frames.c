@@ -1,0 +1,75 @@
+/* frames.c - which line of the user's program runs: for messages about things that went wrong
+ * elsewhere.
+ *
+ * Frames of facula's own Python packages are passed over, so that the line is the one that the user
+ * wrote; where there are no others the innermost one is named.
+ */
+#include "bindings/bindings.h"
+
+#include <string.h>
+
+static char package[1024]; /* the directory of facula, with a slash at its end; "" if unknown */
+
+static void
+find_package(void)
+{
+    PyObject *file = PyObject_GetAttrString(fac_py.module, "__file__");
+    const char *text = file && PyUnicode_Check(file) ? PyUnicode_AsUTF8(file) : NULL;
+    const char *slash = text ? strrchr(text, '/') : NULL;
+    if (slash && (size_t)(slash - text) + 2 < sizeof package) {
+        memcpy(package, text, (size_t)(slash - text) + 1);
+        package[slash - text + 1] = 0;
+    }
+    Py_XDECREF(file);
+    PyErr_Clear();
+}
+
+static bool
+is_ours(PyCodeObject *code)
+{
+    const char *file = PyUnicode_AsUTF8(code->co_filename);
+    if (!*package) find_package();
+    if (!file) PyErr_Clear();
+    return file && *package && strncmp(file, package, strlen(package)) == 0;
+}
+
+/* The frame to be named (new reference), NULL if Python runs nothing. */
+static PyFrameObject *
+user_frame(void)
+{
+    PyFrameObject *innermost = PyEval_GetFrame(), *frame = innermost;
+    Py_XINCREF(innermost);
+    Py_XINCREF(frame);
+    while (frame) {
+        PyCodeObject *code = PyFrame_GetCode(frame);
+        bool ours = is_ours(code);
+        Py_DECREF(code);
+        if (!ours) break;
+        PyFrameObject *back = PyFrame_GetBack(frame);
+        Py_DECREF(frame);
+        frame = back;
+    }
+    if (!frame) return innermost;
+    Py_XDECREF(innermost);
+    return frame;
+}
+
+void
+fac_py_where(char *text, size_t bytes)
+{
+    *text = 0;
+    if (!Py_IsInitialized()) return;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyFrameObject *frame = user_frame();
+    if (frame) {
+        PyCodeObject *code = PyFrame_GetCode(frame);
+        const char *file = PyUnicode_AsUTF8(code->co_filename);
+        size_t n = file ? strlen(file) : 0, room = bytes - 16;
+        if (n > room) file += n - room; /* the end of a path tells more than its start */
+        PyOS_snprintf(text, bytes, "%s:%d", file ? file : "?", PyFrame_GetLineNumber(frame));
+        if (!file) PyErr_Clear();
+        Py_DECREF(code);
+        Py_DECREF(frame);
+    }
+    PyGILState_Release(gil);
+}
