@@ -45,7 +45,7 @@ def test_saved_values_are_gone_after_backward():
     y = leaf(1.0).exp()
     y.backward()
     with pytest.raises(RuntimeError, match="second time"):
-        y.grad_fn._saved_result
+        _ = y.grad_fn._saved_result
     with pytest.raises(RuntimeError, match="second time"):
         y.backward()
     with pytest.raises(RuntimeError, match="after it has been freed"):
