@@ -3,6 +3,7 @@
  *
  * Everything goes through rows, so that what is recorded of them can be differentiated again.
  */
+#include "dispatch/formula.h"
 #include "dispatch/rules.h"
 #include "generated/ops.h"
 #include "tensor/index.h"

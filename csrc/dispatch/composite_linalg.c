@@ -493,7 +493,7 @@ fac_composite_matrix_norm_name(FacCall *call)
         FAC_TRY(fac_op__to_copy(self, (FacDType)dtype.v.i, FAC_VALUE_NONE, FAC_VALUE_NONE, false,
                                 FAC_VALUE_NONE, &cast));
     FAC_TRY(fac_op_movedim(cast ? cast : self, dims, fac_v_ints(last, 2), &moved));
-    FAC_TRY(fac_op__nuclear_norm(moved, &norm, NULL));
+    FAC_TRY(fac_op__nuclear_norm(moved, &norm));
     if (call->args[3].v.b) {
         for (int i = 0; i < self->ndim; i++) sizes[i] = i == a || i == b ? 1 : self->sizes[i];
         FAC_TRY(fac_call(FAC_OP_reshape, 2,

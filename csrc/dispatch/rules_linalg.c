@@ -217,9 +217,9 @@ fac_rule_linalg_inv_ex(FacCall *call)
     return fac_out(call, 1, FAC_DT_I32, t->device, t->ndim - 2, t->sizes);
 }
 
-/* (matrices) -> (norms, polar factors): real norms of the batch. */
+/* (matrices) -> (U, S, Vh): the singular values are real. */
 FacStatus
-fac_rule_nuclear_norm(FacCall *call)
+fac_rule_svd(FacCall *call)
 {
     FacTensor *t = fac_arg_tensor(call, 0);
     if (t->ndim < 2)
@@ -229,7 +229,15 @@ fac_rule_nuclear_norm(FacCall *call)
         return fac_error(FAC_RUNTIME_ERROR,
                          "needs float32, float64, complex64 or complex128, not %s",
                          fac_dtype_info[t->dtype].name);
-    FAC_RETURN_IF_ERROR(fac_out(call, 0, (FacDType)fac_dtype_info[t->dtype].real, t->device,
-                                t->ndim - 2, t->sizes));
-    return fac_out(call, 1, t->dtype, t->device, t->ndim, t->sizes);
+    const int rows = t->ndim - 2, cols = t->ndim - 1;
+    const FacDim k = t->sizes[rows] < t->sizes[cols] ? t->sizes[rows] : t->sizes[cols];
+    const FacDType real = (FacDType)fac_dtype_info[t->dtype].real;
+    FacDim sizes[FAC_MAX_NDIM];
+    memcpy(sizes, t->sizes, (size_t)t->ndim * sizeof *sizes);
+    sizes[cols] = k;
+    FAC_RETURN_IF_ERROR(fac_out(call, 0, (FacDType)t->dtype, t->device, t->ndim, sizes));
+    sizes[rows] = k;
+    FAC_RETURN_IF_ERROR(fac_out(call, 1, real, t->device, cols, sizes));
+    sizes[cols] = t->sizes[cols];
+    return fac_out(call, 2, (FacDType)t->dtype, t->device, t->ndim, sizes);
 }

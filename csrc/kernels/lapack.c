@@ -73,17 +73,13 @@ typedef void (*GesddReal)(const char *job, const int *m, const int *n, void *a, 
 typedef void (*GesddComplex)(const char *job, const int *m, const int *n, void *a, const int *lda,
                              void *s, void *u, const int *ldu, void *vt, const int *ldvt,
                              void *work, const int *lwork, void *rwork, int *iwork, int *info);
-typedef void (*Gemm)(const char *ta, const char *tb, const int *m, const int *n, const int *k,
-                     const void *alpha, const void *a, const int *lda, const void *b,
-                     const int *ldb, const void *beta, void *c, const int *ldc);
-
-/* Workspace of one decomposition of an m x n matrix (columns together). */
+/* One decomposition of an m x n matrix (columns together): what it works in, and where it goes. */
 typedef struct Svd {
     FacDType dtype;
     int m, n, k, work_n;
-    size_t size;
-    char *memory, *a, *s, *u, *vt, *work, *real_work;
+    char *memory, *a, *work, *real_work;
     int *int_work;
+    char *s, *u, *vt; /* results */
 } Svd;
 
 static FacStatus
@@ -92,9 +88,9 @@ svd_init(Svd *svd, FacDType dtype, int m, int n)
     const size_t k = (size_t)(m < n ? m : n), wide = (size_t)(m < n ? n : m);
     const size_t size = (size_t)fac_dtype_size(dtype);
     const size_t work = k * (4 * k + 8) + 64 * (wide + k), reals = k * (7 * k + 2 * wide + 16);
-    const size_t counts[] = {(size_t)m * (size_t)n, k, (size_t)m * k, k * (size_t)n, work, reals};
-    size_t bytes = 8 * k * sizeof(int) + 64, offsets[6];
-    for (int i = 0; i < 6; i++) {
+    const size_t counts[] = {(size_t)m * (size_t)n, work, reals};
+    size_t bytes = 8 * k * sizeof(int) + 64, offsets[3];
+    for (int i = 0; i < 3; i++) {
         offsets[i] = bytes;
         bytes += (counts[i] * size + 63) / 64 * 64;
     }
@@ -106,14 +102,10 @@ svd_init(Svd *svd, FacDType dtype, int m, int n)
                  .n = n,
                  .k = (int)k,
                  .work_n = (int)work,
-                 .size = size,
                  .memory = memory,
                  .a = memory + offsets[0],
-                 .s = memory + offsets[1],
-                 .u = memory + offsets[2],
-                 .vt = memory + offsets[3],
-                 .work = memory + offsets[4],
-                 .real_work = memory + offsets[5],
+                 .work = memory + offsets[1],
+                 .real_work = memory + offsets[2],
                  .int_work = (int *)memory};
     return FAC_OK;
 }
@@ -137,43 +129,33 @@ svd_run(Svd *svd)
     return FAC_OK;
 }
 
-/* (matrices) -> (sums of singular values, U V^H). Read by columns our matrix is its transpose, whose
- * singular values are the same and whose factor is the transpose of the one that is wanted: so what is
- * written by columns is right by rows. */
+/* (matrices) -> (U, S, Vh). Read by columns a matrix is its transpose: so the left vectors of that,
+ * written by columns, are Vh by rows, and its right ones U. */
 FacStatus
-fac_k_nuclear_norm(FacCall *call)
+fac_k_svd(FacCall *call)
 {
-    FacTensor *norm = fac_result_tensor(call, 0), *polar = fac_result_tensor(call, 1);
-    FacTensor *plain = NULL;
-    const FacDType dtype = (FacDType)polar->dtype;
-    const int64_t rows = polar->sizes[polar->ndim - 2], cols = polar->sizes[polar->ndim - 1];
-    const double one[2] = {1, 0};
-    const float one_f[2] = {1, 0}, zero[4] = {0};
-    const void *unit = fac_dtype_info[dtype].real == FAC_DT_F32 ? (const void *)one_f : one;
+    FacTensor *u = fac_result_tensor(call, 0), *s = fac_result_tensor(call, 1);
+    FacTensor *vh = fac_result_tensor(call, 2), *plain = NULL;
+    const FacDType dtype = (FacDType)u->dtype;
+    const int64_t rows = u->sizes[u->ndim - 2], cols = vh->sizes[vh->ndim - 1];
+    const size_t size = (size_t)fac_dtype_size(dtype), area = (size_t)(rows * cols) * size;
     Svd svd = {.memory = NULL};
-    Gemm gemm;
     FacStatus st = FAC_OK;
     if (rows > INT32_MAX / 64 || cols > INT32_MAX / 64)
         FAC_FAIL(FAC_RUNTIME_ERROR, "the matrix is too large for LAPACK");
-    if (!polar->numel) {
-        if (norm->numel) memset(fac_data(norm), 0, fac_nbytes(norm));
-        goto done;
-    }
+    if (!s->numel) goto done;
     FAC_TRY(fac_contiguous(fac_arg_tensor(call, 0), dtype, &plain));
     FAC_TRY(svd_init(&svd, dtype, (int)cols, (int)rows));
-    FAC_TRY(routine(dtype, "gemm_", (void **)&gemm));
-    const size_t area = (size_t)(rows * cols) * svd.size;
-    for (int64_t i = 0; i < norm->numel; i++) {
-        double sum = 0;
-        memcpy(svd.a, (const char *)fac_data(plain) + (size_t)i * area, area);
+    svd.s = fac_data(s);
+    svd.u = fac_data(vh);
+    svd.vt = fac_data(u);
+    const char *from = fac_data(plain);
+    for (int64_t i = s->numel / svd.k; i > 0; i--, from += area) {
+        memcpy(svd.a, from, area);
         FAC_TRY(svd_run(&svd));
-        for (int j = 0; j < svd.k; j++)
-            sum += norm->dtype == FAC_DT_F32 ? ((float *)svd.s)[j] : ((double *)svd.s)[j];
-        fac_v_store(fac_v_float(sum), (FacDType)norm->dtype,
-                    (char *)fac_data(norm) +
-                        (size_t)i * (size_t)fac_dtype_size((FacDType)norm->dtype));
-        gemm("N", "N", &svd.m, &svd.n, &svd.k, unit, svd.u, &svd.m, svd.vt, &svd.k, zero,
-             (char *)fac_data(polar) + (size_t)i * area, &svd.m);
+        svd.s += svd.k * fac_dtype_size((FacDType)s->dtype);
+        svd.u += (size_t)(cols * svd.k) * size;
+        svd.vt += (size_t)(rows * svd.k) * size;
     }
 done:
     fac_tensor_release(plain);

@@ -91,10 +91,35 @@ op("linalg_inv_ex(Tensor A, *, bool check_errors=False) -> (Tensor inverse, Tens
 op("linalg_inv(Tensor A) -> Tensor",
    variants="function out", module="linalg", public="inv", composite="c:linalg_inv",
    like="numpy.linalg.inv", doc="The inverses of square matrices.")
-op("_nuclear_norm(Tensor self) -> (Tensor norm, Tensor polar)",
-   variants="function", module="_C", rule="nuclear_norm", host_kernel="nuclear_norm", nondiff="polar",
-   grad={"self": "unsqueeze(unsqueeze(grads[0], -1), -1) * polar"},
-   doc="The sums of the singular values of matrices U S V^H, and U V^H.")
+op("_svd(Tensor self) -> (Tensor U, Tensor S, Tensor Vh)",
+   variants="function", module="_C", rule="svd", host_kernel="svd", grad=None,
+   doc="Matrices as U diag(S) Vh, with as many columns of U and rows of Vh as singular values.")
+op("_nuclear_norm(Tensor self) -> Tensor",
+   variants="function", module="_C", composite="sum(_svd(self)[1], [-1])",
+   grad={"self": "unsqueeze(unsqueeze(grad, -1), -1) * _polar(self)"},
+   doc="The sums of the singular values of matrices.")
+op("_polar(Tensor self) -> Tensor",
+   variants="function", module="_C", composite="matmul((f := _svd(self))[0], f[2])",
+   grad={"self": "_polar_backward(grad, self)"},
+   doc="The nearest matrices with orthonormal rows or columns: U Vh.")
+# With A = U S Vh and M = Uh dA V: d(U Vh) = U ((M - Mh) / (s_i + s_j)) Vh, and what of dA lies outside of the
+# span of U (or of V) divided by S. This map is its own adjoint.
+op("_polar_backward(Tensor grad, Tensor self) -> Tensor",
+   variants="function", module="_C",
+   composite="_polar_inside(grad, (f := _svd(self))[0], f[1], f[2]) "
+             "+ (_polar_outside(grad, f[0], f[1], f[2]) if self.shape[self.ndim - 2] > self.shape[self.ndim - 1] else "
+             "(adjoint(_polar_outside(adjoint(grad), adjoint(f[2]), f[1], adjoint(f[0]))) "
+             "if self.shape[self.ndim - 2] < self.shape[self.ndim - 1] else 0))",
+   doc="The gradient of _polar.")
+op("_polar_inside(Tensor grad, Tensor u, Tensor s, Tensor vh) -> Tensor",
+   variants="function", module="_C",
+   composite="matmul(u, matmul(((m := matmul(adjoint(u), matmul(grad, adjoint(vh)))) - adjoint(m)) "
+             "/ (unsqueeze(s, -1) + unsqueeze(s, -2)), vh))",
+   doc="The part of _polar_backward in the spans of u and v.")
+op("_polar_outside(Tensor grad, Tensor u, Tensor s, Tensor vh) -> Tensor",
+   variants="function", module="_C",
+   composite="matmul(matmul(grad - matmul(u, matmul(adjoint(u), grad)), adjoint(vh)) / unsqueeze(s, -2), vh)",
+   doc="The part of _polar_backward outside of the span of u.")
 op("linalg_matrix_norm.str_ord(Tensor self, str ord=\"fro\", int[] dim=[-2, -1], bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
    variants="function", module="_C", composite="c:matrix_norm_name",
    doc="The nuclear or Frobenius norm of the matrices over two dimensions.")

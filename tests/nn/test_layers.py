@@ -149,6 +149,28 @@ def test_lstm_against_cells():
     assert_close(c[0], state[1])
 
 
+def test_projected_lstm():
+    torch.manual_seed(0)
+    rnn, x = nn.LSTM(3, 4, 2, bidirectional=True, proj_size=2), torch.randn(5, 2, 3)
+    output, (h, c) = rnn(x)
+    assert output.shape == (5, 2, 4) and h.shape == (4, 2, 2) and c.shape == (4, 2, 4)
+    assert list(rnn.state_dict())[4] == "weight_hr_l0" and len(rnn.all_weights[0]) == 5
+    assert "proj_size=2" in repr(rnn)
+
+    # by hand
+    one, states = nn.LSTM(3, 4, bias=False, proj_size=2), (torch.zeros(2, 2), torch.zeros(2, 4))
+    for step in x:
+        gates = step @ one.weight_ih_l0.T + states[0] @ one.weight_hh_l0.T
+        i, f, g, o = gates.chunk(4, 1)
+        memory = f.sigmoid() * states[1] + i.sigmoid() * g.tanh()
+        states = (o.sigmoid() * memory.tanh()) @ one.weight_hr_l0.T, memory
+    output, (h, c) = one(x)
+    assert_close(output[-1], states[0])
+    assert_close(c[0], states[1])
+    with pytest.raises(RuntimeError, match="Expected hidden size"):
+        one(x, (torch.zeros(1, 2, 4), torch.zeros(1, 2, 4)))
+
+
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_recurrent_shapes(kind):
     rnn = kind(3, 4, num_layers=2, bidirectional=True, batch_first=True)
@@ -245,6 +267,12 @@ def test_parameters_as_a_vector():
         lambda: nn.Conv2d(2, 4, 3, padding_mode="none"),
         lambda: nn.GroupNorm(3, 4),
         lambda: nn.LSTM(1, 0),
+        lambda: nn.LSTM(0, 1),
+        lambda: nn.LSTM(1, 2, proj_size=2),
+        lambda: nn.GRU(1, 2, proj_size=1),
+        lambda: F.batch_norm(torch.ones(2, 3), None, None, training=True, eps=0),
+        lambda: F.gaussian_nll_loss(torch.ones(2, 3), torch.ones(2, 3), torch.ones(3, 3)),
+        lambda: nn.LSTMCell(1, 2)(torch.ones(1, 1), [torch.ones(1, 1, 2)] * 2),
         lambda: nn.RNN(1, 1, nonlinearity="none"),
     ],
 )

@@ -58,6 +58,8 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """leaky_relu with a slope that is learned, one for all channels or one each."""
+    if weight.dim() > 1:
+        raise RuntimeError(f"prelu(): weight must have at most one dimension, got {weight.dim()}")
     if weight.numel() == 1:
         weight = weight.view(())
     else:
@@ -302,6 +304,9 @@ def batch_norm(
         raise ValueError(
             f"Expected more than 1 value per channel when training, got input size {input.shape}"
         )
+    if eps < 0 or (training and eps == 0):
+        kind = "positive during training" if training else "non-negative"
+        raise ValueError(f"batch_norm eps must be {kind}, but got {eps}")
     return _ops.batch_norm(
         input, weight, bias, running_mean, running_var, training, momentum, eps, True
     )
@@ -373,6 +378,10 @@ def cross_entropy(
     `target` holds class indices, or probabilities in the shape of `input`.
     """
     how = _reduction(reduction, size_average, reduce)
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    if ignore_index >= 0 and target.is_floating_point():
+        raise RuntimeError("ignore_index is not supported for floating point target")
     return _ops.cross_entropy_loss(input, target, weight, how, ignore_index, label_smoothing)
 
 
@@ -573,8 +582,12 @@ def gaussian_nll_loss(
         var = full_like(input, var)
     if bool((var < 0).any()):
         raise ValueError("var has negative entry/entries")
-    if var.dim() == input.dim() - 1:
+    if var.shape == input.shape[:-1]:
         var = var.unsqueeze(-1)
+    elif var.shape != input.shape:
+        off = [b for a, b in zip(input.shape, var.shape) if a != b]
+        if input.dim() != var.dim() or off != [1]:
+            raise ValueError(f"var is of incorrect size: {tuple(var.shape)}")
     with no_grad():
         floor = var.clamp(min=eps)
     var = var + (floor - var).detach()

@@ -175,12 +175,12 @@ class LBFGS(Optimizer):
                 state[key].append(new)
             state["H_diag"] = curvature / change.dot(change)
         history = list(zip(state["old_dirs"], state["old_stps"], state["ro"]))
-        direction, weights = grad.neg(), []
-        for old_change, old_step, ro in reversed(history):
-            weights.append(old_step.dot(direction) * ro)
-            direction.add_(old_change * -weights[-1])
+        direction, weights = grad.neg(), state.setdefault("al", [None] * history_size)
+        for i, (old_change, old_step, ro) in reversed(list(enumerate(history))):
+            weights[i] = old_step.dot(direction) * ro
+            direction.add_(old_change * -weights[i])
         direction = direction * state["H_diag"]
-        for (old_change, old_step, ro), weight in zip(history, reversed(weights)):
+        for (old_change, old_step, ro), weight in zip(history, weights):
             direction.add_(old_step * (weight - old_change.dot(direction) * ro))
         return direction
 

@@ -94,6 +94,8 @@ class HuberLoss(_Loss):
     """Half the squared error below delta, delta times the absolute error above."""
 
     def __init__(self, reduction="mean", delta=1.0):
+        if not isinstance(delta, (float, int)):
+            raise TypeError(f"delta must be a float or int, got: {type(delta)}")
         super().__init__(reduction=reduction)
         self.delta = delta
 

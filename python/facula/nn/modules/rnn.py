@@ -14,8 +14,9 @@ from .module import Module
 class RNNBase(Module):
     """A stack of recurrent layers over a sequence; subclasses say the cell.
 
-    The parameters of layer k are weight_ih_lk, weight_hh_lk, bias_ih_lk and bias_hh_lk; those of
-    the other direction end in _reverse.
+    The parameters of layer k are weight_ih_lk, weight_hh_lk, bias_ih_lk, bias_hh_lk and, where the
+    hidden state is projected to proj_size features, weight_hr_lk; those of the other direction end
+    in _reverse.
     """
 
     gates = 1  # how many gates stand one above the other in a weight
@@ -30,14 +31,25 @@ class RNNBase(Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        proj_size: int = 0,
         device=None,
         dtype=None,
     ):
         super().__init__()
+        for name, value in (("bias", bias), ("batch_first", batch_first)):
+            if not isinstance(value, bool):
+                kind = type(value).__name__
+                raise TypeError(f"{name} should be of type bool, got: {kind}")
+        if input_size <= 0:
+            raise ValueError("input_size must be greater than zero")
         if hidden_size <= 0:
             raise ValueError("hidden_size must be greater than zero")
         if num_layers <= 0:
             raise ValueError("num_layers must be greater than zero")
+        if not 0 <= proj_size < hidden_size:
+            raise ValueError(
+                f"proj_size must be 0 (no projection) or less than hidden_size, got {proj_size}"
+            )
         if isinstance(dropout, bool) or not 0 <= dropout <= 1:
             raise ValueError(
                 "dropout should be a number in range [0, 1] representing the probability of an "
@@ -58,14 +70,17 @@ class RNNBase(Module):
         self.batch_first = batch_first
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
+        self.proj_size = proj_size
         self.all_weights_names = []
-        rows = self.gates * hidden_size
+        rows, features = self.gates * hidden_size, self._features
         for layer in range(num_layers):
-            columns = input_size if layer == 0 else hidden_size * (1 + bidirectional)
+            columns = input_size if layer == 0 else features * (1 + bidirectional)
             for suffix in ("", "_reverse")[: 1 + bidirectional]:
-                shapes = {"weight_ih": (rows, columns), "weight_hh": (rows, hidden_size)}
+                shapes = {"weight_ih": (rows, columns), "weight_hh": (rows, features)}
                 if bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+                if proj_size:
+                    shapes["weight_hr"] = (proj_size, hidden_size)
                 for name, shape in shapes.items():
                     param = Parameter(empty(shape, device=device, dtype=dtype))
                     self.register_parameter(f"{name}_l{layer}{suffix}", param)
@@ -80,17 +95,16 @@ class RNNBase(Module):
     def flatten_parameters(self):
         """Does nothing: the weights need no common memory."""
 
-    def _initial_state(self, input):
-        batch = input.shape[0 if self.batch_first else 1]
-        count = self.num_layers * (1 + self.bidirectional)
-        return input.new_zeros(count, batch, self.hidden_size)
+    @property
+    def _features(self) -> int:
+        """The features of the output in one direction."""
+        return self.proj_size or self.hidden_size
 
-    def _check_state(self, state, batch: int | None):
-        """Checks the shape of a state; batch None: it has no batch dimension."""
+    def _state_shapes(self, batch: tuple) -> list[tuple]:
+        """The shapes of the hidden state and, of an LSTM, the cell state; batch: (size,) or ()."""
         count = self.num_layers * (1 + self.bidirectional)
-        shape = (count, self.hidden_size) if batch is None else (count, batch, self.hidden_size)
-        if tuple(state.shape) != shape:
-            raise RuntimeError(f"Expected hidden size {shape}, got {list(state.shape)}")
+        features = (self._features, self.hidden_size)[: self.state_count]
+        return [(count, *batch, size) for size in features]
 
     def forward(self, input, hx=None):
         if input.dim() not in (2, 3):
@@ -105,14 +119,15 @@ class RNNBase(Module):
         single = input.dim() == 2
         batch_dim = 0 if self.batch_first else 1
         states = self._states(hx)
-        if states is not None:
-            for state in states:
-                self._check_state(state, None if single else input.shape[batch_dim])
+        shapes = self._state_shapes(() if single else (input.shape[batch_dim],))
+        for state, shape in zip(states or (), shapes):
+            if tuple(state.shape) != shape:
+                raise RuntimeError(f"Expected hidden size {shape}, got {list(state.shape)}")
+        if states is None:
+            states = [input.new_zeros(shape) for shape in shapes]
         if single:
             input = input.unsqueeze(batch_dim)
-            states = states and [state.unsqueeze(1) for state in states]
-        if states is None:
-            states = [self._initial_state(input)] * self.state_count
+            states = [state.unsqueeze(1) for state in states]
         output, *states = self._run(input, states)
         if single:
             output = output.squeeze(batch_dim)
@@ -142,7 +157,7 @@ class RNNBase(Module):
     @property
     def all_weights(self):
         """The weights, a list for each layer and direction."""
-        size = 4 if self.bias else 2
+        size = (4 if self.bias else 2) + (self.proj_size > 0)
         names = self.all_weights_names
         return [
             [getattr(self, name) for name in names[i : i + size]]
@@ -151,6 +166,8 @@ class RNNBase(Module):
 
     def extra_repr(self):
         text = f"{self.input_size}, {self.hidden_size}"
+        if self.proj_size != 0:
+            text += f", proj_size={self.proj_size}"
         if self.num_layers != 1:
             text += f", num_layers={self.num_layers}"
         if self.bias is not True:
@@ -194,6 +211,7 @@ class RNN(RNNBase):
             batch_first,
             dropout,
             bidirectional,
+            0,
             device,
             dtype,
         )
@@ -205,9 +223,7 @@ class LSTM(RNNBase):
     gates = 4
     state_count = 2
 
-    def __init__(self, *args, proj_size=0, **kwargs):
-        if proj_size:
-            raise NotImplementedError("LSTM: proj_size is not there yet")
+    def __init__(self, *args, **kwargs):
         super().__init__("LSTM", *args, **kwargs)
 
     def _states(self, hx):
@@ -220,6 +236,8 @@ class GRU(RNNBase):
     gates = 3
 
     def __init__(self, *args, **kwargs):
+        if "proj_size" in kwargs:
+            raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
         super().__init__("GRU", *args, **kwargs)
 
 
@@ -263,6 +281,11 @@ class LSTMCell(_RNNCell):
         if hx is None:
             zeros = input.new_zeros(*input.shape[:-1], self.hidden_size)
             hx = (zeros, zeros)
+        for i, state in enumerate(hx):
+            if state.dim() not in (1, 2):
+                raise ValueError(
+                    f"LSTMCell: Expected hx[{i}] to be 1D or 2D, got {state.dim()}D instead"
+                )
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         if input.dim() == 2:
             return tuple(lstm_cell(input, list(hx), *weights))
