@@ -436,6 +436,12 @@ run_visits(PyObject *Py_UNUSED(module), PyObject *o)
 }
 
 static PyObject *
+run_is_whole(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(!fac_current_run_is_partial());
+}
+
+static PyObject *
 increment_version(PyObject *Py_UNUSED(module), PyObject *o)
 {
     if (!fac_is_tensor(o))
@@ -468,6 +474,8 @@ PyMethodDef fac_autograd_functions[] = {
      "_current_graph_task_id()\n--\n\nThe number of the backward run of this thread, or -1."},
     {"_will_engine_execute_node", run_visits, METH_O,
      "_will_engine_execute_node(node, /)\n--\n\nWhether the run of this thread goes through it."},
+    {"_is_checkpoint_valid", run_is_whole, METH_NOARGS,
+     "_is_checkpoint_valid()\n--\n\nWhether the run of this thread goes to all leaves."},
     {"_increment_version", increment_version, METH_O,
      "_increment_version(tensor, /)\n--\n\nMarks the tensor as changed in place."},
     {"_current_graph_node", current_node, METH_NOARGS,

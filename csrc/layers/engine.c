@@ -35,6 +35,12 @@ fac_current_run_visits(const FacNode *node)
     return task != FAC_NO_TASK && running->tasks[task].reached;
 }
 
+bool
+fac_current_run_is_partial(void)
+{
+    return running && running->what->ninputs;
+}
+
 FacNode *
 fac_current_node(void)
 {

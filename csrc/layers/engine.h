@@ -35,10 +35,11 @@ typedef struct FacBackward {
 } FacBackward;
 FacStatus fac_backward_run(const FacBackward *what) FAC_MUST_CHECK;
 
-/* While a run is under way in this thread: its number, which no other run has had, and whether it
- * goes through that node; else 0 and false. */
+/* While a run is under way in this thread: its number, which no other run has had, whether it goes
+ * through that node, and whether it goes to chosen inputs only; else 0 and false. */
 uint64_t fac_current_run(void);
 bool fac_current_run_visits(const FacNode *node);
+bool fac_current_run_is_partial(void);
 /* While a node runs in this thread: that node (borrowed), else NULL. */
 FacNode *fac_current_node(void);
 /* Node hooks that run after apply get the gradients of the inputs; these are those of the
