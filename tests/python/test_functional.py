@@ -168,5 +168,8 @@ def test_strategy():
         functional.jacobian(square, X, strategy="sideways")
     with pytest.raises(RuntimeError, match="strict"):
         functional.jacobian(square, X, strict=True, vectorize=True)
-    with pytest.raises(NotImplementedError):
-        functional.jacobian(square, X, strategy="forward-mode")
+    for more in ({}, {"vectorize": True, "create_graph": True}):
+        with pytest.raises(NotImplementedError):
+            functional.jacobian(square, X, strategy="forward-mode", **more)
+    constant = functional.jacobian(lambda x: x.detach(), X, vectorize=True, strategy="forward-mode")
+    same(constant, facula.zeros(3, 3))

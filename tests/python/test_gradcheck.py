@@ -43,8 +43,11 @@ RIGHT = {
 def test_right(name, fast_mode):
     func, inputs = RIGHT[name]
     before = [x.tolist() for x in inputs if isinstance(x, facula.Tensor)]
+    forward = {"check_forward_ad": True, "check_backward_ad": False}
     assert gradcheck(func, inputs, fast_mode=fast_mode, check_grad_dtypes=True)
+    assert gradcheck(func, inputs, fast_mode=fast_mode, **forward)
     assert gradgradcheck(func, inputs, fast_mode=fast_mode, gen_non_contig_grad_outputs=True)
+    assert gradgradcheck(func, inputs, fast_mode=fast_mode, check_fwd_over_rev=True)
     assert before == [x.tolist() for x in inputs if isinstance(x, facula.Tensor)]
 
 
@@ -101,6 +104,36 @@ def test_mismatch_of_complex_outputs(fast_mode):
     assert gradcheck(right, inputs, fast_mode=fast_mode)
     func = wrong(lambda x, y, g: (g * y, g * x.conj()), lambda x, y: x * y)
     assert "(its real part) with respect to input 0" in failure(func, inputs, fast_mode=fast_mode)
+
+
+def inside_a_level():
+    return facula._C._level_depth() > 0
+
+
+@both_modes
+def test_mismatch_of_forward_mode(fast_mode):
+    def func(x):
+        return x**3 if inside_a_level() else x**2
+
+    x = numbers(2)
+    assert gradcheck(func, x, fast_mode=fast_mode)
+    text = failure(func, x, fast_mode=fast_mode, check_forward_ad=True)
+    assert "output 0 with respect to input 0" in text and "analytical (forward mode)" in text
+
+
+def test_batched():
+    class Wrong(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return 3 * g if inside_a_level() else 2 * g
+
+    x = numbers(2)
+    assert gradcheck(facula.sin, x, check_batched_grad=True)
+    assert "Batched gradients of output 0" in failure(Wrong.apply, x, check_batched_grad=True)
 
 
 def test_outputs_without_history():

@@ -9,6 +9,8 @@ Products with the Jacobian from the right go by reverse mode twice: the product 
 the left is linear in that vector, and its derivative with respect to it is the transposed product.
 """
 
+from functools import partial
+
 import facula
 
 from .._C import Tensor
@@ -220,9 +222,16 @@ def jacobian(
         )
     if vectorize and strict:
         raise RuntimeError("jacobian(): strict=True and vectorize=True do not go together")
-    if strategy == "forward-mode":
-        raise NotImplementedError("jacobian(): strategy='forward-mode' is not there yet")
-    return _jacobian_by_rows(func, inputs, create_graph, strict, vectorize)
+    if strategy == "reverse-mode":
+        return _jacobian_by_rows(func, inputs, create_graph, strict, vectorize)
+    if create_graph:
+        raise NotImplementedError(
+            "jacobian(): create_graph=True needs strategy='reverse-mode'; facula.func.jacfwd gives "
+            "columns that can be differentiated further"
+        )
+    if not vectorize:
+        raise NotImplementedError("jacobian(): strategy='forward-mode' needs vectorize=True")
+    return _jacobian_by_columns(func, inputs)
 
 
 @enable_grad()
@@ -262,6 +271,32 @@ def _rows_at_once(output, inputs, create_graph, strict, subject):
     return tuple(x.new_zeros(n, *x.shape) if g is None else g for g, x in zip(grads, inputs))
 
 
+@enable_grad()
+def _jacobian_by_columns(func, inputs):
+    from ..func import vmap
+    from . import forward_ad
+
+    several, inputs = _as_tensors(inputs, "inputs", "jacobian")
+    inputs = _start(inputs, False)
+    outputs_several, columns = None, []
+
+    def push(place, tangent):
+        nonlocal outputs_several
+        with forward_ad.dual_level():
+            dual = forward_ad.make_dual(inputs[place], tangent)
+            result = func(*inputs[:place], dual, *inputs[place + 1 :])
+            outputs_several, outputs = _as_tensors(result, "result of the function", "jacobian")
+            pairs = [forward_ad.unpack_dual(output) for output in outputs]
+        return tuple(facula.zeros_like(y) if t is None else t for y, t in pairs)
+
+    for place, x in enumerate(inputs):
+        basis = facula.eye(x.numel(), dtype=x.dtype, device=x.device)
+        products = vmap(partial(push, place))(basis.view(x.numel(), *x.shape))
+        columns.append([p.movedim(0, -1).reshape(p.shape[1:] + x.shape) for p in products])
+    blocks = tuple(_finish(block, several, False) for block in zip(*columns))
+    return blocks if outputs_several else blocks[0]
+
+
 def hessian(
     func,
     inputs,
@@ -275,10 +310,9 @@ def hessian(
     `vectorize` and `outer_jacobian_strategy` are those of `jacobian`, for the derivative of the
     gradient.
     """
-    several, checked = _as_tensors(inputs, "inputs", "hessian")
+    several, _ = _as_tensors(inputs, "inputs", "hessian")
 
-    def gradient(*inputs):
-        # The inputs are this call's own: their history is what the outer derivative follows.
+    def call(*inputs):
         outputs_several, outputs = _as_tensors(func(*inputs), "result of the function", "hessian")
         if outputs_several:
             raise RuntimeError("hessian(): the function must return a single Tensor, not a tuple")
@@ -286,9 +320,20 @@ def hessian(
             raise RuntimeError(
                 f"hessian(): the function must return one element, not {tuple(outputs[0].shape)}"
             )
-        if strict:
-            _check_recorded(outputs)
-        grads = _gradient(outputs, inputs, strict)
+        return outputs[0]
+
+    def gradient(*inputs):
+        # The inputs are this call's own: their history is what the outer derivative follows.
+        if outer_jacobian_strategy == "forward-mode":
+            from ..func import vjp
+
+            output, pull = vjp(call, *inputs)
+            grads = pull(facula.ones_like(output))
+        else:
+            outputs = (call(*inputs),)
+            if strict:
+                _check_recorded(outputs)
+            grads = _gradient(outputs, inputs, strict)
         return grads if several else grads[0]
 
     return jacobian(gradient, inputs, create_graph, strict, vectorize, outer_jacobian_strategy)

@@ -1,7 +1,8 @@
 """Gradients against finite differences: gradcheck and gradgradcheck.
 
 The Jacobian of each output with respect to each input is computed twice: by central differences,
-element by element of the input, and by backward, element by element of the output. Of a complex
+element by element of the input, and by backward, element by element of the output, or by forward
+mode, element by element of the input. Of a complex
 output the real and the imaginary part are compared apart; the gradient with respect to a complex
 element is the derivative along the real axis plus i times that along the imaginary one. With
 `fast_mode=True` both Jacobians are only multiplied with one vector on either side.
@@ -12,12 +13,14 @@ The module can be called and is then `gradcheck`: facula.autograd.gradcheck is b
 import sys
 import types
 import warnings
+from functools import cached_property
 from itertools import product
 
 import facula
 
+from .. import _C
 from .._C import Tensor
-from . import grad
+from . import forward_ad, grad
 from .function import Function
 from .grad_mode import enable_grad
 
@@ -178,8 +181,8 @@ class _Check:
         """Outputs without a history must not change with the inputs."""
         if self.outputs or not self.constant_places:
             return
-        for i, x in zip(self.places, self.checked):
-            axes = _differences(self.evaluate, x, self.eps)
+        for j, (i, x) in enumerate(zip(self.places, self.checked)):
+            axes = self.differences[j]
             for k in self.constant_places:
                 for part in (1, 1j):
                     if part == 1j and not (axes[0][1] and axes[0][1][k].is_complex()):
@@ -191,20 +194,24 @@ class _Check:
                             f"{i}, by\n{matrix}"
                         )
 
-    def slow(self, mode="backward", analytical=_analytical):
+    @cached_property
+    def differences(self):
+        """By how much the outputs change with each element of each input."""
+        return [_differences(self.evaluate, x, self.eps) for x in self.checked]
+
+    def slow(self):
         """All Jacobians, element by element."""
-        axes = [_differences(self.evaluate, x, self.eps) for x in self.checked]
         for k, output in zip(self.output_places, self.outputs):
             for part in _parts(output):
-                mine = analytical(output, self.checked, part)
-                again = analytical(output, self.checked, part) if mode == "backward" else mine
+                mine = _analytical(output, self.checked, part)
+                again = _analytical(output, self.checked, part)
                 for j, i in enumerate(self.places):
-                    truth = _numerical(axes[j], k, part, self.checked[j])
+                    truth = _numerical(self.differences[j], k, part, self.checked[j])
                     if truth is None:
                         continue
                     if not self.near(mine[j], truth):
                         name = f"output {self.names[k]}{_part_name(output, part)}"
-                        raise GradcheckError(_mismatch(name, i, truth, mine[j], mode))
+                        raise GradcheckError(_mismatch(name, i, truth, mine[j], "backward"))
                     self.deterministic(mine[j], again[j], i)
 
     def deterministic(self, first, second, i):
@@ -233,12 +240,7 @@ class _Check:
                 scale = (u.abs().sum() * v.abs().sum()).item()
                 if not self.near(mine, truth, scale):
                     self.slow()
-                    raise GradcheckError(
-                        f"Jacobian mismatch for output {self.names[k]} with respect to input {i} "
-                        f"in fast mode: u @ J @ v is {truth.item():g} by differences, "
-                        f"{mine.item():g} by backward. Element by element they agree: the "
-                        "tolerance is at its limit."
-                    )
+                    raise GradcheckError(self.fast_only(k, i, truth, mine, "backward"))
                 self.deterministic(*gradients, i)
 
     def directional(self, x, v):
@@ -252,6 +254,71 @@ class _Check:
         finally:
             data.copy_(old)
         return [(b - a) / (2 * self.eps) for a, b in zip(low, high)]
+
+    def push(self, i, tangent):
+        """The tangents of the outputs that require gradients, for a tangent of input i."""
+        with forward_ad.dual_level():
+            dual = forward_ad.make_dual(self.inputs[i], tangent)
+            outputs = _continuous(self.func(*self.inputs[:i], dual, *self.inputs[i + 1 :]))
+            pairs = [forward_ad.unpack_dual(outputs[k]) for k in self.output_places]
+            return tuple(
+                facula.zeros_like(primal) if tangent is None else tangent
+                for primal, tangent in pairs
+            )
+
+    def slow_forward(self):
+        """All Jacobians by forward mode, column by column."""
+        for j, (i, x) in enumerate(zip(self.places, self.checked)):
+            for unit, matrices in self.differences[j]:
+                rows = []
+                for place in _places(x.shape):
+                    tangent = facula.zeros_like(x, memory_format=facula.contiguous_format)
+                    tangent[place] = unit
+                    rows.append([_flat(output) for output in self.push(i, tangent)])
+                for k, *row in zip(self.output_places if rows else (), *rows):
+                    mine, truth = facula.stack(row), matrices[k]
+                    if not self.near(mine, truth):
+                        name = f"output {self.names[k]}"
+                        raise GradcheckError(_mismatch(name, i, truth, mine, "forward mode"))
+
+    def fast_forward(self):
+        """The Jacobians between two vectors, by forward mode."""
+        generator = facula.Generator().manual_seed(0)
+        for i, x in zip(self.places, self.checked):
+            v = _unit_vector(x, generator)
+            changes, tangents = self.directional(x, v), self.push(i, v)
+            for k, tangent in zip(self.output_places, tangents):
+                u = _unit_vector(changes[k], generator)
+                mine, truth = _inner(u, tangent.detach()), _inner(u, changes[k])
+                if not self.near(mine, truth, (u.abs().sum() * v.abs().sum()).item()):
+                    self.slow_forward()
+                    raise GradcheckError(self.fast_only(k, i, truth, mine, "forward mode"))
+
+    def fast_only(self, k, i, truth, mine, mode):
+        return (
+            f"Jacobian mismatch for output {self.names[k]} with respect to input {i} in fast mode: "
+            f"u @ J @ v is {truth.item():g} by differences, {mine.item():g} by {mode}. Element by "
+            "element they agree: the tolerance is at its limit."
+        )
+
+    def batched_forward(self):
+        """Forward mode under vmap gives what it gives one after the other."""
+        from ..func import vmap
+
+        generator = facula.Generator().manual_seed(0)
+        for i, x in zip(self.places, self.checked):
+            tangents = facula.stack([_unit_vector(x, generator) for _ in range(2)])
+            together = vmap(lambda tangent, i=i: self.push(i, tangent))(tangents)
+            single = [self.push(i, tangent) for tangent in tangents]
+            for k, mine, *rows in zip(self.output_places, together, *single):
+                self.same_batch(k, i, mine, facula.stack(rows), "forward gradients")
+
+    def same_batch(self, k, i, mine, truth, what):
+        if not self.near(mine.detach(), truth.detach()):
+            raise GradcheckError(
+                f"Batched {what} of output {self.names[k]} with respect to input {i} are not those "
+                f"of a loop:\n{mine}\nand by a loop\n{truth}"
+            )
 
     def scaled_by_cotangent(self, check_dtypes):
         """Gradients of zero are zero, and like their inputs."""
@@ -309,12 +376,7 @@ class _Check:
                 rows = [facula.zeros_like(x) if row is None else row for row in rows]
                 truth = facula.stack(rows)
                 mine = facula.zeros_like(truth) if mine is None else mine
-                if not self.near(mine, truth):
-                    where = f"output {self.names[k]} with respect to input {i}"
-                    raise GradcheckError(
-                        f"Batched gradients of {where} are not those of a loop:\n{mine}\nand by a "
-                        f"loop\n{truth}"
-                    )
+                self.same_batch(k, i, mine, truth, "gradients")
 
 
 def _mismatch(name, i, truth, mine, mode):
@@ -360,13 +422,6 @@ class _Undefined(Function):
         return None
 
 
-# --- forward mode
-
-
-def _no_forward_mode():
-    raise NotImplementedError("gradcheck: forward mode is not there yet")
-
-
 # --- the interface
 
 
@@ -407,11 +462,13 @@ def gradcheck(
         )
     inputs = _as_tuple(inputs)
     _check_inputs(inputs)
-    if check_forward_ad:
-        _no_forward_mode()
     try:
         check = _Check(func, inputs, eps, atol, rtol, nondet_tol)
         check.constants()
+        if check_forward_ad:
+            check.fast_forward() if fast_mode else check.slow_forward()
+            if check_batched_forward_grad:
+                check.batched_forward()
         if check_backward_ad:
             check.fast() if fast_mode else check.slow()
             if check_batched_grad:
@@ -460,10 +517,22 @@ def gradgradcheck(
     count = len(inputs)
 
     def first(*args):
-        checked = tuple(x for x in args[:count] if _is_checked(x))
-        outputs = _differentiable(func(*args[:count]))
-        grads = grad(outputs, checked, args[count:], create_graph=True, allow_unused=True)
-        return tuple(gradient for gradient in grads if gradient is not None)
+        places = [i for i in range(count) if _is_checked(args[i])]
+        checked = tuple(args[i] for i in places)
+
+        def call(*checked):
+            given = list(args[:count])
+            for i, x in zip(places, checked):
+                given[i] = x
+            return _differentiable(func(*given))
+
+        if _C._level_depth():  # in forward mode: a gradient is a level above it
+            from ..func import vjp
+
+            return vjp(call, *checked)[1](args[count:])
+        return grad(
+            call(*checked), checked, args[count:], create_graph=True, materialize_grads=True
+        )
 
     return gradcheck(
         first,
