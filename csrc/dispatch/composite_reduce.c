@@ -126,7 +126,7 @@ done:
     return st;
 }
 
-/* m + log(sum(exp(self - m))) with the largest real part as m, or 0 where that is infinite. */
+/* Of complex numbers m + log(sum(exp(self - m))) with the largest real part as m, or 0 where that is infinite. */
 FacStatus
 fac_composite_logsumexp(FacCall *call)
 {
@@ -142,8 +142,12 @@ fac_composite_logsumexp(FacCall *call)
         st = chain_give(y, call->results);
         goto done;
     }
-    m = self;
-    if (FAC_IS_COMPLEX(self.v.t->dtype)) CHAIN(real, &m, self);
+    if (!FAC_IS_COMPLEX(self.v.t->dtype)) {
+        CHAIN(_logsumexp, &y, self, dim, keepdim);
+        st = chain_give(y, call->results);
+        goto done;
+    }
+    CHAIN(real, &m, self);
     CHAIN(amax, &wide, m, dim, fac_v_bool(true));
     CHAIN(isinf, &endless, wide);
     CHAIN(masked_fill, &wide, wide, endless, fac_v_int(0));

@@ -240,6 +240,11 @@ op("logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor",
    like="scipy.special.logsumexp",
    doc="log(sum(exp(self))) over some dimensions, without overflow.")
 
+op("_logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor",
+   variants="function", module="_C", rule="reduce_extreme", kernel="logsumexp", grad=None,
+   like="scipy.special.logsumexp",
+   doc="logsumexp of real floats over dimensions that have elements.")
+
 # --- norms --------------------------------------------------------------------------------------------
 
 op("linalg_vector_norm(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *,"

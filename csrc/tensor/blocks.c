@@ -8,7 +8,8 @@
  *   - long rows: each row in pieces of a block, or whole where all of it is in place;
  *   - an operand transposed against the results: panels of 16 rows, the operand read by tiles;
  *   - short rows: several rows gathered into one block, so that the loop still sees ~512 elements.
- * A block that holds one repeated element is filled once and kept while it stays the same.
+ * A block that holds one repeated element is filled once and kept while it stays the same; an operand
+ * that is there twice (x * x) is loaded once.
  */
 #include "base/pool.h"
 #include "tensor/strided.h"
@@ -32,6 +33,7 @@ typedef struct Lane {
     int loop_size;
     bool plain; /* in memory as the loop wants it */
     bool conj, neg;
+    int same; /* an operand before this one with the same elements; or its own number */
     char *block;
     const char *filled; /* what the block repeats up to element `filled_n`; or NULL */
     int64_t filled_n;
@@ -51,6 +53,22 @@ typedef struct Worker {
     char *spare; /* a block in the memory's dtype, before a cast or after it */
     _Alignas(64) char arena[(FAC_MAX_OPERANDS + 1) * BLOCK_ROOM * WIDEST];
 } Worker;
+
+/* The first operand that reads what operand k reads. */
+static int
+first_same(const FacIter *it, int k)
+{
+    const FacIterOperand *op = &it->operand[k];
+    for (int j = it->nresults; j < k; j++) {
+        const FacIterOperand *other = &it->operand[j];
+        bool same = op->data == other->data && op->dtype == other->dtype &&
+                    op->loop_dtype == other->loop_dtype && op->conj == other->conj &&
+                    op->neg == other->neg;
+        for (int d = 0; d < it->ndim && same; d++) same = op->strides[d] == other->strides[d];
+        if (same) return j;
+    }
+    return k;
+}
 
 static void
 worker_start(Worker *w, const Job *job)
@@ -76,6 +94,7 @@ worker_start(Worker *w, const Job *job)
         lane->neg = op->neg;
         lane->plain = !lane->cast && !op->conj && !op->neg;
         lane->filled = NULL;
+        lane->same = first_same(it, k);
         lane->block = block;
         block += BLOCK_ROOM * lane->loop_size;
         if (lane->size > widest) widest = lane->size;
@@ -167,6 +186,8 @@ run_row(Worker *w, char *const *at, const FacDim *strides, int64_t n)
                 data[k] = from;
             else if (k < w->nresults)
                 data[k] = w->lane[k].block;
+            else if (w->lane[k].same < k)
+                data[k] = data[w->lane[k].same];
             else
                 data[k] = load(w, &w->lane[k], from, strides[k], m);
         }
@@ -297,7 +318,9 @@ short_rows_task(int64_t begin, int64_t end, void *context)
             data[k] = spread[k] == FLAT && w.lane[k].plain
                           ? it->operand[k].data + done * w.lane[k].size
                           : w.lane[k].block;
-        for (int k = w.nresults; k < w.n; k++) data[k] = load_spread(&w, k, spread[k], &c, done, m);
+        for (int k = w.nresults; k < w.n; k++)
+            data[k] = w.lane[k].same < k ? data[w.lane[k].same]
+                                         : load_spread(&w, k, spread[k], &c, done, m);
         job->loop(data, m, job->params);
         for (int k = 0; k < w.nresults; k++) store_spread(&w, k, spread[k], &c, done, m);
         if (done + m < end) cursor_advance(it, &c, m);

@@ -394,6 +394,15 @@ def _(make):
     yield Sample((make(2, 3) - 3, 0))
 
 
+@samples("_logsumexp", reference=logsumexp, dtypes="float")
+def _(make):
+    for dim in (0, 1, (0, 2), ()):
+        yield Sample((make(3, 4, 2), dim))
+    yield Sample((make(5000), 0, True))
+    yield Sample((make(70, 40), 0))
+    yield Sample((make(70, 40) * 300, 1))
+
+
 # --- norms ----------------------------------------------------------------------------------------
 
 

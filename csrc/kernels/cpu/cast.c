@@ -125,13 +125,17 @@ COMPLEX_LOOPS(C128, Pair64)
 /* --- half precision --------------------------------------------------------------------------- */
 
 #if defined(__F16C__)
-/* Eight at a time; the tail goes through a padded block, so that bits do not depend on position. */
+/* Eight or sixteen at a time; the tail goes through a padded block, so that bits do not depend on position. */
 static void
 cast_F16_F32(const void *from, void *to, int64_t n)
 {
     const uint16_t *s = (const uint16_t *)from;
     float *d = (float *)to;
     int64_t i = 0;
+#if defined(__AVX512F__)
+    for (; i + 16 <= n; i += 16)
+        _mm512_storeu_ps(d + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(s + i))));
+#endif
     for (; i + 8 <= n; i += 8)
         _mm256_storeu_ps(d + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(s + i))));
     if (i < n) {
@@ -149,6 +153,10 @@ cast_F32_F16(const void *from, void *to, int64_t n)
     const float *s = (const float *)from;
     uint16_t *d = (uint16_t *)to;
     int64_t i = 0;
+#if defined(__AVX512F__)
+    for (; i + 16 <= n; i += 16)
+        _mm256_storeu_si256((__m256i *)(d + i), _mm512_cvtps_ph(_mm512_loadu_ps(s + i), 0));
+#endif
     for (; i + 8 <= n; i += 8)
         _mm_storeu_si128((__m128i *)(d + i), _mm256_cvtps_ph(_mm256_loadu_ps(s + i), 0));
     if (i < n) {

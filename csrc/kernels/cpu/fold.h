@@ -52,4 +52,8 @@ FacStatus FAC_TIERED(fold_memory)(const Fold *fold, FoldArgs *args, const void *
 FacStatus FAC_TIERED(fold_tensor)(const Fold *fold, FoldArgs *args, const FacTensor *t,
                                   uint64_t mask, FacTensor *first, FacTensor *second);
 
+/* Folds of the largest and smallest elements, and of any and all (extreme.c). */
+const Fold *FAC_TIERED(extreme_fold)(FacDType dtype, bool largest);
+const Fold *FAC_TIERED(truth_fold)(bool all);
+
 #endif

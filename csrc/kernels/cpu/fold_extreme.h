@@ -24,17 +24,31 @@ NAME(best)(T a, T b, bool largest)
 static inline T
 NAME(run_best)(const T *x, int64_t n, T best, bool largest)
 {
-    enum { LANES = 128 / sizeof(T) };
+    enum { LANES = 256 / sizeof(T) };
     T lane[LANES];
     int64_t i = 0;
     for (int j = 0; j < LANES; j++) lane[j] = best;
     for (; i + LANES <= n; i += LANES)
         for (int j = 0; j < LANES; j++) lane[j] = NAME(best)(lane[j], x[i + j], largest);
+#pragma GCC unroll 8
     for (int width = LANES / 2; width > 0; width /= 2)
         for (int j = 0; j < width; j++) lane[j] = NAME(best)(lane[j], lane[j + width], largest);
     best = lane[0];
     for (; i < n; i++) best = NAME(best)(best, x[i], largest);
     return best;
+}
+
+/* Functions of their own, for each of which there are several callers. */
+static __attribute__((noinline)) T
+NAME(run_max)(const T *x, int64_t n, T best)
+{
+    return NAME(run_best)(x, n, best, true);
+}
+
+static __attribute__((noinline)) T
+NAME(run_min)(const T *x, int64_t n, T best)
+{
+    return NAME(run_best)(x, n, best, false);
 }
 
 static inline void
@@ -53,7 +67,7 @@ NAME(run_arg)(T *value, int64_t *index, const T *x, int64_t n, int64_t first, bo
     enum { CHUNK = 1024 };
     for (int64_t i = 0; i < n; i += CHUNK) {
         int64_t m = n - i < CHUNK ? n - i : CHUNK, k = 0;
-        T best = NAME(run_best)(x + i, m, x[i], largest);
+        T best = largest ? NAME(run_max)(x + i, m, x[i]) : NAME(run_min)(x + i, m, x[i]);
         if (*index >= 0 && !NAME(beats)(best, *value, largest)) continue;
         while (!(x[i + k] == best || IS_NAN(x[i + k]))) k++;
         *value = best;
@@ -112,7 +126,7 @@ NAME(arg_init)(void *acc, int64_t lanes)
         T *best = (T *)acc + lane;                                                                 \
         (void)lanes;                                                                               \
         (void)first;                                                                               \
-        *best = NAME(run_best)((const T *)x, n, *best, largest);                                   \
+        *best = NAME(run_##sense)((const T *)x, n, *best);                                         \
     }                                                                                              \
     static void NAME(sense##_cols)(void *acc, int64_t lanes, const void *x, int64_t row_bytes,     \
                                    int64_t rows, int64_t first)                                    \
@@ -122,7 +136,7 @@ NAME(arg_init)(void *acc, int64_t lanes)
     }                                                                                              \
     static void NAME(sense##_join)(void *acc, const void *later, int64_t lanes)                    \
     {                                                                                              \
-        NAME(columns_best)((T *)acc, (const char *)later, 0, 1, lanes, largest);                   \
+        NAME(sense##_cols)(acc, lanes, later, 0, 1, 0);                                            \
     }                                                                                              \
     static void NAME(arg##sense##_row)(void *acc, int64_t lanes, int64_t lane, const void *x,      \
                                        int64_t n, int64_t first)                                   \

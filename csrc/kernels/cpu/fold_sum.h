@@ -1,20 +1,21 @@
 /* fold_sum.h - the row and cols of a sum of TERM(x) over elements of type T, accumulated in ACC.
  *
  * Included once a sum, with T, ACC, TERM and NAME(part) defined; undefines them. A run is summed in
- * blocks of 4096 by 32 lanes of the TERM's own type, which are added in ACC: rounding errors grow
- * with the length of a lane (128), not of the run.
+ * blocks of 4096 by 64 lanes of the TERM's own type, which are added in ACC: rounding errors grow
+ * with the length of a lane (64), not of the run.
  */
 
 static ACC
 NAME(block)(const T *x, int64_t n)
 {
-    enum { LANES = 32 };
+    enum { LANES = 64 };
     TERM_TYPE lane[LANES] = {0};
     ACC sum[LANES];
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
         for (int j = 0; j < LANES; j++) lane[j] += TERM(x[i + j]);
     for (int j = 0; j < LANES; j++) sum[j] = (ACC)lane[j];
+#pragma GCC unroll 8
     for (int width = LANES / 2; width > 0; width /= 2)
         for (int j = 0; j < width; j++) sum[j] += sum[j + width];
     for (; i < n; i++) sum[0] += (ACC)TERM(x[i]);

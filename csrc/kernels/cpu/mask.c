@@ -251,22 +251,37 @@ typedef struct Positions {
     int64_t *out;
 } Positions;
 
+/* By runs along the last dimension, without a branch on the mask. */
 static void
 positions_task(int64_t begin, int64_t end, void *context)
 {
     const Positions *p = context;
+    int64_t found[CHUNK + 1]; /* positions along the last dimension; the last store may be void */
+    int inner = p->ndim - 1;
     for (int64_t c = begin; c < end; c++) {
         int64_t first = c * CHUNK, last = first + CHUNK, at[FAC_MAX_NDIM], rest = first;
         int64_t *out = p->out + p->chunks->starts[c] * p->ndim;
         if (last > p->chunks->n) last = p->chunks->n;
-        for (int d = p->ndim - 1; d >= 0; d--) {
+        for (int d = inner; d >= 0; d--) {
             at[d] = rest % p->sizes[d];
             rest /= p->sizes[d];
         }
-        for (int64_t i = first; i < last; i++) {
-            if (p->chunks->mask[i])
-                for (int d = 0; d < p->ndim; d++) *out++ = at[d];
-            for (int d = p->ndim - 1; d >= 0 && ++at[d] == p->sizes[d]; d--) at[d] = 0;
+        for (int64_t i = first, n; i < last; i += n) {
+            n = p->sizes[inner] - at[inner] < last - i ? p->sizes[inner] - at[inner] : last - i;
+            int64_t count = 0;
+            for (int64_t k = 0; k < n; k++) {
+                found[count] = at[inner] + k;
+                count += p->chunks->mask[i + k] != 0;
+            }
+            for (int64_t k = 0; k < count; k++) {
+                for (int d = 0; d < inner; d++) *out++ = at[d];
+                *out++ = found[k];
+            }
+            at[inner] += n;
+            for (int d = inner; d > 0 && at[d] == p->sizes[d]; d--) {
+                at[d] = 0;
+                at[d - 1]++;
+            }
         }
     }
 }
@@ -282,7 +297,7 @@ FAC_KERNEL(nonzero)(FacCall *call)
     FacDim sizes[2] = {chunks_total(&chunks), self->ndim};
     FAC_TRY(fac_out(call, 0, FAC_DT_I64, self->device, 2, sizes));
     Positions p = {&chunks, self->ndim, self->sizes, fac_data(fac_result_tensor(call, 0))};
-    if (p.out) fac_parallel(fac_chunks(chunks.n, CHUNK), 2, positions_task, &p);
+    if (p.out && p.ndim) fac_parallel(fac_chunks(chunks.n, CHUNK), 2, positions_task, &p);
 done:
     fac_mem_free(chunks.starts);
     fac_tensor_release(mask);

@@ -1,4 +1,4 @@
-/* reduce.c - the kernels of reductions: sums, products, extremes, truth, variance and norms.
+/* reduce.c - the kernels of reductions: sums, products, variance and norms; extreme.c has the rest.
  *
  * Each is a table of folds by compute dtype (fold.h), handed to the engine with the dims of the
  * call. Floats accumulate in double whatever their dtype, integers in int64. Rules (rules_reduce.c)
@@ -224,6 +224,7 @@ static const Fold counts[FAC_DTYPES] = {
         for (int j = 0; j < LANES; j++) part[j] = ONE;                                             \
         for (; i + LANES <= n; i += LANES)                                                         \
             for (int j = 0; j < LANES; j++) part[j] = MUL(part[j], LOAD(x[i + j]));                \
+        _Pragma("GCC unroll 4")                                                                    \
         for (int width = LANES / 2; width > 0; width /= 2)                                         \
             for (int j = 0; j < width; j++) part[j] = MUL(part[j], part[j + width]);               \
         for (; i < n; i++) part[0] = MUL(part[0], LOAD(x[i]));                                     \
@@ -266,142 +267,6 @@ PRODUCT(c128, fac_c128, fac_c128, ONE_C128, fx_mul_c128, JUST)
 static const Fold products[FAC_DTYPES] = {
     FOLD_PROD(I64, i64, I64, 8) FOLD_PROD(F32, f32, F64, 8) FOLD_PROD(F64, f64, F64, 8)
         FOLD_PROD(C64, c64, C128, 16) FOLD_PROD(C128, c128, C128, 16)};
-
-/* --- extremes --------------------------------------------------------------------------------- */
-
-#define T uint8_t
-#define SUFFIX u8
-#define LOWEST 0
-#define HIGHEST UINT8_MAX
-#define IS_NAN(x) false
-#include "kernels/cpu/fold_extreme.h"
-
-#define T int8_t
-#define SUFFIX i8
-#define LOWEST INT8_MIN
-#define HIGHEST INT8_MAX
-#define IS_NAN(x) false
-#include "kernels/cpu/fold_extreme.h"
-
-#define T uint16_t
-#define SUFFIX u16
-#define LOWEST 0
-#define HIGHEST UINT16_MAX
-#define IS_NAN(x) false
-#include "kernels/cpu/fold_extreme.h"
-
-#define T int16_t
-#define SUFFIX i16
-#define LOWEST INT16_MIN
-#define HIGHEST INT16_MAX
-#define IS_NAN(x) false
-#include "kernels/cpu/fold_extreme.h"
-
-#define T uint32_t
-#define SUFFIX u32
-#define LOWEST 0
-#define HIGHEST UINT32_MAX
-#define IS_NAN(x) false
-#include "kernels/cpu/fold_extreme.h"
-
-#define T int32_t
-#define SUFFIX i32
-#define LOWEST INT32_MIN
-#define HIGHEST INT32_MAX
-#define IS_NAN(x) false
-#include "kernels/cpu/fold_extreme.h"
-
-#define T uint64_t
-#define SUFFIX u64
-#define LOWEST 0
-#define HIGHEST UINT64_MAX
-#define IS_NAN(x) false
-#include "kernels/cpu/fold_extreme.h"
-
-#define T int64_t
-#define SUFFIX i64
-#define LOWEST INT64_MIN
-#define HIGHEST INT64_MAX
-#define IS_NAN(x) false
-#include "kernels/cpu/fold_extreme.h"
-
-#define T float
-#define SUFFIX f32
-#define LOWEST (-INFINITY)
-#define HIGHEST INFINITY
-#define IS_NAN(x) ((x) != (x))
-#include "kernels/cpu/fold_extreme.h"
-
-#define T double
-#define SUFFIX f64
-#define LOWEST (-(double)INFINITY)
-#define HIGHEST ((double)INFINITY)
-#define IS_NAN(x) ((x) != (x))
-#include "kernels/cpu/fold_extreme.h"
-
-/* X(enumerator, suffix, bytes); bool is ordered as uint8 */
-#define ORDERED(X)                                                                                 \
-    X(BOOL, u8, 1)                                                                                 \
-    X(U8, u8, 1)                                                                                   \
-    X(I8, i8, 1)                                                                                   \
-    X(U16, u16, 2)                                                                                 \
-    X(I16, i16, 2)                                                                                 \
-    X(U32, u32, 4)                                                                                 \
-    X(I32, i32, 4)                                                                                 \
-    X(U64, u64, 8)                                                                                 \
-    X(I64, i64, 8)                                                                                 \
-    X(F32, f32, 4)                                                                                 \
-    X(F64, f64, 8)
-
-#define FOLD_EXTREME(DT, SUFFIX, bytes, sense)                                                     \
-    [FAC_DT_##DT] = {.load = FAC_DT_##DT,                                                          \
-                     .element = FAC_DT_##DT,                                                       \
-                     .result = {FAC_DT_##DT, FAC_DT_NONE},                                         \
-                     .acc_bytes = bytes,                                                           \
-                     .init = sense##_init_##SUFFIX,                                                \
-                     .row = sense##_row_##SUFFIX,                                                  \
-                     .cols = sense##_cols_##SUFFIX,                                                \
-                     .join = sense##_join_##SUFFIX,                                                \
-                     .finish = extreme_finish_##SUFFIX},
-#define FOLD_ARG(DT, SUFFIX, bytes, sense)                                                         \
-    [FAC_DT_##DT] = {.load = FAC_DT_##DT,                                                          \
-                     .element = FAC_DT_##DT,                                                       \
-                     .result = {FAC_DT_##DT, FAC_DT_I64},                                          \
-                     .acc_bytes = 8 + bytes,                                                       \
-                     .init = arg_init_##SUFFIX,                                                    \
-                     .row = arg##sense##_row_##SUFFIX,                                             \
-                     .cols = arg##sense##_cols_##SUFFIX,                                           \
-                     .join = arg##sense##_join_##SUFFIX,                                           \
-                     .finish = arg_finish_##SUFFIX},
-#define FOLD_MAX(DT, SUFFIX, bytes) FOLD_EXTREME(DT, SUFFIX, bytes, max)
-#define FOLD_MIN(DT, SUFFIX, bytes) FOLD_EXTREME(DT, SUFFIX, bytes, min)
-#define FOLD_ARGMAX(DT, SUFFIX, bytes) FOLD_ARG(DT, SUFFIX, bytes, max)
-#define FOLD_ARGMIN(DT, SUFFIX, bytes) FOLD_ARG(DT, SUFFIX, bytes, min)
-static const Fold maxima[FAC_DTYPES] = {ORDERED(FOLD_MAX)};
-static const Fold minima[FAC_DTYPES] = {ORDERED(FOLD_MIN)};
-static const Fold argmaxima[FAC_DTYPES] = {ORDERED(FOLD_ARGMAX)};
-static const Fold argminima[FAC_DTYPES] = {ORDERED(FOLD_ARGMIN)};
-
-/* all() of nothing is 255 here, which is as true as 1. */
-static void
-finish_truth(const void *acc, int64_t lanes, void *const *out, const FoldArgs *args)
-{
-    (void)args;
-    for (int64_t j = 0; j < lanes; j++) ((uint8_t *)out[0])[j] = ((const uint8_t *)acc)[j] != 0;
-}
-
-#define FOLD_TRUTH(sense)                                                                          \
-    {.load = FAC_DT_BOOL,                                                                          \
-     .element = FAC_DT_BOOL,                                                                       \
-     .result = {FAC_DT_BOOL, FAC_DT_NONE},                                                         \
-     .acc_bytes = 1,                                                                               \
-     .init = sense##_init_u8,                                                                      \
-     .row = sense##_row_u8,                                                                        \
-     .cols = sense##_cols_u8,                                                                      \
-     .join = sense##_join_u8,                                                                      \
-     .finish = finish_truth}
-static const Fold any_true = FOLD_TRUTH(max);
-static const Fold all_true = FOLD_TRUTH(min);
 
 /* --- variance --------------------------------------------------------------------------------- */
 
@@ -537,7 +402,9 @@ MAGNITUDE(c128, fac_c128, double)
 
 /* Norms of orders other than 2 map elements to magnitudes or their powers, then fold those. */
 typedef struct NormFolds {
-    Fold abs_sum, squares, powers, largest, smallest;
+    Fold abs_sum, squares, powers;
+    void (*magnitudes)(const void *x, void *y, int64_t n, const FoldArgs *args);
+    FacDType part; /* of the magnitudes */
 } NormFolds;
 #define NORM_ROW(DT, PART_DT, SUFFIX, PART)                                                        \
     [FAC_DT_##DT] = {                                                                              \
@@ -571,26 +438,8 @@ typedef struct NormFolds {
                    sum_f64_cols,                                                                   \
                    add_f64,                                                                        \
                    root_p},                                                                        \
-        .largest = {FAC_DT_##DT,                                                                   \
-                    FAC_DT_##PART_DT,                                                              \
-                    {FAC_DT_##PART_DT, FAC_DT_NONE},                                               \
-                    8,                                                                             \
-                    map_abs_##SUFFIX,                                                              \
-                    max_init_##PART,                                                               \
-                    max_row_##PART,                                                                \
-                    max_cols_##PART,                                                               \
-                    max_join_##PART,                                                               \
-                    extreme_finish_##PART},                                                        \
-        .smallest = {FAC_DT_##DT,                                                                  \
-                     FAC_DT_##PART_DT,                                                             \
-                     {FAC_DT_##PART_DT, FAC_DT_NONE},                                              \
-                     8,                                                                            \
-                     map_abs_##SUFFIX,                                                             \
-                     min_init_##PART,                                                              \
-                     min_row_##PART,                                                               \
-                     min_cols_##PART,                                                              \
-                     min_join_##PART,                                                              \
-                     extreme_finish_##PART},                                                       \
+        .magnitudes = map_abs_##SUFFIX,                                                            \
+        .part = FAC_DT_##PART_DT,                                                                  \
     },
 static const NormFolds norms[FAC_DTYPES] = {NORM_ROW(F32, F32, f32, f32) NORM_ROW(
     F64, F64, f64, f64) NORM_ROW(C64, F32, c64, f32) NORM_ROW(C128, F64, c128, f64)};
@@ -601,9 +450,9 @@ static FacStatus
 reduce(FacCall *call, const Fold *fold, FoldArgs *args)
 {
     FacTensor *t = fac_arg_tensor(call, 0);
-    bool empty_means_all = fold != &any_true && fold != &all_true;
+    bool is_truth = fold == FAC_TIERED(truth_fold)(false) || fold == FAC_TIERED(truth_fold)(true);
     uint64_t mask;
-    FAC_RETURN_IF_ERROR(fac_reduce_mask(call, t, empty_means_all, &mask));
+    FAC_RETURN_IF_ERROR(fac_reduce_mask(call, t, !is_truth, &mask));
     return FAC_TIERED(fold_tensor)(fold, args, t, mask, fac_result_tensor(call, 0), NULL);
 }
 
@@ -629,19 +478,19 @@ FAC_KERNEL(sum)(FacCall *call)
     FoldArgs args = {0};
     if (fac_arg_tensor(call, 0)->dtype == FAC_DT_BF16 && call->compute == FAC_DT_F32)
         return reduce(call, &sum_of_bf16, &args);
-    return reduce_sum(call, sums, &any_true);
+    return reduce_sum(call, sums, FAC_TIERED(truth_fold)(false));
 }
 
 FacStatus
 FAC_KERNEL(nansum)(FacCall *call)
 {
-    return reduce_sum(call, nansums, &any_true);
+    return reduce_sum(call, nansums, FAC_TIERED(truth_fold)(false));
 }
 
 FacStatus
 FAC_KERNEL(prod)(FacCall *call)
 {
-    return reduce_sum(call, products, &all_true);
+    return reduce_sum(call, products, FAC_TIERED(truth_fold)(true));
 }
 
 FacStatus
@@ -657,76 +506,6 @@ FacStatus
 FAC_KERNEL(count_nonzero)(FacCall *call)
 {
     return reduce_by(call, counts);
-}
-
-FacStatus
-FAC_KERNEL(amax)(FacCall *call)
-{
-    return reduce_by(call, maxima);
-}
-
-FacStatus
-FAC_KERNEL(amin)(FacCall *call)
-{
-    return reduce_by(call, minima);
-}
-
-FacStatus
-FAC_KERNEL(any)(FacCall *call)
-{
-    FoldArgs args = {0};
-    return reduce(call, &any_true, &args);
-}
-
-FacStatus
-FAC_KERNEL(all)(FacCall *call)
-{
-    FoldArgs args = {0};
-    return reduce(call, &all_true, &args);
-}
-
-/* Extremes with their positions: along one dim, or in the flattened tensor. */
-static FacStatus
-reduce_arg(FacCall *call, const Fold *folds, FacTensor *values, FacTensor *indices)
-{
-    FacTensor *t = fac_arg_tensor(call, 0), *flat = NULL;
-    FoldArgs args = {0};
-    uint64_t mask;
-    if (fac_arg_named(call, "dim").tag == FAC_V_INT) {
-        FAC_RETURN_IF_ERROR(fac_reduce_mask(call, t, true, &mask));
-        return FAC_TIERED(fold_tensor)(&folds[call->compute], &args, t, mask, values, indices);
-    }
-    FAC_RETURN_IF_ERROR(fac_contiguous(t, FAC_DT_NONE, &flat));
-    FacDim size = flat->numel, stride = 1;
-    FoldOut out[2] = {{NULL, FAC_DT_NONE}, {fac_data(indices), FAC_DT_I64}};
-    FacStatus st = FAC_TIERED(fold_memory)(&folds[call->compute], &args, fac_data(flat),
-                                           (FacDType)flat->dtype, 1, &size, &stride, 1, out);
-    fac_tensor_release(flat);
-    return st;
-}
-
-FacStatus
-FAC_KERNEL(argmax)(FacCall *call)
-{
-    return reduce_arg(call, argmaxima, NULL, fac_result_tensor(call, 0));
-}
-
-FacStatus
-FAC_KERNEL(argmin)(FacCall *call)
-{
-    return reduce_arg(call, argminima, NULL, fac_result_tensor(call, 0));
-}
-
-FacStatus
-FAC_KERNEL(max_dim)(FacCall *call)
-{
-    return reduce_arg(call, argmaxima, fac_result_tensor(call, 0), fac_result_tensor(call, 1));
-}
-
-FacStatus
-FAC_KERNEL(min_dim)(FacCall *call)
-{
-    return reduce_arg(call, argminima, fac_result_tensor(call, 0), fac_result_tensor(call, 1));
 }
 
 /* The variance of complex numbers is the sum of those of their parts. */
@@ -789,10 +568,15 @@ FAC_KERNEL(vector_norm)(FacCall *call)
 {
     const NormFolds *n = &norms[call->compute];
     FoldArgs args = {.order = fac_v_as_float(call->args[1])};
-    const Fold *fold = args.order == 2     ? &n->squares
-                       : args.order == 1   ? &n->abs_sum
-                       : args.order == 0   ? &counts[FAC_DT_BOOL]
-                       : isinf(args.order) ? (args.order > 0 ? &n->largest : &n->smallest)
-                                           : &n->powers;
+    if (isinf(args.order)) {
+        Fold extreme = *FAC_TIERED(extreme_fold)(n->part, args.order > 0);
+        extreme.load = n->abs_sum.load;
+        extreme.map = n->magnitudes;
+        return reduce(call, &extreme, &args);
+    }
+    const Fold *fold = args.order == 2   ? &n->squares
+                       : args.order == 1 ? &n->abs_sum
+                       : args.order == 0 ? &counts[FAC_DT_BOOL]
+                                         : &n->powers;
     return reduce(call, fold, &args);
 }

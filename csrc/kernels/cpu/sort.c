@@ -2,7 +2,7 @@
  *
  * The bodies for each type are in sort_body.h. Half types sort as float32, bool as uint8: exact both ways.
  */
-#include "kernels/cpu/kernel.h"
+#include "kernels/cpu/radix.h"
 
 #include <stdatomic.h>
 
@@ -42,55 +42,75 @@ typedef struct Search {
 #define LESS(a, b) ((a) < (b))
 #define T uint8_t
 #define NAME(x) u8_##x
+#define KEY(x) (x)
 #include "kernels/cpu/sort_body.h"
 #undef T
+#undef KEY
 #undef NAME
 #define T int8_t
 #define NAME(x) i8_##x
+#define KEY(x) ((uint8_t)(x) ^ 0x80u)
 #include "kernels/cpu/sort_body.h"
 #undef T
+#undef KEY
 #undef NAME
 #define T uint16_t
 #define NAME(x) u16_##x
+#define KEY(x) (x)
 #include "kernels/cpu/sort_body.h"
 #undef T
+#undef KEY
 #undef NAME
 #define T int16_t
 #define NAME(x) i16_##x
+#define KEY(x) ((uint16_t)(x) ^ 0x8000u)
 #include "kernels/cpu/sort_body.h"
 #undef T
+#undef KEY
 #undef NAME
 #define T uint32_t
 #define NAME(x) u32_##x
+#define KEY(x) (x)
 #include "kernels/cpu/sort_body.h"
 #undef T
+#undef KEY
 #undef NAME
 #define T int32_t
 #define NAME(x) i32_##x
+#define KEY(x) ((uint32_t)(x) ^ 0x80000000u)
 #include "kernels/cpu/sort_body.h"
 #undef T
+#undef KEY
 #undef NAME
 #define T uint64_t
 #define NAME(x) u64_##x
+#define KEY(x) (x)
 #include "kernels/cpu/sort_body.h"
 #undef T
+#undef KEY
 #undef NAME
 #define T int64_t
 #define NAME(x) i64_##x
+#define KEY(x) ((uint64_t)(x) ^ UINT64_C(1) << 63)
 #include "kernels/cpu/sort_body.h"
 #undef T
+#undef KEY
 #undef NAME
 #undef LESS
 #define LESS(a, b) ((a) < (b) || ((b) != (b) && (a) == (a)))
 #define T float
 #define NAME(x) f32_##x
+#define KEY(x) radix_key_f32(x)
 #include "kernels/cpu/sort_body.h"
 #undef T
+#undef KEY
 #undef NAME
 #define T double
 #define NAME(x) f64_##x
+#define KEY(x) radix_key_f64(x)
 #include "kernels/cpu/sort_body.h"
 #undef T
+#undef KEY
 #undef NAME
 #undef LESS
 

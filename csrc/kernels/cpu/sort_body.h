@@ -1,9 +1,10 @@
-/* sort_body.h - sorting, selecting and searching for one type; included by sort.c with T and NAME(x)
- * defined. LESS(a, b) puts NaN after every number. Keys travel with their indices.
+/* sort_body.h - sorting, selecting and searching for one type; included by sort.c with T, NAME(x)
+ * and KEY(x) defined. LESS(a, b) puts NaN after every number. Keys travel with their indices.
  *
- * Stable sorting is a bottom-up merge over short runs made by insertion. Other sorting and topk leave equal
- * keys in an order that depends on every step, so they are, step by step, the introsort, introselect and heaps
- * of the C++ library with which the peer is built: both give the same indices.
+ * Long rows are sorted by digits (radix.h), which keeps equal elements in their order. Short ones
+ * sort stably by a bottom-up merge over runs made by insertion. Other short sorting and topk leave
+ * equal keys in an order that depends on every step, so they are, step by step, the introsort,
+ * introselect and heaps of the C++ library with which the peer is built: both give the same indices.
  */
 
 static inline bool
@@ -242,6 +243,33 @@ NAME(select)(const NAME(Items) * s, int64_t k, int64_t n, bool sorted)
 
 /* --- rows --------------------------------------------------------------------------------------------------- */
 
+/* One row by digits; the scratch has room for two arrays of words or of pairs. */
+static void
+NAME(radix_row)(const Rows *r, const T *from, T *values, int64_t *indices, char *scratch)
+{
+    uint64_t flip = r->descending ? UINT64_MAX : 0;
+    if (sizeof(T) <= 4) {
+        uint64_t *items = (uint64_t *)scratch;
+        for (int64_t i = 0; i < r->n; i++)
+            items[i] = ((uint64_t)KEY(from[i * r->stride]) ^ flip) << 32 | (uint64_t)i;
+        items = radix_short(items, items + r->n, r->n, (int)sizeof(T));
+        for (int64_t i = 0; i < r->n; i++) {
+            int64_t at = (int64_t)(items[i] & UINT32_MAX);
+            indices[i * r->stride] = at;
+            values[i * r->stride] = from[at * r->stride];
+        }
+        return;
+    }
+    Keyed *items = (Keyed *)scratch;
+    for (int64_t i = 0; i < r->n; i++)
+        items[i] = (Keyed){(uint64_t)KEY(from[i * r->stride]) ^ flip, i};
+    items = radix_long(items, items + r->n, r->n);
+    for (int64_t i = 0; i < r->n; i++) {
+        indices[i * r->stride] = items[i].at;
+        values[i * r->stride] = from[items[i].at * r->stride];
+    }
+}
+
 static void
 NAME(sort_rows)(int64_t begin, int64_t end, void *context)
 {
@@ -259,6 +287,10 @@ NAME(sort_rows)(int64_t begin, int64_t end, void *context)
         const T *from = (const T *)rows->from + row_start(rows, row);
         T *values = (T *)rows->values + result_start(rows, row);
         int64_t *indices = rows->indices + result_start(rows, row), k = rows->k;
+        if (rows->how <= SORT_STABLE && n >= RADIX_MIN && n <= INT32_MAX) {
+            NAME(radix_row)(rows, from, values, indices, scratch);
+            continue;
+        }
         for (int64_t i = 0; i < n; i++) {
             key[i] = from[i * rows->stride];
             at[i] = i;
