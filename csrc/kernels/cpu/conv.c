@@ -1,15 +1,19 @@
-/* conv.c - convolution and its two adjoints, through columns and the matrix product.
+/* conv.c - convolution and its two adjoints.
  *
- * One sample of one group is a product of the weight [out, channels x taps] with the columns
- * [channels x taps, positions] of its image, which is padded first, so that nothing is tested later.
- * In float32 and float64 the columns are made strip by strip while the product packs them, in other
- * dtypes they lie in memory. The adjoint in the input is a convolution with the turned weight where
- * the stride is 1; else it multiplies by the transposed weight and adds the columns back into the
- * image. The adjoint in the weight sums the products of gradient and columns over the batch, in
+ * In float32 and float64 they run on images that are copied in a form in which the tile of products
+ * reads them in place (conv_tiles.h); here is the geometry: what is an image, which taps see it at
+ * which offset, and where results go. The adjoint in the input is such a convolution of the output's
+ * gradient for every phase of the stride.
+ *
+ * Windows of one element and stride 1 are a product as they are. Other dtypes make columns [channels x
+ * taps, positions] of a padded image in memory, and multiply: the adjoint in the input adds columns
+ * back into the image, that in the weight sums products of gradient and columns over the batch, in
  * order. Small samples are tasks of their own; large ones are cut inside. The choice depends on sizes
  * alone.
  */
+#include "base/cpu.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/gemm_tile.h"
 #include "kernels/cpu/plain.h"
 
 #pragma GCC optimize("fp-contract=fast")
@@ -17,8 +21,11 @@
 enum {
     CONV_SMALL = 1 << 19, /* bytes of columns, and 1/32 of the work, of a sample that is one task */
     CONV_SLOTS = 16,      /* samples whose columns lie in memory at once */
-    SEGMENTS = 64,
-    TURNED = 32768 /* bytes */
+    CONV_PANELS = 8,      /* of outputs, */
+    CONV_STRIPS = 16,     /* and strips of positions, that make a task */
+    CONV_RUN = 576,       /* channels times taps, or positions, summed from zero in one go */
+    CONV_SLACK = 1024,    /* bytes behind the images that vectors may read */
+    CONV_PHASES = 64      /* of the stride: with more of them the adjoint makes columns */
 };
 
 typedef struct Conv {
@@ -28,7 +35,6 @@ typedef struct Conv {
     int64_t batch, groups, channels, outputs; /* the last two of one group */
     int64_t taps, area, room, positions;      /* of a window; of planes in, padded, and out */
     bool direct;                              /* the columns are the image itself */
-    bool strips;                              /* the columns are made as they are packed */
     bool adjoint;                             /* of the input: y, w are read and x written */
     const char *x, *w, *y, *bias;
     char *images;  /* padded, or x itself */
@@ -46,55 +52,64 @@ line_start(const Conv *c, int64_t line)
     return (z * c->wide[1] + y) * c->wide[2];
 }
 
-/* n positions within one line of the output, the first of them at `at` of the padded image. */
-typedef struct Segment {
-    int64_t at, n;
-} Segment;
+/* Some positions of a strip that are results, and where in the results they belong. */
+typedef struct Piece {
+    int64_t at, n, to;
+} Piece;
 
-/* Positions [begin, end) as at most SEGMENTS segments; *n is how many positions they have. */
-static int64_t
-split(const Conv *c, int64_t begin, int64_t end, Segment *s, int64_t *n)
-{
-    int64_t count = 0, line = begin / c->out[2], x = begin % c->out[2];
-    for (int64_t at = begin; at < end && count < SEGMENTS; count++, s++, line++, x = 0) {
-        const int64_t room = c->out[2] - x;
-        s->at = line_start(c, line) + x * c->stride[2];
-        s->n = room < end - at ? room : end - at;
-        at += s->n;
-        *n = at - begin;
-    }
-    return count;
-}
-
-/* What the product's fill function needs: the padded image of one sample and group. */
-typedef struct Strips {
-    const Conv *c;
-    const char *image;
-} Strips;
+/* A convolution with stride 1 over images of our own. Sizes, offsets and strides in elements. */
+typedef struct Tiled {
+    FacDType dtype;
+    int64_t batch, groups, channels, outputs; /* the last two of one group */
+    /* Images: element j of phase r of a dim is element j * step + r - before of the source. */
+    int64_t in[3], step[3], before[3], phases[3], wide[3];
+    int64_t area, part, room; /* of a source plane, an image plane, a channel of the wave */
+    int64_t shared;           /* what is read behind an image: zeros */
+    int64_t taps;
+    int64_t *tap, *tap_at; /* which element of the window, and its offset in an image */
+    int64_t size[3];       /* of the results; their positions count along the images' lines */
+    int64_t to_step[3], to_plane, to_sample;
+    int64_t w_output, w_channel, w_group;
+    int64_t first, slots, positions; /* the samples of the wave */
+    int64_t run, runs;               /* of channels */
+    int64_t q_block, q_blocks, i_blocks;
+    int64_t lines, *line_at; /* of the adjoint in the weight: a run, and where its lines start */
+    const char *from, *bias;
+    char *to, *weight, *images, *packed, *sums;
+} Tiled;
 
 #define T float
 #define NAME(name) name##_f32
-#include "kernels/cpu/conv_body.h"
+#include "kernels/cpu/conv_tiles.h"
 #define T double
 #define NAME(name) name##_f64
-#include "kernels/cpu/conv_body.h"
+#include "kernels/cpu/conv_tiles.h"
+#define TILED(p, name) ((p)->dtype == FAC_DT_F32 ? name##_f32 : name##_f64)
 
-#define SCATTER_INT(DT, T)                                                                         \
+/* Adds the columns of channels [begin, end) to the image, tap by tap; elements of `parts` Ts. */
+#define SCATTER(DT, T, parts)                                                                      \
     static void scatter_##DT(const Conv *c, T *image, const T *columns, int64_t begin,             \
                              int64_t end)                                                          \
     {                                                                                              \
         for (int64_t row = begin * c->taps; row < end * c->taps; row++) {                          \
-            T *plane = image + row / c->taps * c->room + c->tap[row % c->taps];                    \
-            const T *from = columns + row * c->positions;                                          \
-            for (int64_t line = 0; line < c->out[0] * c->out[1]; line++, from += c->out[2]) {      \
-                T *to = plane + line_start(c, line);                                               \
-                for (int64_t x = 0; x < c->out[2]; x++)                                            \
-                    to[x * c->stride[2]] = (T)(to[x * c->stride[2]] + from[x]);                    \
+            T *plane = image + (row / c->taps * c->room + c->tap[row % c->taps]) * (parts);        \
+            const T *from = columns + row * c->positions * (parts);                                \
+            for (int64_t line = 0; line < c->out[0] * c->out[1]; line++) {                         \
+                T *to = plane + line_start(c, line) * (parts);                                     \
+                for (int64_t x = 0; x < c->out[2]; x++, from += (parts))                           \
+                    for (int i = 0; i < (parts); i++) {                                            \
+                        T *at = to + x * c->stride[2] * (parts) + i;                               \
+                        *at = (T)(*at + from[i]);                                                  \
+                    }                                                                              \
             }                                                                                      \
         }                                                                                          \
     }
-FAC_INT_TYPES(SCATTER_INT)
-#undef SCATTER_INT
+#define SCATTER_ONE(DT, T) SCATTER(DT, T, 1)
+FAC_REAL_TYPES(SCATTER_ONE)
+SCATTER(C64, float, 2)
+SCATTER(C128, double, 2)
+#undef SCATTER_ONE
+#undef SCATTER
 
 static void
 scatter(const Conv *c, char *image, const char *columns, int64_t begin, int64_t end)
@@ -102,13 +117,11 @@ scatter(const Conv *c, char *image, const char *columns, int64_t begin, int64_t 
     void *to = image;
     const void *from = columns;
     switch (c->dtype) {
-    case FAC_DT_F32: scatter_f32(c, to, from, begin, end, 1); return;
-    case FAC_DT_F64: scatter_f64(c, to, from, begin, end, 1); return;
-    case FAC_DT_C64: scatter_f32(c, to, from, begin, end, 2); return;
-    case FAC_DT_C128: scatter_f64(c, to, from, begin, end, 2); return;
 #define SCATTER_CASE(DT, T)                                                                        \
     case FAC_DT_##DT: scatter_##DT(c, to, from, begin, end); return;
-        FAC_INT_TYPES(SCATTER_CASE)
+        FAC_REAL_TYPES(SCATTER_CASE)
+        SCATTER_CASE(C64, float)
+        SCATTER_CASE(C128, double)
 #undef SCATTER_CASE
     default: return;
     }
@@ -153,7 +166,6 @@ derive(Conv *c)
     c->output = c->outputs * c->positions * c->item;
     c->weight = c->outputs * c->channels * c->taps * c->item;
     c->column = c->channels * c->taps * c->positions * c->item;
-    c->strips = !c->direct && (c->dtype == FAC_DT_F32 || c->dtype == FAC_DT_F64);
 }
 
 /* `first` is the index of the argument stride; padding, dilation, groups follow. */
@@ -260,10 +272,9 @@ close_images(Conv *c, size_t bytes)
 
 /* --- forward, and the adjoint in the input -------------------------------------------------------------- */
 
-/* Y[o, p] = W[o, k] columns[k, p], or columns[k, p] = W^T[k, o] Y[o, p]. `strips` is for the caller
- * to keep while the product runs. */
+/* Y[o, p] = W[o, k] columns[k, p], or columns[k, p] = W^T[k, o] Y[o, p]. */
 static FacGemm
-product(const Conv *c, int64_t sample, int64_t group, char *columns, Strips *strips)
+product(const Conv *c, int64_t sample, int64_t group, char *columns)
 {
     const int64_t rows = c->channels * c->taps, at = sample * c->groups + group;
     FacGemm g = {.dtype = c->dtype, .alpha = {1, 0}, .beta = {1, 0}, .int_alpha = 1, .int_beta = 1};
@@ -286,11 +297,6 @@ product(const Conv *c, int64_t sample, int64_t group, char *columns, Strips *str
     g.a_row = rows;
     g.a_col = 1;
     g.b = image;
-    if (c->strips) {
-        *strips = (Strips){c, c->images + at * c->image};
-        g.fill = c->dtype == FAC_DT_F32 ? fill_f32 : fill_f64;
-        g.fill_context = strips;
-    }
     g.c = (char *)c->y + at * c->output;
     g.add = c->bias ? c->bias + group * c->outputs * c->item : NULL;
     g.add_row = 1;
@@ -306,10 +312,8 @@ small_samples(int64_t begin, int64_t end, void *context)
         char *columns = c->columns + slot * c->column;
         for (int64_t group = 0; group < c->groups; group++) {
             char *image = c->images + (sample * c->groups + group) * c->image;
-            Strips strips;
-            const FacGemm g = product(c, sample, group, columns, &strips);
-            if (!c->adjoint && !c->direct && !c->strips)
-                gather(c, image, columns, 0, c->channels * c->taps);
+            const FacGemm g = product(c, sample, group, columns);
+            if (!c->adjoint && !c->direct) gather(c, image, columns, 0, c->channels * c->taps);
             FAC_TIERED(gemm_serial)(&g);
             if (c->adjoint && !c->direct) {
                 memset(image, 0, (size_t)c->image);
@@ -345,9 +349,8 @@ large_sample(const Conv *c, int64_t sample)
 {
     for (int64_t group = 0; group < c->groups; group++) {
         Rows rows = {c, c->images + (sample * c->groups + group) * c->image};
-        Strips strips;
-        const FacGemm g = product(c, sample, group, c->columns, &strips);
-        if (!c->adjoint && !c->direct && !c->strips)
+        const FacGemm g = product(c, sample, group, c->columns);
+        if (!c->adjoint && !c->direct)
             fac_parallel(c->channels * c->taps, fac_grain(c->positions), gather_rows, &rows);
         FAC_RETURN_IF_ERROR(FAC_TIERED(gemm)(&g));
         if (c->adjoint && !c->direct)
@@ -360,7 +363,7 @@ static FacStatus
 run_samples(Conv *c)
 {
     const double work = (double)(c->channels * c->taps) * (double)c->positions * (double)c->outputs;
-    const bool own = !c->direct && (c->adjoint || !c->strips); /* columns in memory */
+    const bool own = !c->direct; /* columns */
     const bool small =
         (!own || c->column <= CONV_SMALL) && work < 32.0 * CONV_SMALL && c->batch > 1;
     const int64_t most = own ? CONV_SLOTS : c->batch;
@@ -368,12 +371,6 @@ run_samples(Conv *c)
     const size_t bytes = own ? (size_t)(slots * c->column) : 0;
     void *columns = NULL;
     FacStatus st = FAC_OK;
-    if (!c->adjoint && c->channels == 1 && (c->dtype == FAC_DT_F32 || c->dtype == FAC_DT_F64) &&
-        c->outputs < 4) {
-        fac_parallel(c->batch * c->groups * c->outputs, fac_grain(c->taps * c->positions),
-                     c->dtype == FAC_DT_F32 ? depthwise_f32 : depthwise_f64, c);
-        return FAC_OK;
-    }
     if (bytes) FAC_RETURN_IF_ERROR(fac_host_alloc(bytes, &columns));
     c->columns = columns;
     for (c->first = 0; c->first < c->batch && st == FAC_OK; c->first += slots) {
@@ -397,34 +394,295 @@ run(Conv *c)
     return st;
 }
 
-/* The adjoint in the input for stride 1: the convolution of the outputs with the turned weight. */
-static FacStatus
-run_turned(const Conv *c)
+/* --- on images of our own --------------------------------------------------------------------------------- */
+
+static bool
+is_tiled(const Conv *c)
 {
-    const size_t bytes = (size_t)(c->groups * c->weight);
-    Conv t = *c;
-    void *weight;
-    FAC_RETURN_IF_ERROR(fac_host_alloc(bytes, &weight));
-    if (c->dtype == FAC_DT_F32)
-        turn_weight_f32(c, weight);
-    else
-        turn_weight_f64(c, weight);
-    t.adjoint = false;
-    t.w = weight;
-    t.x = c->y;
-    t.y = c->x;
-    t.channels = c->outputs;
-    t.outputs = c->channels;
+    if (c->direct || c->channels == 0 || c->outputs == 0) return false;
+    if (c->dtype != FAC_DT_F32 && c->dtype != FAC_DT_F64) return false;
+    if (!c->adjoint) return true;
+    return c->stride[0] <= CONV_PHASES && c->stride[1] <= CONV_PHASES &&
+           c->stride[2] <= CONV_PHASES && c->stride[0] * c->stride[1] * c->stride[2] <= CONV_PHASES;
+}
+
+/* Where images have zeros on both sides, those behind a line are those in front of the next one; the
+ * same with lines and planes. Returns by how many elements what an image reads is larger than it. */
+static int64_t
+share_padding(Tiled *p)
+{
+    const int64_t whole = p->wide[0] * p->wide[1] * p->wide[2];
     for (int i = 0; i < 3; i++) {
-        t.in[i] = c->out[i];
-        t.out[i] = c->in[i];
-        t.before[i] = c->dilation[i] * (c->kernel[i] - 1) - c->before[i];
+        const int64_t left = p->before[i], right = p->wide[i] - left - p->in[i];
+        const int64_t most = p->wide[i] - p->size[i], both = left < right ? left : right;
+        if (p->step[i] == 1 && both > 0) p->wide[i] -= both < most ? both : most;
     }
-    derive(&t);
-    const FacStatus st = run(&t);
-    fac_host_free(weight, bytes);
+    return whole - p->wide[0] * p->wide[1] * p->wide[2];
+}
+
+/* The dims of the images of x, and what a tap k of a dim sees: element at[i][k] of phase[i][k]. */
+static Tiled
+tiled_forward(const Conv *c)
+{
+    Tiled p = {.dtype = c->dtype,
+               .batch = c->batch,
+               .groups = c->groups,
+               .channels = c->channels,
+               .outputs = c->outputs,
+               .area = c->area,
+               .from = c->x,
+               .bias = c->bias,
+               .to = (char *)c->y,
+               .weight = (char *)c->w,
+               .to_step = {c->out[1] * c->out[2], c->out[2], 1},
+               .to_plane = c->positions,
+               .to_sample = c->groups * c->outputs * c->positions,
+               .w_output = c->channels * c->taps,
+               .w_channel = c->taps,
+               .w_group = c->outputs * c->channels * c->taps};
+    for (int i = 0; i < 3; i++) {
+        const int64_t reach = c->dilation[i] * (c->kernel[i] - 1) + 1;
+        p.in[i] = c->in[i];
+        p.step[i] = c->stride[i];
+        p.before[i] = c->before[i];
+        p.size[i] = c->out[i];
+        p.phases[i] = c->stride[i] < reach ? c->stride[i] : reach;
+        p.wide[i] = c->out[i] + (reach - 1) / c->stride[i];
+    }
+    p.shared = share_padding(&p);
+    return p;
+}
+
+/* Results `start`, start + stride, ... of every dim of x, from images of y. They are seen through the
+ * taps k for which start + before - dilation * k is a multiple of the stride: at[i][k], else -1. */
+static Tiled
+tiled_adjoint(const Conv *c, const int64_t *start, int64_t *const at[3])
+{
+    Tiled p = {.dtype = c->dtype,
+               .batch = c->batch,
+               .groups = c->groups,
+               .channels = c->outputs,
+               .outputs = c->channels,
+               .area = c->positions,
+               .from = c->y,
+               .to = (char *)c->x,
+               .weight = (char *)c->w,
+               .to_plane = c->area,
+               .to_sample = c->groups * c->channels * c->area,
+               .w_output = c->taps,
+               .w_channel = c->channels * c->taps,
+               .w_group = c->outputs * c->channels * c->taps};
+    int64_t plane = c->item;
+    for (int i = 2; i >= 0; i--) {
+        const int64_t stride = c->stride[i];
+        int64_t low = 0, high = 0;
+        bool any = false;
+        for (int64_t k = 0; k < c->kernel[i]; k++) {
+            const int64_t reach = start[i] + c->before[i] - c->dilation[i] * k,
+                          seen = reach / stride;
+            if (reach % stride) continue;
+            low = !any || seen < low ? seen : low;
+            high = !any || seen > high ? seen : high;
+            any = true;
+        }
+        for (int64_t k = 0; k < c->kernel[i]; k++) {
+            const int64_t reach = start[i] + c->before[i] - c->dilation[i] * k;
+            at[i][k] = reach % stride ? -1 : reach / stride - low;
+        }
+        p.in[i] = c->out[i];
+        p.step[i] = p.phases[i] = 1;
+        p.before[i] = -low;
+        p.size[i] = (c->in[i] - start[i] + stride - 1) / stride;
+        p.wide[i] = p.size[i] + high - low;
+        p.to += start[i] * plane;
+        p.to_step[i] = stride * (plane / c->item);
+        plane *= c->in[i];
+    }
+    p.shared = share_padding(&p);
+    return p;
+}
+
+/* Sets what follows from the dims, and takes the memory: `slots` images, and as many bytes for `packed`
+ * and `sums` as are asked for. */
+static FacStatus
+tiled_open(Tiled *p, const Conv *c, size_t packed, size_t sums, size_t *bytes)
+{
+    const int64_t line = 64 / c->item, phases = p->phases[0] * p->phases[1] * p->phases[2];
+    const int64_t near = fac_cpu_cache(2);
+    p->part = phases * p->wide[0] * p->wide[1] * p->wide[2];
+    p->slots = near / (p->groups * p->channels * p->part * c->item + 1);
+    p->slots = p->slots < 1 ? 1 : p->slots < p->batch ? p->slots : p->batch;
+    /* channels begin at an odd number of lines of the cache, so that they meet in none of its sets */
+    p->room = (fac_chunks(p->slots * p->part + p->shared, line) | 1) * line;
+    packed *= sums ? (size_t)p->slots : 1;
+    const size_t images = (size_t)(p->groups * p->channels * p->room * c->item) + CONV_SLACK;
+    packed = (packed + 63) / 64 * 64;
+    *bytes = images + packed + sums;
+    void *memory;
+    FAC_RETURN_IF_ERROR(fac_host_alloc(*bytes, &memory));
+    p->images = memory;
+    p->packed = p->images + images;
+    p->sums = p->packed + packed;
+    memset(p->packed - CONV_SLACK, 0, CONV_SLACK);
+    return FAC_OK;
+}
+
+/* The taps of which every dim is seen. */
+static void
+tiled_taps(Tiled *p, const Conv *c, int64_t *const at[3], int64_t *const phase[3])
+{
+    const int64_t area = p->wide[0] * p->wide[1] * p->wide[2];
+    p->taps = 0;
+    for (int64_t i = 0; i < c->taps; i++) {
+        const int64_t x = i % c->kernel[2], y = i / c->kernel[2] % c->kernel[1];
+        const int64_t z = i / c->kernel[2] / c->kernel[1];
+        if (at[0][z] < 0 || at[1][y] < 0 || at[2][x] < 0) continue;
+        const int64_t r = (phase[0][z] * p->phases[1] + phase[1][y]) * p->phases[2] + phase[2][x];
+        p->tap[p->taps] = i;
+        p->tap_at[p->taps++] =
+            r * area + (at[0][z] * p->wide[1] + at[1][y]) * p->wide[2] + at[2][x];
+    }
+}
+
+/* The next samples, from `first` on. */
+static void
+tiled_wave(Tiled *p, int64_t first, int64_t slots)
+{
+    const int64_t left = p->batch - first;
+    p->first = first;
+    p->slots = left < slots ? left : slots;
+    p->positions = (p->slots - 1) * p->part + p->size[2] +
+                   ((p->size[0] - 1) * p->wide[1] + p->size[1] - 1) * p->wide[2];
+}
+
+static FacStatus
+run_tiled(Tiled *p, const Conv *c)
+{
+    size_t bytes;
+    FAC_RETURN_IF_ERROR(tiled_open(p, c, (size_t)(p->groups * p->w_group * c->item), 0, &bytes));
+    const int64_t slots = p->slots, planes = p->groups * p->channels,
+                  run = p->taps ? CONV_RUN / p->taps : p->channels;
+    const bool depthwise = p->channels == 1 && p->outputs < 4;
+    p->runs = fac_chunks(p->channels, run < 1 ? 1 : run);
+    p->run = fac_chunks(p->channels, p->runs);
+    p->runs = fac_chunks(p->channels, p->run);
+    if (!depthwise) fac_parallel(p->groups * p->runs, 1, TILED(p, pack_weight), p);
+    for (int64_t first = 0; first < p->batch; first += slots) {
+        tiled_wave(p, first, slots);
+        const int64_t strip = p->dtype == FAC_DT_F32 ? NR_f32 : NR_f64;
+        const int64_t work = p->part * p->slots * (depthwise ? p->taps : 1);
+        if (depthwise) {
+            fac_parallel(p->groups, fac_grain(work), TILED(p, depthwise), p);
+            continue;
+        }
+        const int64_t strips = fac_chunks(p->positions, strip);
+        p->q_blocks = fac_chunks(strips, CONV_STRIPS);
+        p->q_block = fac_chunks(strips, p->q_blocks) * strip;
+        p->i_blocks = fac_chunks(fac_chunks(p->outputs, GEMM_ROWS), CONV_PANELS);
+        if (p->taps) fac_parallel(planes * p->slots, fac_grain(p->part), TILED(p, fill_planes), p);
+        fac_parallel(p->q_blocks * p->i_blocks * p->groups, 1, TILED(p, conv_blocks), p);
+    }
+    fac_host_free(p->images, bytes);
+    return FAC_OK;
+}
+
+/* Tables for all of a convolution in one block: of the dims, of the taps, and of lines. */
+static FacStatus
+tables(const Conv *c, int64_t *at[3], int64_t *phase[3], Tiled *p, int64_t **memory)
+{
+    int64_t n = 0;
+    for (int i = 0; i < 3; i++) n += 2 * c->kernel[i];
+    *memory = fac_mem_alloc((size_t)(n + 2 * c->taps + CONV_RUN) * sizeof **memory);
+    if (!*memory) return fac_mem_error((size_t)(n + 2 * c->taps) * sizeof **memory);
+    int64_t *next = *memory;
+    for (int i = 0; i < 3; i++) {
+        at[i] = next;
+        phase[i] = next + c->kernel[i];
+        next += 2 * c->kernel[i];
+        for (int64_t k = 0; k < c->kernel[i]; k++) {
+            at[i][k] = c->dilation[i] * k / c->stride[i];
+            phase[i][k] = c->adjoint ? 0 : c->dilation[i] * k % c->stride[i];
+        }
+    }
+    p->tap = next;
+    p->tap_at = next + c->taps;
+    p->line_at = p->tap_at + c->taps;
+    return FAC_OK;
+}
+
+static void
+keep_tables(Tiled *p, const Tiled *tables_of)
+{
+    p->tap = tables_of->tap;
+    p->tap_at = tables_of->tap_at;
+    p->line_at = tables_of->line_at;
+}
+
+/* Forward, or every phase of the adjoint in the input. */
+static FacStatus
+conv_tiled(const Conv *c)
+{
+    int64_t *at[3], *phase[3], *memory;
+    Tiled p, with;
+    FacStatus st = FAC_OK;
+    FAC_RETURN_IF_ERROR(tables(c, at, phase, &with, &memory));
+    if (!c->adjoint) {
+        p = tiled_forward(c);
+        keep_tables(&p, &with);
+        tiled_taps(&p, c, at, phase);
+        st = run_tiled(&p, c);
+    } else {
+        const int64_t *s = c->stride;
+        for (int64_t i = 0; i < s[0] * s[1] * s[2] && st == FAC_OK; i++) {
+            const int64_t start[3] = {i / s[2] / s[1], i / s[2] % s[1], i % s[2]};
+            if (start[0] >= c->in[0] || start[1] >= c->in[1] || start[2] >= c->in[2]) continue;
+            p = tiled_adjoint(c, start, at);
+            keep_tables(&p, &with);
+            tiled_taps(&p, c, at, phase);
+            st = run_tiled(&p, c);
+        }
+    }
+    fac_mem_free(memory);
     return st;
 }
+
+/* The adjoint in the weight. */
+static FacStatus
+weight_tiled(const Conv *c)
+{
+    const int64_t strip = c->dtype == FAC_DT_F32 ? NR_f32 : NR_f64;
+    const int64_t strips = c->groups * fac_chunks(c->outputs, strip);
+    int64_t *at[3], *phase[3], *memory;
+    Tiled p = tiled_forward(c), with;
+    size_t bytes;
+    FAC_RETURN_IF_ERROR(tables(c, at, phase, &with, &memory));
+    keep_tables(&p, &with);
+    tiled_taps(&p, c, at, phase);
+    p.lines = c->out[2] < CONV_RUN ? CONV_RUN / c->out[2] : 1;
+    if (p.lines > c->out[1]) p.lines = c->out[1];
+    for (int64_t i = 0; i < p.lines; i++) p.line_at[i] = i * c->out[2] * strip;
+    const FacStatus st =
+        tiled_open(&p, c, (size_t)(strips * c->positions * strip * c->item),
+                   (size_t)(strips * strip * c->taps * c->channels * c->item), &bytes);
+    if (!st) {
+        const int64_t slots = p.slots;
+        for (int64_t first = 0; first < p.batch; first += slots) {
+            tiled_wave(&p, first, slots);
+            fac_parallel(p.groups * p.channels * p.slots, fac_grain(p.part), TILED(&p, fill_planes),
+                         &p);
+            fac_parallel(strips * p.slots, 1, TILED(&p, pack_gradient), &p);
+            fac_parallel(strips * fac_chunks(p.channels, GEMM_ROWS), 1, TILED(&p, weight_blocks),
+                         &p);
+        }
+        fac_parallel(p.groups * p.outputs, fac_grain(c->taps * c->channels), TILED(&p, put_weight),
+                     &p);
+        fac_host_free(p.images, bytes);
+    }
+    fac_mem_free(memory);
+    return st;
+}
+
+/* --- the rows ----------------------------------------------------------------------------------------- */
 
 /* (input, weight, bias, stride, padding, dilation, groups). */
 FacStatus
@@ -441,7 +699,7 @@ FAC_KERNEL(conv)(FacCall *call)
     FAC_TRY(plain_out(call, 0, dt, &y));
     Conv c = geometry(call, 3, x, w, y);
     c.bias = bias ? fac_data(bias) : NULL;
-    FAC_TRY(run(&c));
+    FAC_TRY(is_tiled(&c) ? conv_tiled(&c) : run(&c));
     FAC_TRY(plain_done(call, 0, y));
 done:
     fac_tensor_release(x);
@@ -464,10 +722,7 @@ FAC_KERNEL(conv_input)(FacCall *call)
     FAC_TRY(plain_out(call, 0, dt, &x));
     Conv c = geometry(call, 3, x, w, y);
     c.adjoint = true;
-    if (c.strips && c.stride[0] == 1 && c.stride[1] == 1 && c.stride[2] == 1)
-        FAC_TRY(run_turned(&c));
-    else
-        FAC_TRY(run(&c));
+    FAC_TRY(is_tiled(&c) ? conv_tiled(&c) : run(&c));
     FAC_TRY(plain_done(call, 0, x));
 done:
     fac_tensor_release(x);
@@ -486,7 +741,6 @@ sum_weight(const Conv *c)
     for (int64_t at = 0; at < c->batch * c->groups; at++) {
         const int64_t group = at % c->groups;
         Rows image = {c, c->images + at * c->image};
-        Strips strips = {c, image.image};
         FacGemm g = {.dtype = c->dtype,
                      .m = c->outputs,
                      .n = rows,
@@ -502,12 +756,7 @@ sum_weight(const Conv *c)
                      .accumulate = at >= c->groups,
                      .alpha = {1, 0},
                      .int_alpha = 1};
-        if (c->strips) {
-            g.fill = c->dtype == FAC_DT_F32 ? fill_turned_f32 : fill_turned_f64;
-            g.fill_context = &strips;
-        } else if (!c->direct) {
-            fac_parallel(rows, fac_grain(c->positions), gather_rows, &image);
-        }
+        if (!c->direct) fac_parallel(rows, fac_grain(c->positions), gather_rows, &image);
         FAC_RETURN_IF_ERROR(FAC_TIERED(gemm)(&g));
     }
     return FAC_OK;
@@ -516,7 +765,7 @@ sum_weight(const Conv *c)
 static FacStatus
 run_weight(Conv *c)
 {
-    const size_t bytes = c->direct || c->strips ? 0 : (size_t)c->column;
+    const size_t bytes = c->direct ? 0 : (size_t)c->column;
     size_t images;
     void *columns = NULL;
     FAC_RETURN_IF_ERROR(open_images(c, &images));
@@ -543,7 +792,7 @@ FAC_KERNEL(conv_weight)(FacCall *call)
     if (c.batch == 0)
         memset(fac_data(w), 0, fac_nbytes(w));
     else
-        FAC_TRY(run_weight(&c));
+        FAC_TRY(is_tiled(&c) ? weight_tiled(&c) : run_weight(&c));
     FAC_TRY(plain_done(call, 0, w));
 done:
     fac_tensor_release(x);

@@ -8,11 +8,12 @@
 #include "kernels/cpu/gemm.h"
 
 #include "base/cpu.h"
+#include "kernels/cpu/gemm_tile.h"
 
 #pragma GCC optimize("fp-contract=fast")
 
 #if defined(__AVX512F__)
-enum { GEMM_BYTES = 64, GEMM_ROWS = 14, GEMM_SERIAL_ROWS = 28, GEMM_BLOCK_ROWS = 56 };
+enum { GEMM_SERIAL_ROWS = 28, GEMM_BLOCK_ROWS = 56 };
 #define GEMM_F32_LANES 16
 #define GEMM_F64_LANES 8
 #define GEMM_HEIGHTS(X, vecs)                                                                      \
@@ -32,15 +33,13 @@ enum { GEMM_BYTES = 64, GEMM_ROWS = 14, GEMM_SERIAL_ROWS = 28, GEMM_BLOCK_ROWS =
     X(14, vecs)
 #else
 #if defined(__AVX2__)
-enum { GEMM_BYTES = 32 };
 #define GEMM_F32_LANES 8
 #define GEMM_F64_LANES 4
 #else
-enum { GEMM_BYTES = 16 };
 #define GEMM_F32_LANES 4
 #define GEMM_F64_LANES 2
 #endif
-enum { GEMM_ROWS = 6, GEMM_SERIAL_ROWS = 30, GEMM_BLOCK_ROWS = 48 };
+enum { GEMM_SERIAL_ROWS = 30, GEMM_BLOCK_ROWS = 48 };
 #define GEMM_HEIGHTS(X, vecs) X(1, vecs) X(2, vecs) X(3, vecs) X(4, vecs) X(5, vecs) X(6, vecs)
 #endif
 
@@ -56,17 +55,6 @@ enum {
     GEMM_THIN_COLUMNS = 128,
     GEMM_ROW_COLUMNS = 2048 /* the same for one row, whose B is read row by row */
 };
-
-/* How many of `left` rows the next panel takes: panels are about equally high, and of whole pairs of
- * rows if `even`. The same sequence when packing and when reading. */
-static inline int
-gemm_height(int64_t left, bool even)
-{
-    if (left <= GEMM_ROWS) return (int)left;
-    const int64_t panels = (left + GEMM_ROWS - 1) / GEMM_ROWS;
-    const int rows = (int)((left + panels - 1) / panels);
-    return even ? (rows + 1) & ~1 : rows;
-}
 
 /* Which lanes of two vectors of n interleave the first halves of both, or the second halves. */
 #define GEMM_LOW_2 {0, 2}
@@ -215,7 +203,7 @@ FacStatus
 FAC_TIERED(gemm)(const FacGemm *g)
 {
     if (g->m == 0 || g->n == 0) return FAC_OK;
-    if (g->n == 1 && g->m > 1 && g->c_row == 1 && !FAC_IS_COMPLEX(g->dtype) && !g->fill) {
+    if (g->n == 1 && g->m > 1 && g->c_row == 1 && !FAC_IS_COMPLEX(g->dtype)) {
         FacGemm row = turned(g);
         return FAC_TIERED(gemm)(&row);
     }
@@ -223,8 +211,7 @@ FAC_TIERED(gemm)(const FacGemm *g)
         FAC_TIERED(gemm_serial)(g);
         return FAC_OK;
     }
-    if (g->m * (FAC_IS_COMPLEX(g->dtype) ? 2 : 1) <= GEMM_THIN && !FAC_IS_INT(g->dtype) &&
-        !g->fill) {
+    if (g->m * (FAC_IS_COMPLEX(g->dtype) ? 2 : 1) <= GEMM_THIN && !FAC_IS_INT(g->dtype)) {
         const int64_t columns = thin_columns(g), grain = GEMM_SMALL / (g->m * g->k * columns);
         fac_parallel(fac_chunks(g->n, columns), grain > 0 ? grain : 1, thin_body, (void *)g);
         return FAC_OK;

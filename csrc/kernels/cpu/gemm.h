@@ -16,11 +16,6 @@ typedef struct FacGemm {
     int64_t m, n, k;
     const void *a, *b;
     int64_t a_row, a_col, b_row, b_col; /* strides in elements */
-    /* Instead of b, for float32 and float64: writes rows [p0, p0 + run) of the columns [j0,
-     * j0 + columns) of B to `to`, row by row, each padded with zeros to `width` elements. */
-    void (*fill)(const void *context, int64_t p0, int64_t run, int64_t j0, int64_t columns,
-                 int64_t width, void *to);
-    const void *fill_context;
     void *c;
     int64_t c_row;
     bool accumulate; /* add to what C holds */
@@ -39,7 +34,7 @@ void FAC_TIERED(gemm_serial)(const FacGemm *g);
 FacStatus FAC_TIERED(gemm_batched)(const FacGemm *g, int64_t count, int64_t a_step, int64_t b_step,
                                    int64_t c_step, int64_t add_step) FAC_MUST_CHECK;
 
-/* For fill functions: `columns` columns of k elements, `step` apart, as k rows of `width`, padded with
+/* For kernels that pack: `columns` columns of k elements, `step` apart, as k rows of `width`, padded with
  * zeros. float32 and float64; width is a number of whole vectors. */
 void FAC_TIERED(gemm_pack_columns)(FacDType dtype, const void *from, int64_t step, int64_t columns,
                                    int64_t width, int64_t k, void *to);

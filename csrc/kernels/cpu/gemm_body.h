@@ -16,7 +16,7 @@
  */
 
 enum { NAME(VL) = GEMM_BYTES / sizeof(T), NAME(NR) = 2 * NAME(VL), NAME(RUN) = RUN };
-typedef T NAME(vec) __attribute__((vector_size(GEMM_BYTES), aligned(sizeof(T)), may_alias));
+typedef NAME(FacVec) NAME(vec);
 typedef INDEX NAME(index) __attribute__((vector_size(GEMM_BYTES)));
 static const NAME(index) NAME(low) = GEMM_LOW(LANES), NAME(high) = GEMM_HIGH(LANES);
 
@@ -33,9 +33,9 @@ NAME(element)(const char *a, const char *ninth, int64_t r, int64_t r3, int64_t r
 }
 
 #define TILE(rows, vecs)                                                                           \
-    static void NAME(tile_##rows##_##vecs)(int64_t k, const T *a, int64_t a_row, int64_t a_col,    \
-                                           const T *b, int64_t b_row, T *c, int64_t c_row,         \
-                                           bool add)                                               \
+    static void NAME(tile_##rows##_##vecs)(                                                        \
+        int64_t k, int64_t lines, const T *a, int64_t a_row, int64_t a_col, int64_t a_skip,        \
+        const T *b, int64_t b_row, const int64_t *b_at, T *c, int64_t c_row, bool add)             \
     {                                                                                              \
         NAME(vec) acc[rows][vecs] = {0};                                                           \
         const char *at = (const char *)a;                                                          \
@@ -43,18 +43,22 @@ NAME(element)(const char *a, const char *ninth, int64_t r, int64_t r3, int64_t r
         const char *ninth = at + 9 * r;                                                            \
         __asm__("" : "+r"(r3), "+r"(r5), "+r"(r7), "+r"(ninth));                                   \
         a_col *= (int64_t)sizeof(T);                                                               \
+        a_skip *= (int64_t)sizeof(T);                                                              \
         _Pragma("GCC unroll 1")                                                                    \
         for (int i = 0; i < rows; i++) {                                                           \
             __builtin_prefetch(c + i * c_row, 0, 2);                                               \
             if (vecs == 2) __builtin_prefetch(c + i * c_row + NAME(VL), 0, 2);                     \
         }                                                                                          \
-        for (; k > 0; k--, at += a_col, ninth += a_col, b += b_row) {                              \
-            const NAME(vec) *bv = (const NAME(vec) *)b;                                            \
-            _Pragma("GCC unroll 16")                                                               \
-            for (int i = 0; i < rows; i++) {                                                       \
-                const T x = NAME(element)(at, ninth, r, r3, r5, r7, i);                            \
-                _Pragma("GCC unroll 2")                                                            \
-                for (int v = 0; v < vecs; v++) acc[i][v] += bv[v] * x;                             \
+        for (; lines > 0; lines--, at += a_skip, ninth += a_skip) {                                \
+            const T *from = b + *b_at++;                                                           \
+            for (int64_t p = k; p > 0; p--, at += a_col, ninth += a_col, from += b_row) {          \
+                const NAME(vec) *bv = (const NAME(vec) *)from;                                     \
+                _Pragma("GCC unroll 16")                                                           \
+                for (int i = 0; i < rows; i++) {                                                   \
+                    const T x = NAME(element)(at, ninth, r, r3, r5, r7, i);                        \
+                    _Pragma("GCC unroll 2")                                                        \
+                    for (int v = 0; v < vecs; v++) acc[i][v] += bv[v] * x;                         \
+                }                                                                                  \
             }                                                                                      \
         }                                                                                          \
         _Pragma("GCC unroll 16")                                                                   \
@@ -71,14 +75,19 @@ GEMM_HEIGHTS(TILE, 1)
 GEMM_HEIGHTS(TILE, 2)
 #undef TILE
 
-typedef void (*NAME(Tile))(int64_t k, const T *a, int64_t a_row, int64_t a_col, const T *b,
-                           int64_t b_row, T *c, int64_t c_row, bool add);
-
-/* Indexed by rows and vectors. */
 #define TILE_ROW(rows, vecs) [rows][vecs] = NAME(tile_##rows##_##vecs),
-static const NAME(Tile)
-    NAME(tile)[GEMM_ROWS + 1][3] = {GEMM_HEIGHTS(TILE_ROW, 1) GEMM_HEIGHTS(TILE_ROW, 2)};
+const NAME(FacTile) FAC_TIERED(NAME(gemm_tile))[GEMM_ROWS + 1][3] = {GEMM_HEIGHTS(TILE_ROW, 1)
+                                                                         GEMM_HEIGHTS(TILE_ROW, 2)};
 #undef TILE_ROW
+
+static inline void
+NAME(tile)(int rows, int vecs, int64_t k, const T *a, int64_t a_row, int64_t a_col, const T *b,
+           int64_t b_row, T *c, int64_t c_row, bool add)
+{
+    static const int64_t start = 0;
+    FAC_TIERED(NAME(gemm_tile))
+    [rows][vecs](k, 1, a, a_row, a_col, 0, b, b_row, &start, c, c_row, add);
+}
 
 /* VL rows of VL elements, `step` apart, to columns: after log2(VL) rounds of interleaving the first
  * half of the vectors with the second, the matrix is transposed. Rows from `valid` on are copies of the
@@ -194,10 +203,6 @@ NAME(pack_b)(const FacGemm *g, int64_t j0, int64_t columns, int64_t width, int64
 {
     const T *b = g->b;
     const int64_t row = g->b_row, col = g->b_col;
-    if (g->fill) {
-        g->fill(g->fill_context, p0, k, j0, columns, width, to);
-        return;
-    }
     if (!FAC_IS_COMPLEX(g->dtype)) {
         NAME(pack_strip)(b + j0 * col + p0 * row, row, col, columns, width, k, to);
         return;
@@ -242,11 +247,11 @@ NAME(run_tile)(const FacGemm *g, int rows, int vecs, int64_t k, const T *a, int6
 {
     if (!FAC_IS_COMPLEX(g->dtype) && columns == vecs * NAME(VL)) {
         T *c = (T *)g->c + i0 * g->c_row + j0;
-        NAME(tile)[rows][vecs](k, a, a_row, a_col, b, b_row, c, g->c_row, add);
+        NAME(tile)(rows, vecs, k, a, a_row, a_col, b, b_row, c, g->c_row, add);
         return;
     }
     T tile[GEMM_ROWS * NAME(NR)];
-    NAME(tile)[rows][vecs](k, a, a_row, a_col, b, b_row, tile, NAME(NR), false);
+    NAME(tile)(rows, vecs, k, a, a_row, a_col, b, b_row, tile, NAME(NR), false);
     NAME(store)(g, tile, i0, rows, j0, columns, add);
 }
 
@@ -371,9 +376,8 @@ NAME(serial_turned)(const FacGemm *g)
             for (int64_t j = 0; j < g->n;) {
                 const int rows = gemm_height(g->n - j, false);
                 const T *b = (const T *)g->b + j * g->b_col + p0 * g->b_row;
-                NAME(tile)
-                [rows][vecs](run, b, g->b_col, g->b_row, strip, vecs *NAME(VL), tile, NAME(NR),
-                             false);
+                NAME(tile)(rows, vecs, run, b, g->b_col, g->b_row, strip, vecs * NAME(VL), tile,
+                           NAME(NR), false);
                 for (int64_t i = 0; i < m; i++) {
                     T *c = (T *)g->c + (i0 + i) * g->c_row + j;
                     for (int r = 0; r < rows; r++)
@@ -396,7 +400,7 @@ NAME(serial_blocks)(const FacGemm *g)
     const int64_t m = complex ? 2 * g->m : g->m, k = complex ? 2 * g->k : g->k;
     const bool near_b = m <= GEMM_SERIAL_ROWS || k * g->b_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
     const bool near_a = g->n <= NAME(NR) || GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
-    const bool b_in_place = !complex && !g->fill && g->b_col == 1 && near_b;
+    const bool b_in_place = !complex && g->b_col == 1 && near_b;
     const bool a_in_place = !complex && near_a && (g->a_col == 1 || g->a_row == 1);
     for (int64_t p0 = 0; p0 < k; p0 += RUN)
         for (int64_t i0 = 0, i1; i0 < m; i0 = i1) {
@@ -430,7 +434,7 @@ NAME(serial_blocks)(const FacGemm *g)
 static void
 NAME(serial)(const FacGemm *g)
 {
-    const bool plain = !FAC_IS_COMPLEX(g->dtype) && !g->fill;
+    const bool plain = !FAC_IS_COMPLEX(g->dtype);
     const bool columns = plain && g->b_row == 1 && g->b_col != 1;
     if (g->k == 0) {
         if (!g->accumulate)
@@ -482,7 +486,7 @@ NAME(stage_pack)(int64_t task, int64_t end, void *context)
     const int64_t most = s->j0 + end * GEMM_PACK_STRIPS * NAME(NR),
                   j1 = most < s->j1 ? most : s->j1;
     const FacGemm *g = s->g;
-    if (!g->fill && g->b_col == 1 && !FAC_IS_COMPLEX(g->dtype)) {
+    if (g->b_col == 1 && !FAC_IS_COMPLEX(g->dtype)) {
         const int64_t strips = (j1 - j) / NAME(NR);
         NAME(pack_strips)((const T *)g->b + s->p0 * g->b_row + j, g->b_row, strips, s->run,
                           s->b + (j - s->j0) * s->run);
