@@ -49,6 +49,7 @@ def cmake_build(args, folder, *, python):
         f"-DFACULA_C_TESTS={'OFF' if python else 'ON'}",
         f"-DPython_EXECUTABLE={sys.executable}",
         "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
+        "-DCMAKE_COMPILE_WARNING_AS_ERROR=ON",
     )  # fmt: skip
     run("cmake", "--build", build, *(["-j", str(args.jobs)] if args.jobs else []))
     return build

@@ -57,12 +57,14 @@ level_depth(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     return PyLong_FromLong(fac_thread.level ? fac_thread.level->depth : 0);
 }
 
-/* _level_size(id): the size of the batch. */
+/* _level_batch(id): (size of the batch, randomness) */
 static PyObject *
-level_size(PyObject *Py_UNUSED(module), PyObject *id)
+level_batch(PyObject *Py_UNUSED(module), PyObject *id)
 {
+    static const char *const randomness[] = {"error", "same", "different"};
     FacLevel *level;
-    return level_convert(id, &level) ? PyLong_FromLongLong(level->size) : NULL;
+    if (!level_convert(id, &level)) return NULL;
+    return Py_BuildValue("(Ls)", (long long)level->size, randomness[level->randomness]);
 }
 
 /* --- tensors of a level ----------------------------------------------------------------------- */
@@ -250,6 +252,72 @@ unpack_dual(PyObject *Py_UNUSED(module), PyObject *args)
     return both;
 }
 
+/* _set_tangent(tensor, tangent, id): in place. */
+static PyObject *
+set_tangent(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *o, *tangent;
+    FacLevel *level;
+    if (!PyArg_ParseTuple(args, "O!O!O&:_set_tangent", fac_py.tensor_type, &o, fac_py.tensor_type,
+                          &tangent, level_convert, &level))
+        return NULL;
+    FacStatus st = check_tangent(fac_unwrap(o), fac_unwrap(tangent));
+    if (st == FAC_OK) st = fac_set_tangent(fac_unwrap(o), level, fac_unwrap(tangent));
+    if (st) return fac_py_raise(st);
+    Py_RETURN_NONE;
+}
+
+/* --- calls that go through levels by hand: autograd.Function ----------------------------------- */
+
+/* _level_of(args): (id, kind) of the innermost level that a tensor among the arguments belongs to, or
+ * None. */
+static PyObject *
+level_of(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    FacLevel *level = NULL;
+    if (!PyTuple_Check(args)) return PyErr_SetString(PyExc_TypeError, "expected a tuple"), NULL;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); i++) {
+        PyObject *o = PyTuple_GET_ITEM(args, i);
+        if (fac_is_tensor(o)) level = fac_level_of(fac_unwrap(o), level);
+    }
+    if (!level) Py_RETURN_NONE;
+    return Py_BuildValue("(Ki)", (unsigned long long)level->id, (int)level->kind);
+}
+
+/* _wrap(tensor, id): the tensor as one of this level, of gradients without requiring one. */
+static PyObject *
+wrap(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    FacTensor *t, *made;
+    FacLevel *level;
+    if (!tensor_at_level(args, "OO&:_wrap", &t, &level)) return NULL;
+    if (level->kind == FAC_LEVEL_FORWARD || fac_value_at(t, level)) return fac_wrap(t);
+    if (level->kind == FAC_LEVEL_BATCH && (!t->ndim || t->sizes[0] != level->size))
+        return PyErr_SetString(PyExc_ValueError, "the tensor has no such batch"), NULL;
+    FacStatus st = fac_level_wrap(level, t, &made);
+    return given(st, made);
+}
+
+/* _call_below(id, function, *args): with the level, and those inside of it, invisible. */
+static PyObject *
+call_below(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    FacLevel *level;
+    Py_ssize_t n = PyTuple_GET_SIZE(args);
+    if (n < 2) return PyErr_SetString(PyExc_TypeError, "_call_below(id, function, *args)"), NULL;
+    if (!level_convert(PyTuple_GET_ITEM(args, 0), &level)) return NULL;
+    PyObject *rest = PyTuple_GetSlice(args, 2, n);
+    if (!rest) return NULL;
+    bool inside = fac_grad_enabled();
+    if (level->kind == FAC_LEVEL_GRAD) fac_set_grad_enabled(level->grad_outside);
+    FacLevel *was = fac_level_enter(level->below);
+    PyObject *result = PyObject_CallObject(PyTuple_GET_ITEM(args, 1), rest);
+    fac_level_enter(was);
+    fac_set_grad_enabled(inside);
+    Py_DECREF(rest);
+    return result;
+}
+
 /* --- for repr and for errors ------------------------------------------------------------------ */
 
 /* _transforms(tensor): None, or (kind, value) of a wrapper whose level is visible: kind is "batch" or
@@ -269,7 +337,7 @@ PyMethodDef fac_transform_functions[] = {
     {"_level_push", level_push, METH_VARARGS, NULL},
     {"_level_pop", level_pop, METH_O, NULL},
     {"_level_depth", level_depth, METH_NOARGS, NULL},
-    {"_level_size", level_size, METH_O, NULL},
+    {"_level_batch", level_batch, METH_O, NULL},
     {"_lift", lift, METH_VARARGS, NULL},
     {"_value", value, METH_VARARGS, NULL},
     {"_in_batch", in_batch, METH_VARARGS, NULL},
@@ -277,6 +345,10 @@ PyMethodDef fac_transform_functions[] = {
     {"_unbatch", unbatch, METH_VARARGS, NULL},
     {"_make_dual", make_dual, METH_VARARGS, NULL},
     {"_unpack_dual", unpack_dual, METH_VARARGS, NULL},
+    {"_set_tangent", set_tangent, METH_VARARGS, NULL},
+    {"_level_of", level_of, METH_O, NULL},
+    {"_wrap", wrap, METH_VARARGS, NULL},
+    {"_call_below", call_below, METH_VARARGS, NULL},
     {"_transforms", transforms, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

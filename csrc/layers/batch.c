@@ -292,6 +292,7 @@ first_tensor(const FacBatch *b)
 static int
 counted_dims(const FacBatch *b, int self)
 {
+    if (self < 0) return 0; /* a factory */
     FacValue v = b->call->args[self];
     const FacTensor *t = v.tag == FAC_V_TENSORS ? v.len ? v.v.tensors[0] : NULL : v.v.t;
     return t ? t->ndim : 0;

@@ -92,6 +92,12 @@ class Function(metaclass=FunctionMeta):
     @classmethod
     def apply(cls, *args):
         """Runs forward and records backward."""
+        if _C._level_depth():
+            found = _C._level_of(args)
+            if found is not None:
+                from ..func._function import apply_at_level
+
+                return apply_at_level(cls, *found, args)
         with_setup = cls.setup_context is not Function.setup_context
         return _C._apply_function(cls, FunctionCtx(), with_setup, args)
 
