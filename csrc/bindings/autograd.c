@@ -9,6 +9,7 @@
 
 #include "base/dtype.h"
 
+#include <pthread.h>
 #include <string.h>
 
 /* --- lists of tensors ------------------------------------------------------------------------- */
@@ -84,13 +85,86 @@ list_make(TensorList *list, PyObject *o, const char *what, ListOf of)
 
 /* --- running ---------------------------------------------------------------------------------- */
 
+void
+fac_py_thread_get(FacPyThread *out)
+{
+    out->core = fac_thread;
+    fac_py_modes(out->modes, false);
+    fac_py_saved_hooks(&out->hooks, &out->hooks_disabled, false);
+}
+
+void
+fac_py_thread_set(const FacPyThread *thread)
+{
+    FacPyThread t = *thread;
+    fac_thread = t.core;
+    fac_py_modes(t.modes, true);
+    fac_py_saved_hooks(&t.hooks, &t.hooks_disabled, true);
+}
+
+/* A backward within a backward within a backward ... needs stack, of C and of Python, where each of
+ * them runs. So after some of them the next one runs in a thread of its own. */
+enum { NESTED_HERE = 40, NESTED_MAX = 5000 };
+static _Thread_local int nested, nested_before; /* in this thread; in those that wait for it */
+
+typedef struct Elsewhere {
+    const FacBackward *what;
+    FacPyThread thread;
+    int nested_before;
+    PyObject *type, *value, *traceback; /* the error */
+} Elsewhere;
+
+static void *
+run_elsewhere(void *context)
+{
+    Elsewhere *e = context;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    FacPyThread own;
+    FacStatus st;
+    fac_py_thread_get(&own);
+    fac_py_thread_set(&e->thread);
+    nested_before = e->nested_before;
+    Py_BEGIN_ALLOW_THREADS st = fac_backward_run(e->what);
+    Py_END_ALLOW_THREADS if (st) fac_py_raise(st);
+    if (st) PyErr_Fetch(&e->type, &e->value, &e->traceback);
+    fac_py_thread_set(&own);
+    PyGILState_Release(gil);
+    return NULL;
+}
+
+static PyObject *
+run_in_new_thread(const FacBackward *what)
+{
+    Elsewhere e = {.what = what, .nested_before = nested_before + nested};
+    pthread_t thread;
+    int failed;
+    if (e.nested_before >= NESTED_MAX) {
+        PyErr_SetString(PyExc_RecursionError, "too many backward calls within each other");
+        return NULL;
+    }
+    fac_py_thread_get(&e.thread);
+    Py_BEGIN_ALLOW_THREADS failed = pthread_create(&thread, NULL, run_elsewhere, &e);
+    if (!failed) pthread_join(thread, NULL);
+    Py_END_ALLOW_THREADS if (failed)
+    {
+        PyErr_SetString(PyExc_RuntimeError, "a deeply nested backward needs a thread of its own, "
+                                            "and the system gives none");
+        return NULL;
+    }
+    if (e.type) return PyErr_Restore(e.type, e.value, e.traceback), NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 run(const FacBackward *what)
 {
     FacStatus st;
+    if (nested >= NESTED_HERE) return run_in_new_thread(what);
+    nested++;
     atomic_fetch_add(&fac_py_unlocked, 1);
     Py_BEGIN_ALLOW_THREADS st = fac_backward_run(what);
     Py_END_ALLOW_THREADS atomic_fetch_sub(&fac_py_unlocked, 1);
+    nested--;
     if (st) return fac_py_raise(st);
     Py_RETURN_NONE;
 }

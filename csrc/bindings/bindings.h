@@ -22,6 +22,7 @@
  *   hooks.c      hooks of gradients
  *   saved.c      saved tensors: hooks around them, SavedTensor
  *   frames.c     which line of the user's program runs
+ *   anomaly.c    anomaly mode and the tripwire
  *   collect.c    cycles through the graph, for the collector
  *   function.c   autograd.Function
  *   override.c   __torch_function__, __torch_dispatch__, modes
@@ -251,10 +252,24 @@ typedef struct FacFunctionNode {
     int nsaved;
 } FacFunctionNode;
 FacFunctionNode *fac_function_node(const FacNode *node);
+/* What a thread that runs a part of another one's work takes over from it: recording, modes,
+ * hooks around saved tensors. The other one waits meanwhile. */
+typedef struct FacPyThread {
+    FacThread core;
+    PyObject *modes[2];
+    void *hooks;
+    PyObject *hooks_disabled;
+} FacPyThread;
+void fac_py_thread_get(FacPyThread *out);
+void fac_py_thread_set(const FacPyThread *thread);
+void fac_py_modes(PyObject **modes, bool set);                             /* override.c */
+void fac_py_saved_hooks(void **hooks, PyObject **disabled_text, bool set); /* saved.c */
 /* saved.c: a slot of the node as a SavedTensor object. */
 PyObject *fac_py_saved(FacNode *node, struct FacSavedTensor *saved);
 /* frames.c: "file:line" of the user's program, "" if none runs. Takes the lock by itself. */
 void fac_py_where(char *text, size_t bytes);
+/* The frame that it names (new reference), NULL if Python runs nothing. */
+PyFrameObject *fac_py_user_frame(void);
 PyObject *fac_py_metadata(FacNode *node); /* a dict that belongs to the node */
 /* hooks.c: a tuple of gradients, None for those that are undefined. */
 PyObject *fac_py_gradients(int n, FacTensor *const *grads);
@@ -342,6 +357,7 @@ int fac_start_ops(PyObject *module);
 int fac_start_graph(PyObject *module);
 int fac_start_hooks(PyObject *module);
 int fac_start_saved(PyObject *module);
+int fac_start_anomaly(PyObject *module);
 int fac_start_function(PyObject *module);
 int fac_start_override(PyObject *module);
 int fac_start_library(PyObject *module);

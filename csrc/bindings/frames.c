@@ -33,9 +33,8 @@ is_ours(PyCodeObject *code)
     return file && *package && strncmp(file, package, strlen(package)) == 0;
 }
 
-/* The frame to be named (new reference), NULL if Python runs nothing. */
-static PyFrameObject *
-user_frame(void)
+PyFrameObject *
+fac_py_user_frame(void)
 {
     PyFrameObject *innermost = PyEval_GetFrame(), *frame = innermost;
     Py_XINCREF(innermost);
@@ -60,7 +59,7 @@ fac_py_where(char *text, size_t bytes)
     *text = 0;
     if (!Py_IsInitialized()) return;
     PyGILState_STATE gil = PyGILState_Ensure();
-    PyFrameObject *frame = user_frame();
+    PyFrameObject *frame = fac_py_user_frame();
     if (frame) {
         PyCodeObject *code = PyFrame_GetCode(frame);
         const char *file = PyUnicode_AsUTF8(code->co_filename);

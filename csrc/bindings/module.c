@@ -160,7 +160,17 @@ set_library_dir(PyObject *Py_UNUSED(module), PyObject *path)
     Py_RETURN_NONE;
 }
 
+/* _live_blocks(): how many small blocks of the core are in use, those of tensors and nodes among
+ * them: for tests of what is left behind. */
+static PyObject *
+live_blocks(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromLongLong(fac_mem_live());
+}
+
 static PyMethodDef module_functions[] = {
+    {"_live_blocks", live_blocks, METH_NOARGS,
+     "_live_blocks()\n--\n\nHow many small blocks of memory the core uses."},
     {"_set_module_name", set_module_name, METH_O,
      "_set_module_name(name, /)\n--\n\nThe name of the package in reprs and messages."},
     {"get_num_threads", get_num_threads, METH_NOARGS,
@@ -249,11 +259,11 @@ static int
 start(PyObject *module)
 {
     static int (*const starts[])(PyObject *) = {
-        make_errors,         fac_start_dtype,   fac_start_device,   fac_start_storage,
-        fac_start_generator, fac_start_values,  fac_start_override, fac_start_ops,
-        fac_start_wrap,      fac_start_graph,   fac_start_hooks,    fac_start_saved,
-        fac_start_function,  fac_start_library, fac_start_build,    fac_start_numpy,
-        fac_start_nn,        add_functions,
+        make_errors,         fac_start_dtype,    fac_start_device,   fac_start_storage,
+        fac_start_generator, fac_start_values,   fac_start_override, fac_start_ops,
+        fac_start_wrap,      fac_start_graph,    fac_start_hooks,    fac_start_saved,
+        fac_start_anomaly,   fac_start_function, fac_start_library,  fac_start_build,
+        fac_start_numpy,     fac_start_nn,       add_functions,
     };
     if (fac_py.module) {
         PyErr_SetString(PyExc_ImportError, "facula._C can be loaded once a process");

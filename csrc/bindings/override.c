@@ -14,6 +14,16 @@ static PyObject *disabled_impl; /* the function that classes use to opt out */
 static _Thread_local PyObject *mode_stacks[2]; /* lists: function modes, dispatch modes */
 enum { FUNCTION_MODES, DISPATCH_MODES };
 
+void
+fac_py_modes(PyObject **modes, bool set)
+{
+    for (int i = 0; i < 2; i++)
+        if (set)
+            mode_stacks[i] = modes[i];
+        else
+            modes[i] = mode_stacks[i];
+}
+
 static int *
 depth_of(int kind)
 {

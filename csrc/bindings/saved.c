@@ -16,6 +16,19 @@ typedef struct Hooks {
 static _Thread_local Hooks *top;
 static _Thread_local PyObject *disabled; /* the message, where saving with hooks is not allowed */
 
+void
+fac_py_saved_hooks(void **hooks, PyObject **disabled_text, bool set)
+{
+    if (!set) {
+        *hooks = top;
+        *disabled_text = disabled;
+        return;
+    }
+    top = *hooks;
+    disabled = *disabled_text;
+    fac_packer = top ? &top->packer : NULL;
+}
+
 /* --- packing ---------------------------------------------------------------------------------- */
 
 static FacStatus

@@ -211,6 +211,7 @@ flag_views(FacCall *call)
     const FacOp *op = call->op;
     const FacTensor *self = op->nparams ? fac_v_as_tensor(call->args[0]) : NULL;
     uint8_t flags = fac_grad_enabled() ? 0 : FAC_T_NO_GRAD_VIEW;
+    if (self && self->base) flags |= self->flags & (FAC_T_NO_GRAD_VIEW | FAC_T_MULTI_VIEW);
     for (int i = 0; i < op->nresults; i++) {
         FacValue *result = &call->results[i];
         if (result->tag == FAC_V_TENSOR) {

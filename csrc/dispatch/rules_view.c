@@ -156,6 +156,7 @@ fac_rule_view_dtype(FacCall *call)
                          fac_dtype_info[to].name);
     v.offset = v.offset * from_size / to_size;
     FAC_RETURN_IF_ERROR(fac_tensor_view_as(t, to, v.ndim, v.sizes, v.strides, v.offset, &out));
+    if (to != t->dtype) fac_tensor_forget_base(out);
     call->results[0] = fac_v_tensor(out);
     return FAC_OK;
 }

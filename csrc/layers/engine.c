@@ -340,8 +340,11 @@ enter_inputs(FacRun *run)
     const FacBackward *what = run->what;
     for (int i = 0; i < what->ninputs; i++) {
         FacCapture *capture = &run->captures[run->ncaptures++];
+        FacTensor *t = what->inputs[i];
         FacEdge edge;
         *capture = (FacCapture){.task = FAC_NO_TASK};
+        if (what->accumulate && t && fac_needs_grad(t) && !fac_is_leaf(t))
+            FAC_RETURN_IF_ERROR(fac_retain_grad(t));
         FAC_RETURN_IF_ERROR(
             edge_of(what->inputs[i], what->input_edges ? &what->input_edges[i] : NULL, &edge));
         if (!edge.node)
@@ -363,15 +366,9 @@ static FacStatus
 hand_out(FacRun *run)
 {
     const FacBackward *what = run->what;
+    if (what->accumulate) return FAC_OK; /* leaves and retain_grad have seen to it */
     for (int i = 0; i < run->ncaptures; i++) {
         FacCapture *capture = &run->captures[i];
-        if (what->accumulate) {
-            FacTensor *t = what->inputs[i];
-            FacAutograd *au = t && !fac_is_leaf(t) ? fac_autograd(t) : NULL;
-            if (capture->grad && au && !au->retains_grad)
-                FAC_RETURN_IF_ERROR(fac_accumulate_into(t, &capture->grad));
-            continue;
-        }
         if (!capture->grad && !what->allow_unused)
             return fac_error(
                 FAC_RUNTIME_ERROR,
@@ -379,7 +376,7 @@ hand_out(FacRun *run)
                 "graph. Set allow_unused=True if this is the desired behavior.",
                 i);
     }
-    for (int i = 0; i < run->ncaptures && !what->accumulate; i++) {
+    for (int i = 0; i < run->ncaptures; i++) {
         what->grads[i] = run->captures[i].grad;
         run->captures[i].grad = NULL;
     }

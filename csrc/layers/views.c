@@ -108,7 +108,8 @@ multi_view_error(FacTensor *t, bool indirect)
 FacStatus
 fac_check_inplace(FacTensor *t)
 {
-    if ((t->flags & FAC_T_FUNCTION_VIEW) && fac_needs_grad(t))
+    uint8_t flags = t->flags | (t->base ? t->base->flags : 0);
+    if ((flags & FAC_T_FUNCTION_VIEW) && fac_needs_grad(t))
         return fac_error(
             FAC_RUNTIME_ERROR,
             "A tensor that an autograd.Function returned is a view and is being modified inplace. "

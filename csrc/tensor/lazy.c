@@ -15,6 +15,13 @@ fac_tensor_view_as(FacTensor *of, FacDType dtype, int ndim, const FacDim *sizes,
 }
 
 void
+fac_tensor_forget_base(FacTensor *t)
+{
+    fac_tensor_release(t->base);
+    t->base = NULL;
+}
+
+void
 fac_tensor_set_lazy(FacTensor *t, bool conj, bool neg)
 {
     t->flags = (uint8_t)((t->flags & ~(FAC_T_CONJ | FAC_T_NEG)) | (conj ? FAC_T_CONJ : 0) |

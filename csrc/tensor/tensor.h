@@ -170,6 +170,8 @@ FacStatus fac_tensor_view(FacTensor *of, int ndim, const FacDim *sizes, const Fa
 /* A view that reads the same bytes as another dtype; the layout is in its elements (lazy.c). */
 FacStatus fac_tensor_view_as(FacTensor *of, FacDType dtype, int ndim, const FacDim *sizes,
                              const FacDim *strides, int64_t offset, FacTensor **out) FAC_MUST_CHECK;
+/* No gradient goes from a view to its base: it shares memory and version, and is no view. */
+void fac_tensor_forget_base(FacTensor *t);
 /* Sets or clears the pending conjugation and negation of a view that is being made. */
 void fac_tensor_set_lazy(FacTensor *t, bool conj, bool neg);
 /* Same layout, storage and version; no base, no extra, not tracked: what detach() returns and what

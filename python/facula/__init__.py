@@ -30,6 +30,8 @@ from ._C import (
     get_num_threads,
     get_rng_state,
     initial_seed,
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
     is_grad_enabled,
     is_inference_mode_enabled,
     is_tensor,

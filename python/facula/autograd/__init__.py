@@ -6,9 +6,20 @@ from collections.abc import Sequence
 
 from .. import _C
 from .._C import SavedTensor, Tensor
-from . import graph
+from . import graph, profiler
+from ._plot import plot
+from .anomaly_mode import detect_anomaly, set_detect_anomaly
 from .function import Function, NestedIOFunction
-from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from .grad_mode import (
+    enable_grad,
+    inference_mode,
+    is_multithreading_enabled,
+    no_grad,
+    set_grad_enabled,
+    set_multithreading_enabled,
+)
+from .nonfinite import NonfiniteError, trace_nonfinite
+from .variable import Variable
 
 
 def _as_tuple(tensors) -> tuple:
@@ -40,6 +51,8 @@ def backward(
     if inputs is not None and not inputs:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     keep = create_graph if retain_graph is None else retain_graph
+    if grad_variables is not None and grad_tensors is not None:
+        raise RuntimeError("pass `grad_tensors` only: `grad_variables` is its older name")
     gradients = _cotangents(roots, grad_tensors if grad_variables is None else grad_variables)
     _C._run_backward(roots, gradients, keep, create_graph, inputs, True, True)
 

@@ -121,3 +121,34 @@ class inference_mode(_Mode):
 
     def clone(self):
         return type(self)(self.mode)
+
+
+_multithreading = True
+
+
+def is_multithreading_enabled() -> bool:
+    """What set_multithreading_enabled said."""
+    return _multithreading
+
+
+class set_multithreading_enabled(_Mode):
+    """Accepted as the peer takes it.
+
+    Backward runs in the calling thread in any case, and kernels share the pool.
+    """
+
+    def __init__(self, mode: bool):
+        global _multithreading
+        self.prev, self.mode = _multithreading, mode
+        _multithreading = mode
+
+    def __enter__(self):
+        global _multithreading
+        _multithreading = self.mode
+
+    def __exit__(self, *exc):
+        global _multithreading
+        _multithreading = self.prev
+
+    def clone(self):
+        return type(self)(self.mode)
