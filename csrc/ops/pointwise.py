@@ -733,7 +733,7 @@ op("_gelu_tanh_backward(Tensor grad_output, Tensor self) -> Tensor",
    variants="function", module="_C", family=BINARY,
    scalar={"float": "fx_gelu_tanh_backward(a, b)"},
    grad={"grad_output": "_gelu_tanh_backward(grad, self)",
-         "self": "grad * grad_output * gelu_tanh_curvature(self)"},
+         "self": "grad * grad_output * gelu_tanh_curvature(widened(self))"},
    doc="The gradient of gelu's tanh approximation.")
 
 op("gelu_tanh_curvature(Tensor self) -> Tensor",
@@ -800,4 +800,4 @@ op("mish_backward(Tensor grad_output, Tensor self) -> Tensor",
 op("log_sigmoid(Tensor self) -> Tensor",
    variants="function out", module="nn.functional", public="logsigmoid", family=UNARY,
    scalar={"float": "fx_log_sigmoid(a)"},
-   grad={"self": "grad * sigmoid(-self)"}, doc="log(sigmoid(self)), without overflow.")
+   grad={"self": "grad * sigmoid(-widened(self))"}, doc="log(sigmoid(self)), without overflow.")

@@ -15,6 +15,7 @@ typedef struct Rows {
     int64_t *indices;
     int64_t n, k, stride; /* stride: product of the sizes behind the dimension */
     How how;
+    bool digits; /* long rows by radix.h */
     bool descending;
     _Atomic bool *failed;
 } Rows;
@@ -169,6 +170,8 @@ sort_along(FacTensor *self, int64_t dim, int64_t k, bool descending, How how, Fa
                  .stride = 1,
                  .descending = descending,
                  .how = how,
+                 .digits = how == SORT_STABLE ||
+                           (how == SORT && fac_dtype_size((FacDType)self->dtype) > 2),
                  .failed = &failed};
     for (int i = d + 1; i < self->ndim; i++) rows.stride *= self->sizes[i];
     int64_t grain = fac_grain(16) / (rows.n + 1);

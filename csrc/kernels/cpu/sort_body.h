@@ -1,10 +1,11 @@
 /* sort_body.h - sorting, selecting and searching for one type; included by sort.c with T, NAME(x)
  * and KEY(x) defined. LESS(a, b) puts NaN after every number. Keys travel with their indices.
  *
- * Long rows are sorted by digits (radix.h), which keeps equal elements in their order. Short ones
- * sort stably by a bottom-up merge over runs made by insertion. Other short sorting and topk leave
- * equal keys in an order that depends on every step, so they are, step by step, the introsort,
- * introselect and heaps of the C++ library with which the peer is built: both give the same indices.
+ * Long rows are sorted by digits (radix.h), which keeps equal elements in their order; those of
+ * one or two bytes, mostly ties, only where that is asked for. Short ones sort stably by a bottom-up merge over runs made by insertion.
+ * Other sorting and topk leave equal keys in an order that depends on every step, so they are, step
+ * by step, the introsort, introselect and heaps of the C++ library with which the peer is built: both
+ * give the same indices.
  */
 
 static inline bool
@@ -287,7 +288,7 @@ NAME(sort_rows)(int64_t begin, int64_t end, void *context)
         const T *from = (const T *)rows->from + row_start(rows, row);
         T *values = (T *)rows->values + result_start(rows, row);
         int64_t *indices = rows->indices + result_start(rows, row), k = rows->k;
-        if (rows->how <= SORT_STABLE && n >= RADIX_MIN && n <= INT32_MAX) {
+        if (rows->digits && n >= RADIX_MIN && n <= INT32_MAX) {
             NAME(radix_row)(rows, from, values, indices, scratch);
             continue;
         }
