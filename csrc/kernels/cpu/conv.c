@@ -23,7 +23,7 @@ enum {
     CONV_SLOTS = 16,      /* samples whose columns lie in memory at once */
     CONV_PANELS = 8,      /* of outputs, */
     CONV_STRIPS = 16,     /* and strips of positions, that make a task */
-    CONV_RUN = 576,       /* channels times taps, or positions, summed from zero in one go */
+    CONV_RUN = 288,       /* channels times taps, or positions, summed from zero in one go */
     CONV_SLACK = 1024,    /* bytes behind the images that vectors may read */
     CONV_PHASES = 64      /* of the stride: with more of them the adjoint makes columns */
 };
@@ -508,7 +508,7 @@ static FacStatus
 tiled_open(Tiled *p, const Conv *c, size_t packed, size_t sums, size_t *bytes)
 {
     const int64_t line = 64 / c->item, phases = p->phases[0] * p->phases[1] * p->phases[2];
-    const int64_t near = fac_cpu_cache(2);
+    const int64_t near = fac_cpu_cache(2) / 2;
     p->part = phases * p->wide[0] * p->wide[1] * p->wide[2];
     p->slots = near / (p->groups * p->channels * p->part * c->item + 1);
     p->slots = p->slots < 1 ? 1 : p->slots < p->batch ? p->slots : p->batch;

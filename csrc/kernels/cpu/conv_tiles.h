@@ -69,22 +69,26 @@ NAME(fill_planes)(int64_t begin, int64_t end, void *context)
 static int
 NAME(pieces)(const Tiled *p, int64_t q, int64_t n, Piece *piece)
 {
-    const int64_t plane = p->wide[1] * p->wide[2], end = q + n;
+    const int64_t *wide = p->wide, *size = p->size, *step = p->to_step;
+    const int64_t plane = wide[1] * wide[2], end = q + n, rest = q % p->part;
+    int64_t slot = q / p->part, z = rest / plane, y = rest % plane / wide[2], x = rest % wide[2];
     int count = 0;
     for (int64_t at = q; at < end;) {
-        const int64_t slot = at / p->part, rest = at % p->part, z = rest / plane;
-        const int64_t y = rest % plane / p->wide[2], x = rest % p->wide[2];
-        const int64_t line_end = at - x + p->wide[2];
-        if (z >= p->size[0]) { /* the rest of the image, or another phase */
-            at = (slot + 1) * p->part;
-            continue;
+        if (z >= size[0]) { /* the rest of the image, or another phase */
+            at = ++slot * p->part;
+            z = y = x = 0;
+        } else if (y >= size[1]) {
+            at += (wide[1] - y) * wide[2] - x;
+            z++;
+            y = x = 0;
+        } else {
+            const int64_t left = size[2] - x, most = end - at;
+            const int64_t to = slot * p->to_sample + z * step[0] + y * step[1] + x * step[2];
+            if (left > 0) piece[count++] = (Piece){at - q, left < most ? left : most, to};
+            at += wide[2] - x;
+            y++;
+            x = 0;
         }
-        if (y < p->size[1] && x < p->size[2]) {
-            const int64_t last = at - x + p->size[2] < end ? at - x + p->size[2] : end;
-            const int64_t to = z * p->to_step[0] + y * p->to_step[1] + x * p->to_step[2];
-            piece[count++] = (Piece){at - q, last - at, slot * p->to_sample + to};
-        }
-        at = y < p->size[1] ? line_end : at - y * p->wide[2] - x + plane;
     }
     return count;
 }
