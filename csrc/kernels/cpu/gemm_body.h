@@ -255,6 +255,12 @@ NAME(run_tile)(const FacGemm *g, int rows, int vecs, int64_t k, const T *a, int6
     NAME(store)(g, tile, i0, rows, j0, columns, add);
 }
 
+static inline void
+NAME(add_number)(T *c, T x, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++) c[j] += x;
+}
+
 /* C = alpha * C + beta * D over a block of C. */
 static void
 NAME(finish)(const FacGemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
@@ -269,6 +275,8 @@ NAME(finish)(const FacGemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
                 for (int64_t j = j0; j < j1; j++) c[j] *= ar;
             else if (!g->scale && g->add_col == 1)
                 for (int64_t j = j0; j < j1; j++) c[j] += d[j];
+            else if (!g->scale && g->add_col == 0)
+                NAME(add_number)(c + j0, d[0], j1 - j0);
             else
                 for (int64_t j = j0; j < j1; j++) c[j] = br * d[j * g->add_col] + ar * c[j];
         }
