@@ -136,10 +136,26 @@ def test_batched():
     assert "Batched gradients of output 0" in failure(Wrong.apply, x, check_batched_grad=True)
 
 
-def test_outputs_without_history():
-    func, x = (lambda x: x.detach() * 2), numbers(2)
-    assert "output 0 requires no gradient" in failure(func, (x,))
-    assert gradcheck(lambda x: facula.ones(2), x)
+@both_modes
+def test_outputs_without_history(fast_mode):
+    mode, x = {"fast_mode": fast_mode}, numbers(2)
+    assert "output 0 requires no gradient" in failure(lambda x: x.detach() * 2, x, **mode)
+    assert gradcheck(lambda x: facula.ones(2), x, **mode)
+
+    def partly(x):
+        return x * 2, x.detach() * 2
+
+    assert gradcheck(partly, x, **mode)
+    assert "output 1 requires no gradient" in failure(partly, x, _all_outputs=True, **mode)
+
+
+def test_forgotten_second_gradients():
+    func = wrong(lambda x, y, g: (g * y.detach(), g * x), lambda x, y: x * y)
+    inputs = numbers(2), numbers(2, seed=2)
+    assert gradcheck(func, inputs)
+    for fast_mode in (False, True):
+        with pytest.raises(GradcheckError):
+            gradgradcheck(func, inputs, fast_mode=fast_mode)
 
 
 def test_nondeterminism():
