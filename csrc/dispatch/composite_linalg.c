@@ -433,37 +433,6 @@ done:
     return st;
 }
 
-/* --- inverse -------------------------------------------------------------------------------------------- */
-
-FacStatus
-fac_composite_linalg_inv(FacCall *call)
-{
-    FacTensor *a = fac_arg_tensor(call, 0), *out = NULL, *info = NULL, *plain = NULL;
-    FacStatus st = FAC_OK;
-    FAC_TRY(fac_op_linalg_inv_ex(a, false, &out, &info));
-    if (fac_is_meta(info)) goto done;
-    FAC_TRY(fac_contiguous(info, FAC_DT_I32, &plain));
-    for (int64_t i = 0; i < plain->numel; i++) {
-        const int32_t at = ((const int32_t *)fac_data(plain))[i];
-        if (at == 0) continue;
-        FacText where = {.at = "", .len = 0};
-        if (plain->ndim) fac_text_add(&where, "(Batch element %lld): ", (long long)i);
-        FAC_FAIL(
-            FAC_LINALG_ERROR,
-            "linalg.inv: %sThe diagonal element %d is zero, the inversion could not be completed "
-            "because the input matrix is singular.",
-            where.at, at);
-    }
-done:
-    fac_tensor_release(info);
-    fac_tensor_release(plain);
-    if (st)
-        fac_tensor_release(out);
-    else
-        give(call, out);
-    return st;
-}
-
 /* The two dimensions go last, and come back as 1 if they are kept. */
 FacStatus
 fac_composite_matrix_norm_name(FacCall *call)

@@ -73,14 +73,14 @@ fac_helper_var_scale(const FacValue *args, FacValue *out)
 
 /* --- products --------------------------------------------------------------------------------- */
 
-/* False where there is no data to look at. */
+/* False where there is no data to look at; true where that cannot be read, as inside of vmap. */
 static FacStatus
 has_zeros(Chain *chain, FacValue x, bool *yes)
 {
     FacValue is_zero, some, item;
     double room[2];
-    *yes = false;
-    if (fac_is_meta(x.v.t)) return FAC_OK;
+    *yes = x.v.t->flags & FAC_T_OVERRIDDEN_STORAGE;
+    if (*yes || fac_is_meta(x.v.t)) return FAC_OK;
     FAC_RETURN_IF_ERROR(chain_call(chain, FAC_OP_eq, &is_zero, 2, (FacValue[]){x, fac_v_int(0)}));
     FAC_RETURN_IF_ERROR(chain_call(chain, FAC_OP_any, &some, 1, &is_zero));
     FAC_RETURN_IF_ERROR(fac_tensor_item(some.v.t, room, &item));

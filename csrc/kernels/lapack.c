@@ -25,6 +25,24 @@ routine(FacDType dt, const char *name, void **out)
     return fac_blas_symbol(full, out);
 }
 
+/* The first matrix that has turned out singular is an error. */
+static FacStatus
+check_infos(const FacTensor *info)
+{
+    const int32_t *at = fac_data(info);
+    FacText where = {.at = "", .len = 0};
+    for (int64_t i = 0; i < info->numel; i++) {
+        if (at[i] == 0) continue;
+        if (info->ndim) fac_text_add(&where, "(Batch element %lld): ", (long long)i);
+        return fac_error(
+            FAC_LINALG_ERROR,
+            "linalg.inv: %sThe diagonal element %d is zero, the inversion could not be completed "
+            "because the input matrix is singular.",
+            where.at, at[i]);
+    }
+    return FAC_OK;
+}
+
 /* (A, check_errors) -> (inverse, info). */
 FacStatus
 fac_k_linalg_inv_ex(FacCall *call)
@@ -59,6 +77,7 @@ fac_k_linalg_inv_ex(FacCall *call)
         if (info == 0) getri(&n, matrix, &n, pivots, work, &work_n, &info);
         infos[i] = info;
     }
+    if (fac_v_is_true(FAC_ARG(call, 1))) FAC_TRY(check_infos(fac_result_tensor(call, 1)));
 done:
     fac_mem_free(pivots);
     fac_mem_free(work);

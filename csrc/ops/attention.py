@@ -8,7 +8,7 @@ op("scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor?
 
 op("_flash_attention(Tensor query, Tensor key, Tensor value, Tensor? mask, Tensor? keep, "
    "float dropout_p, bool is_causal, float scale) -> (Tensor result, Tensor lse)",
-   variants="function", module="_C", rule="flash_attention", kernel="flash_attention", dtypes="float",
+   variants="function", module="_C", rule="flash_attention", kernel="flash_attention", batch="attention", dtypes="float",
    nondiff="lse",
    grad={"query, key, value": "_flash_attention_backward(grad, query, key, value, result, lse, mask, "
                               "keep, dropout_p, is_causal, scale)"},
@@ -18,7 +18,7 @@ op("_flash_attention_backward(Tensor grad_output, Tensor query, Tensor key, Tens
    "Tensor output, Tensor lse, Tensor? mask, Tensor? keep, float dropout_p, bool is_causal, "
    "float scale) -> (Tensor grad_query, Tensor grad_key, Tensor grad_value)",
    variants="function", module="_C", rule="flash_attention_backward",
-   kernel="flash_attention_backward", dtypes="float",
+   kernel="flash_attention_backward", batch="attention", dtypes="float",
    composite="(narrowed((d := _attention_backward(widened(grad_output), widened(query), "
              "_heads_repeated(widened(key), query), _heads_repeated(widened(value), query), mask, keep, "
              "dropout_p, is_causal, scale))[0], query.dtype), narrowed(_heads_summed(d[1], key), "

@@ -4,14 +4,15 @@
 
 op("_conv(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, int[] dilation, "
    "int groups) -> Tensor",
-   variants="function", module="_C", rule="conv", kernel="conv", dtypes="int float complex",
+   variants="function", module="_C", rule="conv", kernel="conv", batch="conv",
+   dtypes="int float complex",
    grad={"input": "_conv_input(grad, conj(weight), input.shape, stride, padding, dilation, groups)",
          "weight": "_conv_weight(conj(input), grad, weight.shape, stride, padding, dilation, groups)",
          "bias": "sum(grad, channel_dims(grad.ndim))"},
    linear="input * weight", doc="Convolution of a batch.")
 op("_conv_input(Tensor grad_output, Tensor weight, int[] size, int[] stride, int[] padding, "
    "int[] dilation, int groups) -> Tensor",
-   variants="function", module="_C", rule="conv_input", kernel="conv_input",
+   variants="function", module="_C", rule="conv_input", kernel="conv_input", batch="conv_input",
    dtypes="int float complex",
    grad={"grad_output": "_conv(grad, conj(weight), None, stride, padding, dilation, groups)",
          "weight": "_conv_weight(grad, conj(grad_output), weight.shape, stride, padding, dilation, "
@@ -19,7 +20,7 @@ op("_conv_input(Tensor grad_output, Tensor weight, int[] size, int[] stride, int
    linear="grad_output * weight", doc="The adjoint of _conv in its input, which has the given size.")
 op("_conv_weight(Tensor input, Tensor grad_output, int[] size, int[] stride, int[] padding, "
    "int[] dilation, int groups) -> Tensor",
-   variants="function", module="_C", rule="conv_weight", kernel="conv_weight",
+   variants="function", module="_C", rule="conv_weight", kernel="conv_weight", batch="conv_weight",
    dtypes="int float complex",
    grad={"input": "_conv_input(conj(grad_output), grad, input.shape, stride, padding, dilation, "
                   "groups)",

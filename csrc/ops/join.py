@@ -1,7 +1,7 @@
 # Joining, repeating, turning: tensors put together, or their elements in another place.
 
 op("cat(Tensor[] tensors, int dim=0) -> Tensor",
-   variants="function out", rule="cat", kernel="cat",
+   variants="function out", rule="cat", kernel="cat", batch="dims",
    grad={"tensors": "cat_backward(grad, tensors, dim)"}, like="numpy.concatenate",
    linear="tensors", doc="Tensors joined along a dimension.")
 op("concat(Tensor[] tensors, int dim=0) -> Tensor",
@@ -9,7 +9,7 @@ op("concat(Tensor[] tensors, int dim=0) -> Tensor",
 op("concatenate(Tensor[] tensors, int dim=0) -> Tensor",
    variants="function out", composite="cat(tensors, dim)", doc="Tensors joined along a dimension.")
 op("stack(Tensor[] tensors, int dim=0) -> Tensor",
-   variants="function out", rule="stack", kernel="stack",
+   variants="function out", rule="stack", kernel="stack", batch="insert",
    grad={"tensors": "stack_backward(grad, tensors, dim)"}, like="numpy.stack",
    linear="tensors", doc="Tensors of one shape joined along a new dimension.")
 op("hstack(Tensor[] tensors) -> Tensor",
@@ -58,11 +58,11 @@ op("roll(Tensor self, int[1] shifts, int[1] dims=[]) -> Tensor",
    doc="The elements shifted along dimensions; those that leave come in at the other end.")
 
 op("tril(Tensor self, int diagonal=0) -> Tensor",
-   variants="function method inplace out", rule="triangle", kernel="tril",
+   variants="function method inplace out", rule="triangle", kernel="tril", batch="dims",
    grad={"self": "tril(grad, diagonal)"}, like="numpy.tril",
    linear="self", doc="The lower triangle of matrices, zeros above it.")
 op("triu(Tensor self, int diagonal=0) -> Tensor",
-   variants="function method inplace out", rule="triangle", kernel="triu",
+   variants="function method inplace out", rule="triangle", kernel="triu", batch="dims",
    grad={"self": "triu(grad, diagonal)"}, like="numpy.triu",
    linear="self", doc="The upper triangle of matrices, zeros below it.")
 op("diag_embed(Tensor self, int offset=0, int dim1=-2, int dim2=-1) -> Tensor",

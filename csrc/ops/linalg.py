@@ -4,16 +4,17 @@
 family("PRODUCT", dtypes="int float complex")
 
 op("mm(Tensor self, Tensor mat2) -> Tensor",
-   variants="function method out", family=PRODUCT, rule="mm", kernel="mm",
+   variants="function method out", family=PRODUCT, rule="mm", kernel="mm", batch="product",
    grad={"self": "mm(grad, conj(t(mat2)))", "mat2": "mm(conj(t(self)), grad)"},
    linear="self * mat2", doc="The product of two matrices.")
 op("bmm(Tensor self, Tensor mat2) -> Tensor",
-   variants="function method out", family=PRODUCT, rule="bmm", kernel="mm",
+   variants="function method out", family=PRODUCT, rule="bmm", kernel="mm", batch="product",
    grad={"self": "bmm(grad, conj(transpose(mat2, 1, 2)))",
          "mat2": "bmm(conj(transpose(self, 1, 2)), grad)"},
    linear="self * mat2", doc="The products of two batches of matrices.")
 op("addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
    variants="function method inplace out", family=PRODUCT, rule="addmm", kernel="addmm",
+   batch="add_product",
    flags="broadcasts",
    grad={"self": "grad * conj_number(beta)",
          "mat1": "mm(grad, conj(t(mat2))) * conj_number(alpha)",
@@ -21,6 +22,7 @@ op("addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=
    doc="beta * self + alpha * mat1 @ mat2.")
 op("baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
    variants="function method inplace out", family=PRODUCT, rule="baddbmm", kernel="addmm",
+   batch="add_product",
    flags="broadcasts",
    grad={"self": "grad * conj_number(beta)",
          "batch1": "bmm(grad, conj(transpose(batch2, 1, 2))) * conj_number(alpha)",
@@ -30,11 +32,12 @@ op("addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar a
    variants="function method inplace out", composite="c:addbmm",
    doc="beta * self + alpha * the sum over a batch of batch1 @ batch2.")
 op("mv(Tensor self, Tensor vec) -> Tensor",
-   variants="function method out", family=PRODUCT, rule="mv", kernel="mv",
+   variants="function method out", family=PRODUCT, rule="mv", kernel="mv", batch="product",
    grad={"self": "outer(grad, conj(vec))", "vec": "mv(conj(t(self)), grad)"},
    linear="self * vec", doc="The product of a matrix and a vector.")
 op("addmv(Tensor self, Tensor mat, Tensor vec, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
    variants="function method inplace out", family=PRODUCT, rule="addmv", kernel="addmv",
+   batch="add_product",
    flags="broadcasts",
    grad={"self": "grad * conj_number(beta)",
          "mat": "outer(grad, conj(vec)) * conj_number(alpha)",
@@ -44,7 +47,7 @@ op("addr(Tensor self, Tensor vec1, Tensor vec2, *, Scalar beta=1, Scalar alpha=1
    variants="function method inplace out", composite="c:addr",
    doc="beta * self + alpha * the outer product of two vectors.")
 op("dot(Tensor self, Tensor tensor) -> Tensor",
-   variants="function method out", family=PRODUCT, rule="dot", kernel="dot",
+   variants="function method out", family=PRODUCT, rule="dot", kernel="dot", batch="product",
    grad={"self": "grad * conj(tensor)", "tensor": "grad * conj(self)"},
    linear="self * tensor", doc="The sum of the products of two vectors.")
 op("vdot(Tensor self, Tensor other) -> Tensor",
@@ -73,6 +76,7 @@ op("einsum(str equation, Tensor[] tensors) -> Tensor",
    doc="Sums of products, by Einstein's notation.")
 op("linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
    variants="function out", module="nn.functional", family=PRODUCT, rule="linear", kernel="linear",
+   batch="lead _linear_each",
    flags="broadcasts",
    grad={"input": "matmul(grad, conj(weight)) if weight.ndim == 2 "
                   "else unsqueeze(grad, -1) * conj(weight)",
@@ -84,22 +88,24 @@ op("linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
 
 op("linalg_inv_ex(Tensor A, *, bool check_errors=False) -> (Tensor inverse, Tensor info)",
    variants="function out", module="linalg", public="inv_ex", rule="linalg_inv_ex",
-   host_kernel="linalg_inv_ex", nondiff="info",
+   host_kernel="linalg_inv_ex", batch="dims", nondiff="info",
    grad={"A": "neg(matmul(matmul(conj(transpose(inverse, -2, -1)), grads[0]), "
               "conj(transpose(inverse, -2, -1))))"},
    doc="The inverses of square matrices, and for each 0 or the step at which it turned out singular.")
 op("linalg_inv(Tensor A) -> Tensor",
-   variants="function out", module="linalg", public="inv", composite="c:linalg_inv",
+   variants="function out", module="linalg", public="inv",
+   composite="linalg_inv_ex(A, check_errors=True)[0]",
    like="numpy.linalg.inv", doc="The inverses of square matrices.")
 op("_svd(Tensor self) -> (Tensor U, Tensor S, Tensor Vh)",
-   variants="function", module="_C", rule="svd", host_kernel="svd", grad=None,
+   variants="function", module="_C", rule="svd", host_kernel="svd", batch="dims", grad=None,
    doc="Matrices as U diag(S) Vh, with as many columns of U and rows of Vh as singular values.")
 op("_nuclear_norm(Tensor self) -> Tensor",
-   variants="function", module="_C", composite="sum(_svd(self)[1], [-1])",
+   variants="function", module="_C", composite="sum(_svd(self)[1], [-1])", batch="dims",
    grad={"self": "unsqueeze(unsqueeze(grad, -1), -1) * _polar(self)"},
    doc="The sums of the singular values of matrices.")
 op("_polar(Tensor self) -> Tensor",
    variants="function", module="_C", composite="matmul((f := _svd(self))[0], f[2])",
+   batch="dims",
    grad={"self": "_polar_backward(grad, self)"},
    doc="The nearest matrices with orthonormal rows or columns: U Vh.")
 # With A = U S Vh and M = Uh dA V: d(U Vh) = U ((M - Mh) / (s_i + s_j)) Vh, and what of dA lies outside of the

@@ -15,6 +15,7 @@ op("_weighted(Tensor self, Tensor? weight) -> Tensor",
 op("nll_loss_forward(Tensor self, Tensor target, Tensor? weight, int reduction, int ignore_index)"
    " -> (Tensor output, Tensor total_weight)",
    variants="function", module="_C", rule="nll_loss_forward", kernel="nll_loss_forward",
+   batch="as _nll_loss_each",
    dtypes="float", nondiff="total_weight",
    grad={"self": "nll_loss_backward(grad, self.shape, target, weight, reduction, ignore_index, "
                  "total_weight)"},
@@ -22,6 +23,7 @@ op("nll_loss_forward(Tensor self, Tensor target, Tensor? weight, int reduction, 
 op("nll_loss_backward(Tensor grad_output, int[] size, Tensor target, Tensor? weight, int reduction, "
    "int ignore_index, Tensor total_weight) -> Tensor",
    variants="function", module="_C", rule="nll_loss_backward", kernel="nll_loss_backward",
+   batch="as _nll_loss_backward_each",
    dtypes="float",
    grad={"grad_output": "nll_loss_nd(grad, target, weight, reduction, ignore_index)"},
    linear="grad_output", doc="The gradient of nll_loss.")
@@ -98,6 +100,7 @@ op("huber_loss(Tensor self, Tensor target, int reduction=1, float delta=1.0) -> 
 op("_binary_cross_entropy(Tensor self, Tensor target) -> Tensor",
    variants="function", module="_C",
    composite="(target - 1) * clamp(log1p(neg(self)), -100) - target * clamp(log(self), -100)",
+   batch="pointwise",
    grad={"self": "grad * (self - target) / clamp(self * (1 - self), 1e-12)",
          "target": "grad * (log1p(neg(self)) - log(self))"},
    doc="The cross entropy of each element; logarithms do not go below -100.")

@@ -4,58 +4,66 @@
 
 op("embedding(Tensor weight, Tensor indices, int padding_idx=-1, bool scale_grad_by_freq=False, "
    "bool sparse=False) -> Tensor",
-   variants="function", rule="embedding", kernel="embedding",
+   variants="function", rule="embedding", kernel="embedding", batch="lead _embedding_each",
    grad={"weight": "embedding_dense_backward(grad, indices, weight.shape[0], padding_idx, "
                    "scale_grad_by_freq)"},
    linear="weight", doc="Rows of a table by index.")
 op("embedding_dense_backward(Tensor grad_output, Tensor indices, int num_weights, int padding_idx, "
    "bool scale_grad_by_freq) -> Tensor",
    variants="function", module="_C", rule="embedding_dense_backward",
-   kernel="embedding_dense_backward", dtypes="float",
+   kernel="embedding_dense_backward", batch="as _embedding_backward_each", dtypes="float",
    grad={"grad_output": "masked_fill(embedding(grad, indices), "
                         "unsqueeze(indices == padding_idx, -1), 0)"},
    linear="grad_output", doc="The gradient of embedding.")
 op("embedding_renorm_(Tensor(a!) self, Tensor indices, float max_norm, float norm_type) -> Tensor(a!)",
-   variants="function", rule="embedding_renorm", dtypes="float", kernel="embedding_renorm", grad=None,
+   variants="function", rule="embedding_renorm", dtypes="float", kernel="embedding_renorm",
+   batch="loop", grad=None,
    doc="Scales the rows that are named by index so that their norms are at most max_norm.")
 
 # --- pooling; n dims are pooled, n the length of kernel_size
 
 op("_max_pool(Tensor self, int[] kernel_size, int[] stride, int[] padding, int[] dilation, "
    "bool ceil_mode) -> (Tensor result, Tensor indices)",
-   variants="function", module="_C", rule="max_pool", kernel="max_pool", dtypes="int float",
+   variants="function", module="_C", rule="max_pool", kernel="max_pool", batch="fold",
+   dtypes="int float",
    nondiff="indices",
    grad={"self": "_max_pool_backward(grad, indices, self.shape, len(kernel_size))"},
    doc="The largest element of each window, and where it stands among those of its plane.")
 op("_max_pool_backward(Tensor grad_output, Tensor indices, int[] size, int n) -> Tensor",
-   variants="function", module="_C", rule="max_pool_backward", kernel="max_pool_backward", dtypes="int float",
+   variants="function", module="_C", rule="max_pool_backward", kernel="max_pool_backward",
+   batch="fold", dtypes="int float",
    grad={"grad_output": "reshape(gather(flatten(grad, -n), -1, flatten(indices, -n)), "
                         "grad_output.shape)"},
    linear="grad_output", doc="The gradient of _max_pool.")
 op("_avg_pool(Tensor self, int[] kernel_size, int[] stride, int[] padding, bool ceil_mode, "
    "bool count_include_pad, int? divisor_override) -> Tensor",
-   variants="function", module="_C", rule="avg_pool", kernel="avg_pool", dtypes="int float",
+   variants="function", module="_C", rule="avg_pool", kernel="avg_pool", batch="fold",
+   dtypes="int float",
    grad={"self": "_avg_pool_backward(grad, self.shape, kernel_size, stride, padding, ceil_mode, "
                  "count_include_pad, divisor_override)"},
    linear="self", doc="The mean of each window.")
 op("_avg_pool_backward(Tensor grad_output, int[] size, int[] kernel_size, int[] stride, "
    "int[] padding, bool ceil_mode, bool count_include_pad, int? divisor_override) -> Tensor",
-   variants="function", module="_C", rule="avg_pool_backward", kernel="avg_pool_backward", dtypes="int float",
+   variants="function", module="_C", rule="avg_pool_backward", kernel="avg_pool_backward",
+   batch="fold", dtypes="int float",
    grad={"grad_output": "_avg_pool(grad, kernel_size, stride, padding, ceil_mode, "
                         "count_include_pad, divisor_override)"},
    linear="grad_output", doc="The gradient of _avg_pool.")
 op("_adaptive_avg_pool(Tensor self, int[] output_size) -> Tensor",
    variants="function", module="_C", rule="adaptive_avg_pool", kernel="adaptive_avg_pool",
+   batch="fold",
    dtypes="float",
    grad={"self": "_adaptive_avg_pool_backward(grad, self.shape, len(output_size))"},
    linear="self", doc="Means of windows that divide the last dims evenly into output_size parts.")
 op("_adaptive_avg_pool_backward(Tensor grad_output, int[] size, int n) -> Tensor",
    variants="function", module="_C", rule="adaptive_pool_backward", kernel="adaptive_avg_pool_backward",
+   batch="fold",
    dtypes="float",
    grad={"grad_output": "_adaptive_avg_pool(grad, grad_output.shape[grad_output.ndim - n:])"},
    linear="grad_output", doc="The gradient of _adaptive_avg_pool.")
 op("_adaptive_max_pool(Tensor self, int[] output_size) -> (Tensor result, Tensor indices)",
    variants="function", module="_C", rule="adaptive_max_pool", kernel="adaptive_max_pool",
+   batch="fold",
    dtypes="float", nondiff="indices",
    grad={"self": "_max_pool_backward(grad, indices, self.shape, len(output_size))"},
    doc="Maxima of windows that divide the last dims evenly, and where they stand.")
@@ -129,7 +137,8 @@ op("adaptive_max_pool3d(Tensor self, int[3] output_size) -> (Tensor result, Tens
 # --- recurrent layers, dropout
 
 op("_lstm_cell(Tensor gates, Tensor cx) -> (Tensor hy, Tensor cy)",
-   variants="function", module="_C", rule="lstm_cell", kernel="lstm_cell", dtypes="float",
+   variants="function", module="_C", rule="lstm_cell", kernel="lstm_cell", batch="dims",
+   dtypes="float",
    grad={"gates, cx": "_lstm_cell_backward(grads[0], grads[1], gates, cx, cy)"},
    doc="The pointwise part of an LSTM step: gates are input, forget, cell, output, side by side.")
 op("_lstm_cell_backward(Tensor grad_h, Tensor grad_c, Tensor gates, Tensor cx, Tensor cy)"
@@ -178,57 +187,65 @@ op("dropout_(Tensor(a!) input, float p, bool train) -> Tensor(a!)",
 op("_fused_sgd_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] momentum_buffer_list, *, "
    "float weight_decay, float momentum, float lr, float dampening, bool nesterov, bool maximize, "
    "bool is_first_step, Tensor? grad_scale=None, Tensor? found_inf=None) -> ()",
-   variants="function", rule="fused_step", kernel="fused_sgd", dtypes="float",
+   variants="function", rule="fused_step", kernel="fused_sgd", batch="never", dtypes="float",
    doc="One step of stochastic gradient descent.")
 op("_fused_adam_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, "
    "Tensor(d!)[] exp_avg_sqs, Tensor(e!)[] max_exp_avg_sqs, Tensor[] state_steps, *, float lr, "
    "float beta1, float beta2, float weight_decay, float eps, bool amsgrad, bool maximize, "
    "Tensor? grad_scale=None, Tensor? found_inf=None) -> ()",
-   variants="function", rule="fused_step", kernel="fused_adam", dtypes="float",
+   variants="function", rule="fused_step", kernel="fused_adam", batch="never", dtypes="float",
    doc="One step of Adam.")
 op("_fused_adamw_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, "
    "Tensor(d!)[] exp_avg_sqs, Tensor(e!)[] max_exp_avg_sqs, Tensor[] state_steps, *, float lr, "
    "float beta1, float beta2, float weight_decay, float eps, bool amsgrad, bool maximize, "
    "Tensor? grad_scale=None, Tensor? found_inf=None) -> ()",
-   variants="function", rule="fused_step", kernel="fused_adamw", dtypes="float",
+   variants="function", rule="fused_step", kernel="fused_adamw", batch="never", dtypes="float",
    doc="One step of Adam with decoupled weight decay.")
 op("_fused_rmsprop_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] square_avgs, "
    "Tensor(d!)[] grad_avgs, Tensor(e!)[] momentum_buffers, *, float lr, float alpha, float eps, "
    "float weight_decay, float momentum, bool maximize) -> ()",
-   variants="function", module="_C", rule="fused_step", kernel="fused_rmsprop", dtypes="float",
+   variants="function", module="_C", rule="fused_step", kernel="fused_rmsprop", batch="never",
+   dtypes="float",
    doc="One step of RMSprop: centered with grad_avgs, with momentum where there are buffers.")
 op("_fused_adagrad_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] state_sums, "
    "Tensor[] state_steps, *, float lr, float lr_decay, float weight_decay, float eps, bool maximize)"
    " -> ()",
-   variants="function", module="_C", rule="fused_step", kernel="fused_adagrad", dtypes="float",
+   variants="function", module="_C", rule="fused_step", kernel="fused_adagrad", batch="never",
+   dtypes="float",
    doc="One step of Adagrad.")
 op("_fused_adadelta_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] square_avgs, "
    "Tensor(d!)[] acc_deltas, *, float lr, float rho, float eps, float weight_decay, bool maximize)"
    " -> ()",
-   variants="function", module="_C", rule="fused_step", kernel="fused_adadelta", dtypes="float",
+   variants="function", module="_C", rule="fused_step", kernel="fused_adadelta", batch="never",
+   dtypes="float",
    doc="One step of Adadelta.")
 op("_fused_adamax_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, "
    "Tensor(d!)[] exp_infs, Tensor[] state_steps, *, float lr, float beta1, float beta2, "
    "float weight_decay, float eps, bool maximize) -> ()",
-   variants="function", module="_C", rule="fused_step", kernel="fused_adamax", dtypes="float",
+   variants="function", module="_C", rule="fused_step", kernel="fused_adamax", batch="never",
+   dtypes="float",
    doc="One step of Adamax.")
 op("_fused_nadam_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, "
    "Tensor(d!)[] exp_avg_sqs, Tensor[] mu_products, Tensor[] state_steps, *, float lr, float beta1, "
    "float beta2, float weight_decay, float eps, float momentum_decay, bool decoupled_weight_decay, "
    "bool maximize) -> ()",
-   variants="function", module="_C", rule="fused_step", kernel="fused_nadam", dtypes="float",
+   variants="function", module="_C", rule="fused_step", kernel="fused_nadam", batch="never",
+   dtypes="float",
    doc="One step of NAdam.")
 op("_fused_radam_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, "
    "Tensor(d!)[] exp_avg_sqs, Tensor[] state_steps, *, float lr, float beta1, float beta2, "
    "float weight_decay, float eps, bool decoupled_weight_decay, bool maximize) -> ()",
-   variants="function", module="_C", rule="fused_step", kernel="fused_radam", dtypes="float",
+   variants="function", module="_C", rule="fused_step", kernel="fused_radam", batch="never",
+   dtypes="float",
    doc="One step of RAdam.")
 op("_fused_rprop_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] prevs, "
    "Tensor(d!)[] step_sizes, *, float etaminus, float etaplus, float step_size_min, "
    "float step_size_max, bool maximize) -> ()",
-   variants="function", module="_C", rule="fused_step", kernel="fused_rprop", dtypes="float",
+   variants="function", module="_C", rule="fused_step", kernel="fused_rprop", batch="never",
+   dtypes="float",
    doc="One step of resilient propagation.")
 op("_fused_asgd_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] averages, Tensor[] etas, "
    "Tensor[] mus, *, float lambd, float weight_decay, bool maximize) -> ()",
-   variants="function", module="_C", rule="fused_step", kernel="fused_asgd", dtypes="float",
+   variants="function", module="_C", rule="fused_step", kernel="fused_asgd", batch="never",
+   dtypes="float",
    doc="One step of averaged stochastic gradient descent.")

@@ -13,21 +13,24 @@ helper("normalized_dims(int[] shape, int[] normalized_shape) -> int[]")  # the l
 helper("dtype_eps(ScalarType dtype) -> float")  # distance from 1 to the next number
 
 op("softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
-   variants="function method out", rule="softmax", kernel="softmax", dtypes="float",
+   variants="function method out", rule="softmax", kernel="softmax", batch="dims", dtypes="float",
    grad={"self": "softmax_backward(grad, result, dim)"}, like="scipy.special.softmax",
    doc="exp(self), scaled to the sum 1 along a dimension.")
 op("log_softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
-   variants="function method out", rule="softmax", kernel="log_softmax", dtypes="float",
+   variants="function method out", rule="softmax", kernel="log_softmax", batch="dims",
+   dtypes="float",
    grad={"self": "log_softmax_backward(grad, result, dim)"}, like="scipy.special.log_softmax",
    doc="log(softmax(self, dim)), without overflow.")
 op("softmax_backward(Tensor grad_output, Tensor output, int dim) -> Tensor",
-   variants="function", module="_C", rule="softmax_backward", kernel="softmax_backward", dtypes="float",
+   variants="function", module="_C", rule="softmax_backward", kernel="softmax_backward",
+   batch="dims", dtypes="float",
    grad={"grad_output": "softmax_backward(grad, output, dim)",
          "output": "(v := widened(grad)) * ((g := widened(grad_output)) "
                    "- sum(g * (y := widened(output)), [dim], True)) - g * sum(v * y, [dim], True)"},
    doc="The gradient of softmax.")
 op("log_softmax_backward(Tensor grad_output, Tensor output, int dim) -> Tensor",
-   variants="function", module="_C", rule="softmax_backward", kernel="log_softmax_backward", dtypes="float",
+   variants="function", module="_C", rule="softmax_backward", kernel="log_softmax_backward",
+   batch="dims", dtypes="float",
    grad={"grad_output": "(v := widened(grad)) - sum(v * exp(widened(output)), [dim], True)",
          "output": "neg(widened(grad) * exp(widened(output)) "
                    "* sum(widened(grad_output), [dim], True))"},
@@ -71,7 +74,8 @@ op("_norm_backward_wide(Tensor v, Tensor g, Tensor x, int[] dims, float eps) -> 
 
 op("native_layer_norm(Tensor input, int[] normalized_shape, Tensor? weight, Tensor? bias, float eps)"
    " -> (Tensor result, Tensor mean, Tensor rstd)",
-   variants="function", rule="native_layer_norm", kernel="native_layer_norm", dtypes="float",
+   variants="function", rule="native_layer_norm", kernel="native_layer_norm",
+   batch="lead _layer_norm_each", dtypes="float",
    nondiff="mean rstd", flags="broadcasts",
    grad={"input": "layer_norm_backward(grad, input, normalized_shape, mean, rstd, weight, eps)",
          "weight, bias": "layer_norm_backward_affine(grad, input, normalized_shape, mean, rstd, eps)"},
@@ -84,6 +88,7 @@ op("layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor
 op("layer_norm_backward(Tensor grad_output, Tensor input, int[] normalized_shape, Tensor mean, "
    "Tensor rstd, Tensor? weight, float eps) -> Tensor",
    variants="function", module="_C", rule="layer_norm_backward", kernel="layer_norm_backward",
+   batch="lead _layer_norm_backward_each",
    dtypes="float", flags="broadcasts",
    grad={"grad_output": "_norm_backward(grad, input, "
                         "last_dims(input.ndim, len(normalized_shape)), eps) "
@@ -97,7 +102,7 @@ op("layer_norm_backward(Tensor grad_output, Tensor input, int[] normalized_shape
 op("layer_norm_backward_affine(Tensor grad_output, Tensor input, int[] normalized_shape, "
    "Tensor mean, Tensor rstd, float eps) -> (Tensor weight, Tensor bias)",
    variants="function", module="_C", rule="layer_norm_backward_affine",
-   kernel="layer_norm_backward_affine", dtypes="float",
+   kernel="layer_norm_backward_affine", batch="as _layer_norm_affine_each", dtypes="float",
    grad={"grad_output": "grads[0] * _norm_hat(widened(input), last_dims(input.ndim, len(normalized_shape)), eps)"
                         " + grads[1]",
          "input": "_norm_backward(grads[0] * grad_output, input, "
@@ -109,7 +114,8 @@ op("layer_norm_backward_affine(Tensor grad_output, Tensor input, int[] normalize
 op("native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, "
    "Tensor? running_var, bool training, float momentum, float eps)"
    " -> (Tensor result, Tensor save_mean, Tensor save_invstd)",
-   variants="function out", rule="native_batch_norm", kernel="native_batch_norm", dtypes="float",
+   variants="function out", rule="native_batch_norm", kernel="native_batch_norm", batch="channels",
+   dtypes="float",
    nondiff="save_mean save_invstd",
    grad={"input": "batch_norm_backward(grad, input, weight, running_mean, running_var, save_mean, "
                   "save_invstd, training, eps)",
@@ -127,6 +133,7 @@ op("batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean,
 op("batch_norm_backward(Tensor grad_output, Tensor input, Tensor? weight, Tensor? running_mean, "
    "Tensor? running_var, Tensor save_mean, Tensor save_invstd, bool train, float eps) -> Tensor",
    variants="function", module="_C", rule="batch_norm_backward", kernel="batch_norm_backward",
+   batch="channels",
    dtypes="float",
    grad={"grad_output": "batch_norm_backward(grad, input, weight, running_mean, running_var, "
                         "save_mean, save_invstd, train, eps)",
@@ -140,7 +147,7 @@ op("batch_norm_backward_affine(Tensor grad_output, Tensor input, Tensor? weight,
    "Tensor? running_mean, Tensor? running_var, Tensor save_mean, Tensor save_invstd, bool train, "
    "float eps) -> (Tensor weight_grad, Tensor bias_grad)",
    variants="function", module="_C", rule="batch_norm_backward_affine",
-   kernel="batch_norm_backward_affine", dtypes="float",
+   kernel="batch_norm_backward_affine", batch="channels", dtypes="float",
    grad={"grad_output": "reshape(grads[0], channel_shape(input.ndim, input.shape[1])) * "
                         "_batch_hat(input, running_mean, running_var, train, eps) "
                         "+ reshape(grads[1], channel_shape(input.ndim, input.shape[1]))",

@@ -78,7 +78,7 @@ op("neg(Tensor self) -> Tensor",
    doc="-self, elementwise.")
 
 op("positive(Tensor(a) self) -> Tensor(a)",
-   variants="function method", family=VIEW, rule="positive",
+   variants="function method", family=VIEW, rule="positive", batch="dims",
    grad={"self": "grad"}, like="numpy.positive",
    doc="self itself; bools are refused.")
 
@@ -625,7 +625,7 @@ op("_clamp_max(Tensor self, Operand max) -> Tensor",
    doc="Each element not above max.")
 
 op("where(Tensor condition, Operand self, Operand other) -> Tensor",
-   variants="function method out", family=TERNARY, rule="where", kernel="where",
+   variants="function method out", family=TERNARY, rule="where", kernel="where", batch="pointwise",
    grad={"self": "where(condition, grad, 0)", "other": "where(condition, 0, grad)"},
    like="numpy.where",
    linear="self other", doc="self where the condition is true, else other.")

@@ -1,11 +1,12 @@
 # Order: sorting, the largest elements, distinct elements, places in a sorted sequence.
 
 op("sort(Tensor self, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
-   variants="function method out", rule="sort", kernel="sort", nondiff="indices",
+   variants="function method out", rule="sort", kernel="sort", batch="dims", nondiff="indices",
    grad={"self": "scatter(new_zeros(grads[0], self.shape), dim, indices, grads[0]) if self.ndim > 0 else grads[0]"},
    doc="The elements along a dimension in order, and where they were; equal ones in any order.")
 op("sort.stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
-   variants="function method out", rule="sort_stable", kernel="sort_stable", nondiff="indices",
+   variants="function method out", rule="sort_stable", kernel="sort_stable", batch="dims",
+   nondiff="indices",
    grad={"self": "scatter(new_zeros(grads[0], self.shape), dim, indices, grads[0]) if self.ndim > 0 else grads[0]"},
    doc="The elements along a dimension in order, and where they were; equal ones keep theirs if stable.")
 op("argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor",
@@ -18,7 +19,7 @@ op("msort(Tensor self) -> Tensor",
    variants="function method out", composite="sort(self, 0)[0]",
    doc="The elements along the first dimension in order.")
 op("topk(Tensor self, int k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)",
-   variants="function method out", rule="topk", kernel="topk", nondiff="indices",
+   variants="function method out", rule="topk", kernel="topk", batch="dims", nondiff="indices",
    grad={"self": "scatter(new_zeros(grads[0], self.shape), dim, indices, grads[0]) if self.ndim > 0 else grads[0]"},
    doc="The k largest (or smallest) elements along a dimension, and where they were.")
 op("_unique2(Tensor self, bool sorted=True, bool return_inverse=False, bool return_counts=False) -> (Tensor output, Tensor inverse, Tensor counts)",
@@ -37,10 +38,12 @@ op("unique_consecutive(Tensor self, bool return_inverse=False, bool return_count
    variants="function method", composite="c:unique_consecutive", flags="data_shape", grad=None,
    doc="The elements (or slices along dim) without those that equal the one before; on request their places and counts.")
 op("searchsorted(Tensor sorted_sequence, Tensor self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor",
-   variants="function out", rule="searchsorted", kernel="searchsorted", grad=None, like="numpy.searchsorted",
+   variants="function out", rule="searchsorted", kernel="searchsorted", batch="search",
+   grad=None, like="numpy.searchsorted",
    doc="Where each value would be put into a sorted sequence to keep it sorted.")
 op("searchsorted.Scalar(Tensor sorted_sequence, Scalar self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor",
-   variants="function out", rule="searchsorted_number", kernel="searchsorted_number", grad=None,
+   variants="function out", rule="searchsorted_number", kernel="searchsorted_number",
+   batch="search", grad=None,
    doc="Where a value would be put into a sorted sequence to keep it sorted.")
 op("bucketize(Tensor self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor",
    variants="function out", composite="searchsorted(boundaries, self, out_int32=out_int32, right=right)", grad=None,

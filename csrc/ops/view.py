@@ -1,7 +1,7 @@
 # Views: other sizes and strides over the same storage. Their rules are all that there is to compute.
 
 op("as_strided(Tensor(a) self, int[] size, int[] stride, int? storage_offset=None) -> Tensor(a)",
-   variants="function method inplace", family=VIEW, rule="as_strided",
+   variants="function method inplace", family=VIEW, rule="as_strided", batch="strided",
    grad={"self": "as_strided_backward(grad, self, size, stride, storage_offset)"},
    doc="A view with the given sizes, strides and offset, all in elements.")
 op("view(Tensor(a) self, int[] size) -> Tensor(a)",
@@ -15,7 +15,7 @@ op("reshape(Tensor(a) self, int[] shape) -> Tensor(a)",
    variants="function method", composite="c:reshape", like="numpy.reshape",
    doc="The same elements in another shape; a view where that is possible.")
 op("_reshape_copy(Tensor self, int[] size) -> Tensor",
-   variants="function", module="_C", rule="reshape_copy", kernel="copy_reshaped",
+   variants="function", module="_C", rule="reshape_copy", kernel="copy_reshaped", batch="dims",
    grad={"self": "grad.reshape(self.shape)"},
    linear="self", doc="The same elements in another shape, copied.")
 op("view_as(Tensor(a) self, Tensor other) -> Tensor(a)",
@@ -42,13 +42,15 @@ op("swapdims(Tensor(a) self, int dim0, int dim1) -> Tensor(a)",
    variants="function method", composite="transpose(self, dim0, dim1)",
    doc="Two dimensions exchanged.")
 op("t(Tensor(a) self) -> Tensor(a)",
-   variants="function method inplace", family=VIEW, rule="t", grad={"self": "t(grad)"},
+   variants="function method inplace", family=VIEW, rule="t", batch="transpose",
+   grad={"self": "t(grad)"},
    doc="The transpose of a matrix.")
 op("numpy_T(Tensor(a) self) -> Tensor(a)",
-   variants="function", module="_C", family=VIEW, rule="reverse_dims", grad={"self": "numpy_T(grad)"},
+   variants="function", module="_C", family=VIEW, rule="reverse_dims", batch="reverse",
+   grad={"self": "numpy_T(grad)"},
    doc="All dimensions in reverse order.")
 op("permute(Tensor(a) self, int[] dims) -> Tensor(a)",
-   variants="function method", family=VIEW, rule="permute",
+   variants="function method", family=VIEW, rule="permute", batch="permute",
    grad={"self": "permute(grad, permutation_inverse(dims))"}, like="numpy.transpose",
    doc="The dimensions in another order.")
 op("movedim(Tensor(a) self, int[] source, int[] destination) -> Tensor(a)",
@@ -63,7 +65,7 @@ op("adjoint(Tensor(a) self) -> Tensor(a)",
    variants="function method", composite="conj(transpose(self, -2, -1))",
    doc="The conjugate transpose of matrices.")
 op("expand(Tensor(a) self, int[] size, *, bool implicit=False) -> Tensor(a)",
-   variants="method", family=VIEW, rule="expand", flags="view broadcasts",
+   variants="method", family=VIEW, rule="expand", batch="widen", flags="view broadcasts",
    grad={"self": "grad"},
    doc="Dimensions of size 1 repeated without a copy.")
 op("expand_as(Tensor(a) self, Tensor other) -> Tensor(a)",
@@ -72,17 +74,17 @@ op("broadcast_to(Tensor(a) self, int[] size) -> Tensor(a)",
    variants="function method", composite="expand(self, size)", like="numpy.broadcast_to",
    doc="expand.")
 op("squeeze(Tensor(a) self) -> Tensor(a)",
-   variants="function method inplace", family=VIEW, rule="squeeze",
+   variants="function method inplace", family=VIEW, rule="squeeze", batch="squeeze",
    grad={"self": "grad.reshape(self.shape)"}, like="numpy.squeeze",
    doc="Without dimensions of size 1.")
 op("squeeze.dim(Tensor(a) self, int dim) -> Tensor(a)",
    variants="function method inplace", family=VIEW, rule="squeeze_dim",
    grad={"self": "grad.reshape(self.shape)"}, doc="Without this dimension if its size is 1.")
 op("squeeze.dims(Tensor(a) self, int[] dim) -> Tensor(a)",
-   variants="function method inplace", family=VIEW, rule="squeeze_dims",
+   variants="function method inplace", family=VIEW, rule="squeeze_dims", batch="some",
    grad={"self": "grad.reshape(self.shape)"}, doc="Without these dimensions where their size is 1.")
 op("unsqueeze(Tensor(a) self, int dim) -> Tensor(a)",
-   variants="function method inplace", family=VIEW, rule="unsqueeze",
+   variants="function method inplace", family=VIEW, rule="unsqueeze", batch="insert",
    grad={"self": "grad.reshape(self.shape)"}, like="numpy.expand_dims",
    doc="With a new dimension of size 1.")
 op("select(Tensor(a) self, int dim, int index) -> Tensor(a)",
@@ -90,14 +92,14 @@ op("select(Tensor(a) self, int dim, int index) -> Tensor(a)",
    grad={"self": "select_backward(grad, self.shape, dim, index)"},
    doc="One index of a dimension, which goes away.")
 op("select_backward(Tensor grad_output, int[] input_sizes, int dim, int index) -> Tensor",
-   variants="function", module="_C", composite="c:select_backward",
+   variants="function", module="_C", composite="c:select_backward", batch="dims",
    grad={"grad_output": "select(grad, dim, index)"}, linear="grad_output", doc="The gradient of select.")
 op("slice(Tensor(a) self, int dim=0, int? start=None, int? end=None, int step=1) -> Tensor(a)",
    variants="function", module="_C", family=VIEW, rule="slice",
    grad={"self": "slice_backward(grad, self.shape, dim, start, end, step)"},
    doc="A range of a dimension; the step may be negative.")
 op("slice_backward(Tensor grad_output, int[] input_sizes, int dim, int? start, int? end, int step) -> Tensor",
-   variants="function", module="_C", composite="c:slice_backward",
+   variants="function", module="_C", composite="c:slice_backward", batch="dims",
    grad={"grad_output": "slice(grad, dim, start, end, step)"}, linear="grad_output", doc="The gradient of slice.")
 op("narrow(Tensor(a) self, int dim, int start, int length) -> Tensor(a)",
    variants="function method", composite="c:narrow",
@@ -107,14 +109,14 @@ op("diagonal(Tensor(a) self, int offset=0, int dim1=0, int dim2=1) -> Tensor(a)"
    grad={"self": "diagonal_backward(grad, self.shape, offset, dim1, dim2)"}, like="numpy.diagonal",
    doc="The diagonal of two dimensions, as a last dimension.")
 op("diagonal_backward(Tensor grad_output, int[] input_sizes, int offset, int dim1, int dim2) -> Tensor",
-   variants="function", module="_C", composite="c:diagonal_backward",
+   variants="function", module="_C", composite="c:diagonal_backward", batch="dims",
    grad={"grad_output": "diagonal(grad, offset, dim1, dim2)"}, linear="grad_output", doc="The gradient of diagonal.")
 op("unfold(Tensor(a) self, int dimension, int size, int step) -> Tensor(a)",
    variants="method", family=VIEW, rule="unfold",
    grad={"self": "unfold_backward(grad, self.shape, dimension, size, step)"},
    doc="Windows over a dimension, as a last dimension.")
 op("unfold_backward(Tensor grad_in, int[] input_sizes, int dim, int size, int step) -> Tensor",
-   variants="function", module="_C", composite="c:unfold_backward",
+   variants="function", module="_C", composite="c:unfold_backward", batch="dims",
    grad={"grad_in": "unfold(grad, dim, size, step)"}, linear="grad_in", doc="The gradient of unfold.")
 op("detach(Tensor(a) self) -> Tensor(a)",
    variants="function method inplace", family=VIEW, rule="detach", linear="", grad=None,
