@@ -1,8 +1,8 @@
 /* nonfinite.c - the search for NaN and infinities.
  *
  * The question that is asked of every result is only whether all is finite, and the answer is yes:
- * the exponent plus one carries into the sign bit just where all its bits are set, so that a loop of
- * and, add, or over the bits, which any compiler vectorizes, decides at the speed of memory. Which
+ * the exponent plus one carries into the sign bit just where all its bits are set, so that
+ * and, add, or over lanes of bits decide at the speed of memory. Which
  * of the two it is, and whether an argument had it already, is asked after a hit.
  *
  * The layer stands below autograd, so that it sees the calls that formulas make in backward, and
@@ -11,6 +11,7 @@
 #include "layers/nonfinite.h"
 
 #include "base/pool.h"
+#include "tensor/layout.h"
 
 #include <math.h>
 #include <string.h>
@@ -31,11 +32,21 @@ real_of(FacDType dt)
     return FAC_IS_COMPLEX(dt) ? fac_dtype_info[dt].real : dt;
 }
 
+enum { LANE_BYTES = 64 };
 #define CARRIES(name, type, mask, one)                                                             \
     static bool name(const type *x, int64_t n)                                                     \
     {                                                                                              \
+        typedef type Lanes __attribute__((vector_size(LANE_BYTES)));                               \
+        enum { LANES = LANE_BYTES / sizeof(type) };                                                \
+        Lanes lanes, all = {0};                                                                    \
         type any = 0;                                                                              \
-        for (int64_t i = 0; i < n; i++) any |= (type)((x[i] & (type)(mask)) + (type)(one));        \
+        int64_t i = 0;                                                                             \
+        for (; i + LANES <= n; i += LANES) {                                                       \
+            memcpy(&lanes, x + i, LANE_BYTES);                                                     \
+            all |= (lanes & (type)(mask)) + (type)(one);                                           \
+        }                                                                                          \
+        for (int k = 0; k < LANES; k++) any |= all[k];                                             \
+        for (; i < n; i++) any |= (type)((x[i] & (type)(mask)) + (type)(one));                     \
         return any >> (8 * sizeof(type) - 1);                                                      \
     }
 CARRIES(carries_f64, uint64_t, UINT64_C(0x7ff0000000000000), UINT64_C(0x0010000000000000))
@@ -56,12 +67,13 @@ scan(int64_t begin, int64_t end, void *context)
     if (hit) atomic_store_explicit(&s->hit, true, memory_order_relaxed);
 }
 
-/* The elements in one piece: the tensor itself, or a copy (new reference either way). */
+/* The elements in one piece of memory, in any order: the tensor itself, or a copy (new reference
+ * either way). */
 static FacStatus
 in_one_piece(const FacTensor *t, FacTensor **out)
 {
     FacTensor *copy;
-    if (t->contiguous && !(t->flags & (FAC_T_CONJ | FAC_T_NEG))) {
+    if (t->contiguous || fac_is_dense(t->ndim, t->sizes, t->strides)) {
         *out = fac_tensor_retain((FacTensor *)t);
         return FAC_OK;
     }
@@ -192,13 +204,21 @@ look(const FacCall *call)
     return FAC_OK;
 }
 
-/* Views show what is there already, and factories what nobody has written yet. */
+/* Views show what is there already, factories what nobody has written yet, and composites what
+ * their parts gave. */
+static bool
+is_silent(const FacOp *op)
+{
+    return (op->flags & (FAC_OP_VIEW | FAC_OP_FACTORY)) ||
+           (op->composite && !op->kernel[FAC_DEV_CPU]);
+}
+
 static FacStatus
 layer_profile(FacCall *call)
 {
     call->keys &= ~FAC_KEY(PROFILE);
     FAC_RETURN_IF_ERROR(fac_dispatch_next(call));
-    if (call->op->flags & (FAC_OP_VIEW | FAC_OP_FACTORY)) return FAC_OK;
+    if (is_silent(call->op)) return FAC_OK;
     FacStatus st = look(call);
     for (int i = 0; st != FAC_OK && i < call->op->nresults; i++)
         fac_value_release(&call->results[i]);
