@@ -90,18 +90,19 @@ fx_exp2_f32(float a)
 FX float
 fx_log_special32(float a, float log)
 {
-    log = a > 3.40282347e38f ? a : log;
-    log = a == 0 ? -(float)INFINITY : log;
-    return a >= 0 ? log : (float)NAN;
+    log = a < (float)INFINITY ? log : a;
+    log = a < 0 ? (float)NAN : log;
+    return a == 0 ? -(float)INFINITY : log;
 }
 
 /* With a = m * 2^k, sqrt(1/2) <= m < sqrt(2), and f = m - 1: f + f^2 * Q(f) + k * ln 2. */
 FX float
 fx_log_f32(float a)
 {
-    int tiny = a < 1.17549435e-38f;
-    uint32_t u = fx_bits_f32(a * (tiny ? 8388608.0f : 1.0f)) + (0x3f800000u - 0x3f3504f3u);
-    float k = (float)((int32_t)(u >> 23) - (tiny ? 150 : 127));
+    uint32_t tiny = a < 1.17549435e-38f ? 23 : 0; /* subnormal: a * 2^23 is taken apart */
+    float scaled = a * fx_from_bits_f32((127 + tiny) << 23);
+    uint32_t u = fx_bits_f32(scaled) + (0x3f800000u - 0x3f3504f3u);
+    float k = (float)((int32_t)(u >> 23) - (int32_t)(127 + tiny));
     float f = fx_from_bits_f32((u & 0x007fffffu) + 0x3f3504f3u) - 1, f2 = f * f, f3 = f2 * f;
     float low = fx_fma_f32(fx_fma_f32(-0.250015182f, f, 0.333333248f), f, -0.499999893f);
     float middle = fx_fma_f32(fx_fma_f32(0.141821344f, f, -0.166103775f), f, 0.200019911f);

@@ -1,4 +1,4 @@
-"""Pointwise loops are vectorized by the compiler: the float32 ones, in the tier v3."""
+"""Pointwise loops are vectorized by the compiler: those of float32 and float64."""
 
 import platform
 import re
@@ -11,8 +11,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # As csrc/CMakeLists.txt compiles them.
 FLAGS = "-std=gnu11 -fPIC -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off -fwrapv"
-TIER = "-march=x86-64-v3 -D_GNU_SOURCE -DFAC_TIER=v3"
-WIDTH = 32  # bytes
+TIERS = {  # flags, and bytes of a vector
+    "v3": ("-march=x86-64-v3 -D_GNU_SOURCE -DFAC_TIER=v3", 32),
+    "v4": ("-march=x86-64-v4 -mprefer-vector-width=512 -D_GNU_SOURCE -DFAC_TIER=v4", 64),
+}
 # These call the C library or loop over a series; the last one stores a constant.
 SCALAR = {"fmod", "remainder", "floor_divide", "lgamma", "digamma", "_polygamma", "isreal"}
 
@@ -22,26 +24,30 @@ SCALAR = {"fmod", "remainder", "floor_divide", "lgamma", "digamma", "_polygamma"
     reason="reads what gcc says about loops for x86-64",
 )
 @pytest.mark.slow
-def test_float32_loops(generated, tmp_path):
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_loops(generated, tmp_path, dtype, tier):
+    flags, width = TIERS[tier]
     loops = {}
     for path in generated.glob("pointwise_*.c"):
-        found = re.finditer(r"^FAC_LOOP\(loop_(\w+)_f32\)\n.*?^}\n", path.read_text(), re.M | re.S)
+        text = path.read_text()
+        found = re.finditer(rf"^FAC_LOOP\(loop_(\w+)_{dtype}\)\n.*?^}}\n", text, re.M | re.S)
         loops |= {match[1]: match[0] for match in found}
     assert len(loops) > 100
-    table = ", ".join(f"loop_{name}_f32" for name in loops)
-    source, report = tmp_path / "float32.c", tmp_path / "report"
+    table = ", ".join(f"loop_{name}_{dtype}" for name in loops)
+    source, report = tmp_path / "loops.c", tmp_path / "report"
     source.write_text(
         '#include "kernels/loop.h"\n'
         + "".join(loops.values())
         + f"FacLoop table[] = {{{table}}};\n"
     )
-    command = ["gcc", *FLAGS.split(), *TIER.split(), f"-I{ROOT / 'csrc'}"]
+    command = ["gcc", *FLAGS.split(), *flags.split(), f"-I{ROOT / 'csrc'}"]
     command += [f"-fdump-tree-vect-optimized={report}", "-S", "-o", "/dev/null", source]
     subprocess.run(command, check=True)
 
     vectorized = dict.fromkeys(loops, 0)
     for function in report.read_text().split(";; Function ")[1:]:
-        name = function.split(" ", 1)[0].removeprefix("loop_").removesuffix("_f32")
-        vectorized[name] = function.count(f"loop vectorized using {WIDTH} byte vectors")
+        name = function.split(" ", 1)[0].removeprefix("loop_").removesuffix(f"_{dtype}")
+        vectorized[name] = function.count(f"loop vectorized using {width} byte vectors")
     missed = {name for name, text in loops.items() if vectorized[name] < text.count("FAC_EACH")}
     assert missed <= SCALAR

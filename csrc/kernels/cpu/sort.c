@@ -1,6 +1,7 @@
 /* sort.c - sort, topk, unique, searchsorted, bincount.
  *
- * The bodies for each type are in sort_body.h. Half types sort as float32, bool as uint8: exact both ways.
+ * The bodies for each type are in sort_body.h, sorting by digits in radix.h. Half types sort as
+ * float32, bool as uint8: exact both ways.
  */
 #include "kernels/cpu/radix.h"
 
@@ -282,6 +283,30 @@ group_neighbours(const int64_t *order, int64_t n, bool (*equal)(const void *, in
     return groups;
 }
 
+/* The same for values that lie sorted, value i being element order[i]. group may be NULL. */
+static int64_t
+group_sorted(FacDType dtype, const void *values, const int64_t *order, int64_t n, int64_t *group,
+             int64_t *first)
+{
+    int64_t groups = 0;
+#define GROUP(suffix, type)                                                                        \
+    case FAC_DT_##suffix: {                                                                        \
+        const type *v = values;                                                                    \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            if (i == 0 || !(v[i] == v[i - 1])) first[groups++] = order[i];                         \
+            if (group) group[order[i]] = groups - 1;                                               \
+        }                                                                                          \
+        break;                                                                                     \
+    }
+    switch (dtype) {
+        FAC_REAL_TYPES(GROUP)
+        GROUP(BOOL, uint8_t)
+    default: break;
+    }
+#undef GROUP
+    return groups;
+}
+
 /* Slices along a dimension of a contiguous tensor. */
 typedef struct Slices {
     const char *data;
@@ -356,7 +381,7 @@ unique(FacCall *call, int dim, bool ordered, bool inverse, bool counts)
 {
     FacTensor *self = fac_arg_tensor(call, 0), *plain = NULL;
     FacDType dtype = working_dtype((FacDType)self->dtype);
-    int64_t *memory = NULL, n = dim >= 0 ? self->sizes[dim] : self->numel;
+    int64_t *memory = NULL, n = dim >= 0 ? self->sizes[dim] : self->numel, groups = 0;
     FacStatus st = FAC_OK;
     Slices s = {.dtype = dtype, .n = n, .outer = 1, .inner = 1};
     FAC_TRY(check_order(self));
@@ -381,7 +406,9 @@ unique(FacCall *call, int dim, bool ordered, bool inverse, bool counts)
         if (st == FAC_OK) st = fac_tensor_new(dtype, self->device, 1, &n, &values);
         if (st == FAC_OK) st = fac_tensor_new(FAC_DT_I64, self->device, 1, &n, &indices);
         if (st == FAC_OK) st = sort_along(row, 0, n, false, SORT_STABLE, values, indices);
-        if (st == FAC_OK) memcpy(order, fac_data(indices), (size_t)n * sizeof *order);
+        if (st == FAC_OK)
+            groups = group_sorted(dtype, fac_data(values), fac_data(indices), n,
+                                  inverse || counts ? group : NULL, first);
         fac_tensor_release(row);
         fac_tensor_release(values);
         fac_tensor_release(indices);
@@ -389,8 +416,8 @@ unique(FacCall *call, int dim, bool ordered, bool inverse, bool counts)
     } else {
         for (int64_t i = 0; i < n; i++) order[i] = i;
         if (ordered) sort_slices(&s, order, spare, n);
+        groups = group_neighbours(order, n, equal_slices, &s, group, first);
     }
-    int64_t groups = group_neighbours(order, n, equal_slices, &s, group, first);
     FAC_TRY(unique_results(call, self, dim, n, groups, group, first, inverse, counts));
 done:
     fac_tensor_release(plain);

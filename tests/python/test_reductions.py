@@ -1,0 +1,81 @@
+"""Reductions, scans and moves give the same bits for any number of threads."""
+
+import facula
+import pytest
+
+THREADS = [1, 2, 3, 8]
+
+CALLS = {
+    "sum": lambda x, dim: x.sum(dim),
+    "mean": lambda x, dim: x.mean(dim),
+    "prod": lambda x, dim: x.prod(dim),
+    "var": lambda x, dim: x.var(dim),
+    "norm": lambda x, dim: x.norm(dim=dim),
+    "amax": lambda x, dim: x.amax(dim),
+    "argmax": lambda x, dim: x.argmax(dim),
+    "argmin": lambda x, dim: x.argmin(dim),
+    "logsumexp": lambda x, dim: x.logsumexp(dim),
+    "cumsum": lambda x, dim: x.cumsum(dim),
+    "cumprod": lambda x, dim: x.cumprod(dim),
+    "logcumsumexp": lambda x, dim: x.logcumsumexp(dim),
+    "sort": lambda x, dim: x.sort(dim)[1],
+    "topk": lambda x, dim: x.topk(3, dim)[0],
+    "nonzero": lambda x, dim: (x > 0.5).nonzero(),
+    "select": lambda x, dim: x[x > 0.5],
+    "unique": lambda x, dim: (x * 100).long().unique(),
+}
+
+
+@pytest.fixture
+def threads():
+    before = facula.get_num_threads()
+    yield facula.set_num_threads
+    facula.set_num_threads(before)
+
+
+def bits(t):
+    return t.contiguous().numpy().tobytes()
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("shape", [(700, 300), (3, 70000), (70000, 3), (40, 50, 60)])
+def test_same_bits(threads, name, shape):
+    facula.manual_seed(1)
+    x = facula.rand(shape)
+    for dim in (0, len(shape) - 1):
+        results = []
+        for n in THREADS:
+            threads(n)
+            results.append(bits(CALLS[name](x, dim)))
+        assert all(result == results[0] for result in results)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "var", "norm", "amax", "logsumexp", "prod"])
+@pytest.mark.parametrize("dtype", [facula.float32, facula.bfloat16, facula.float64])
+def test_whole_tensor(threads, name, dtype):
+    facula.manual_seed(2)
+    x = (facula.rand(1 << 19) + 0.5).to(dtype)
+    results = []
+    for n in THREADS:
+        threads(n)
+        results.append(bits(CALLS[name](x, 0).double()))
+    assert all(result == results[0] for result in results)
+
+
+@pytest.mark.parametrize("dtype", [facula.float32, facula.float64, facula.int64, facula.int8])
+@pytest.mark.parametrize("descending", [False, True])
+def test_long_rows_sort_stably(dtype, descending):
+    """By digits: equal elements, zeros of both signs and NaNs stay in their order."""
+    facula.manual_seed(3)
+    x = (facula.randn(3, 1000) * 20).round().to(dtype)
+    if dtype.is_floating_point:
+        x[0, ::7] = float("nan")
+        x[1, ::3] = -0.0
+    values, indices = x.sort(dim=1, descending=descending)
+    assert facula.equal(x.gather(1, indices).nan_to_num(99), values.nan_to_num(99))
+    key = values.nan_to_num(1e9)
+    pairs = key[:, 1:] <= key[:, :-1] if descending else key[:, 1:] >= key[:, :-1]
+    assert pairs.all()
+    same = key[:, 1:] == key[:, :-1]
+    assert (indices[:, 1:] > indices[:, :-1])[same].all()
+    assert same.any()
