@@ -120,12 +120,11 @@ run_elsewhere(void *context)
     Elsewhere *e = context;
     PyGILState_STATE gil = PyGILState_Ensure();
     FacPyThread own;
-    FacStatus st;
     fac_py_thread_get(&own);
     fac_py_thread_set(&e->thread);
     nested_before = e->nested_before;
-    Py_BEGIN_ALLOW_THREADS st = fac_backward_run(e->what);
-    Py_END_ALLOW_THREADS if (st) fac_py_raise(st);
+    FacStatus st = fac_backward_run(e->what);
+    if (st) fac_py_raise(st);
     if (st) PyErr_Fetch(&e->type, &e->value, &e->traceback);
     fac_py_thread_set(&own);
     PyGILState_Release(gil);
@@ -158,12 +157,11 @@ run_in_new_thread(const FacBackward *what)
 static PyObject *
 run(const FacBackward *what)
 {
-    FacStatus st;
     if (nested >= NESTED_HERE) return run_in_new_thread(what);
     nested++;
-    atomic_fetch_add(&fac_py_unlocked, 1);
-    Py_BEGIN_ALLOW_THREADS st = fac_backward_run(what);
-    Py_END_ALLOW_THREADS atomic_fetch_sub(&fac_py_unlocked, 1);
+    atomic_fetch_add(&fac_py_unlocked, 1); /* its kernels let other threads in */
+    FacStatus st = fac_backward_run(what);
+    atomic_fetch_sub(&fac_py_unlocked, 1);
     nested--;
     if (st) return fac_py_raise(st);
     Py_RETURN_NONE;

@@ -31,8 +31,8 @@
  *   config.c     what this build is and found on this machine
  *
  * Functions return a new reference or NULL with an exception set, or an int: 0, or -1 with an
- * exception set, unless the comment says otherwise. The interpreter lock is dropped around calls
- * that block or cost more than a few microseconds (fac_py_run decides).
+ * exception set, unless the comment says otherwise. The interpreter lock is dropped around what
+ * blocks and, by way of fac_outside, around kernels that work long.
  */
 #ifndef FAC_BINDINGS_BINDINGS_H
 #define FAC_BINDINGS_BINDINGS_H
@@ -209,8 +209,6 @@ int fac_sizes_convert(PyObject *o, FacDim *sizes, int *ndim);
 PyObject *fac_py_call(const FacOp *op, int nargs, const FacValue *args);
 /* opobj.c: runs a row on a bound frame and returns its results as Python objects. */
 PyObject *fac_py_run_frame(const FacOp *op, FacFrame *frame, bool inplace);
-/* fac_dispatch with the interpreter lock dropped when the call is large enough to be worth it. */
-FacStatus fac_py_run(FacCall *call);
 
 /* opobj.c: the callable for all rows of a name: kinds of view of it. */
 typedef enum FacOpForm { FAC_FORM_FUNCTION, FAC_FORM_METHOD, FAC_FORM_INPLACE } FacOpForm;

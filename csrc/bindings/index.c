@@ -367,7 +367,7 @@ get_advanced(const Key *key, FacTensor *self, FacTensor **out)
     FacValue result = FAC_VALUE_NONE;
     FacValue args[] = {fac_v_tensor(base), fac_v_tensors(key->indices, key->nindices)};
     FacCall call = {.op = FAC_OP_index, .args = args, .results = &result};
-    FAC_TRY(fac_py_run(&call));
+    FAC_TRY(fac_dispatch(&call));
     *out = result.v.t;
 done:
     fac_tensor_release(base);
@@ -498,7 +498,7 @@ run_written(const FacOp *op, FacValue *args, bool inplace)
         call.targets = &target;
         call.flags = FAC_CALL_INPLACE;
     }
-    FAC_RETURN_IF_ERROR(fac_py_run(&call));
+    FAC_RETURN_IF_ERROR(fac_dispatch(&call));
     fac_value_release(&result);
     return FAC_OK;
 }

@@ -48,6 +48,24 @@ find_registered(FacPyModule *self, PyObject *name, PyObject **registry)
     return NULL;
 }
 
+/* What the type or a base of it has by that name: a new reference, NULL without an exception if
+ * there is nothing. CPython's own cache of it, which has no public name, where it is known to be. */
+static PyObject *
+find_in_type(PyTypeObject *type, PyObject *name)
+{
+#if PY_VERSION_HEX < 0x030e0000 && !defined(Py_GIL_DISABLED)
+    return Py_XNewRef(_PyType_Lookup(type, name));
+#else
+    PyObject *mro = type->tp_mro, *found = NULL;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(mro) && !found; i++) {
+        PyObject *dict = PyType_GetDict((PyTypeObject *)PyTuple_GET_ITEM(mro, i));
+        if (dict && PyDict_GetItemRef(dict, name, &found) < 0) PyErr_Clear();
+        Py_XDECREF(dict);
+    }
+    return found;
+#endif
+}
+
 static PyObject *
 module_getattro(PyObject *o, PyObject *name)
 {
@@ -55,10 +73,9 @@ module_getattro(PyObject *o, PyObject *name)
     PyTypeObject *type = Py_TYPE(o);
     PyObject *found, *result;
     if (!PyUnicode_Check(name)) return PyObject_GenericGetAttr(o, name);
-    PyObject *descr = _PyType_Lookup(type, name);
+    PyObject *descr = find_in_type(type, name);
     if (descr) {
         descrgetfunc get = Py_TYPE(descr)->tp_descr_get;
-        Py_INCREF(descr);
         if (!get || !Py_TYPE(descr)->tp_descr_set) {
             found = self->dict ? PyDict_GetItemWithError(self->dict, name) : NULL;
             if (found || PyErr_Occurred()) {
@@ -132,13 +149,13 @@ call_forward(PyObject *o, PyObject *const *args, size_t nargsf, PyObject *kwname
     PyObject *function = self->dict ? PyDict_GetItemWithError(self->dict, name) : NULL;
     if (!function) {
         if (PyErr_Occurred()) return NULL;
-        function = _PyType_Lookup(Py_TYPE(o), name);
+        function = find_in_type(Py_TYPE(o), name);
         if (function && PyType_HasFeature(Py_TYPE(function), Py_TPFLAGS_METHOD_DESCRIPTOR)) {
-            Py_INCREF(function);
             result = call_with_self(function, o, args, nargsf, kwnames);
             Py_DECREF(function);
             return result;
         }
+        Py_XDECREF(function);
     }
     function = PyObject_GetAttr(o, name);
     if (!function) return NULL;

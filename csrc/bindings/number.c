@@ -100,7 +100,7 @@ run(const FacOp *op, FacValue *args, FacTensor *target, PyObject *self)
         call.targets = &target;
         call.flags = FAC_CALL_INPLACE;
     }
-    FacStatus st = fac_py_run(&call);
+    FacStatus st = fac_dispatch(&call);
     if (FAC_UNLIKELY(st != FAC_OK)) return fac_py_raise(st);
     if (!target) return fac_results_to_python(op, results);
     fac_values_release(results, 1);

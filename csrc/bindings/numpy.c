@@ -309,7 +309,7 @@ get_buffer(PyObject *self, Py_buffer *view, int flags)
     }
     for (int d = 0; d < t->ndim; d++) {
         export->dims[d] = (Py_ssize_t)t->sizes[d];
-        export->dims[t->ndim + d] = (Py_ssize_t)t->strides[d] * size;
+        export->dims[t->ndim + d] = (Py_ssize_t)fac_stride_product(t->strides[d], size);
     }
     *view =
         (Py_buffer){.buf = fac_data(t),

@@ -85,7 +85,7 @@ fac_py_run_frame(const FacOp *op, FacFrame *f, bool inplace)
         call.targets = f->targets;
         call.flags = FAC_CALL_OUT;
     }
-    FacStatus st = fac_py_run(&call);
+    FacStatus st = fac_dispatch(&call);
     if (st == FAC_OK && f->requires_grad > 0) st = fac_set_requires_grad(results[0].v.t, true);
     if (FAC_UNLIKELY(st != FAC_OK)) {
         fac_values_release(results, op->nresults);

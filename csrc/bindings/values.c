@@ -206,42 +206,24 @@ failed:
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-enum { WORTH_POINTWISE = 1 << 16, WORTH_OTHERS = 1 << 13 };
-
-/* How many elements the call reads or makes; what a data-independent factory makes is in its
- * sizes. */
-static int64_t
-elements(const FacCall *call)
+static bool
+holds_lock(void)
 {
-    int64_t n = 0;
-    for (int i = 0; i < call->op->nparams; i++) {
-        FacValue v = call->args[i];
-        if (v.tag == FAC_V_TENSOR) {
-            n += v.v.t->numel;
-        } else if (v.tag == FAC_V_TENSORS) {
-            for (uint32_t k = 0; k < v.len; k++) n += v.v.tensors[k] ? v.v.tensors[k]->numel : 0;
-        } else if (v.tag == FAC_V_INTS && (call->op->flags & FAC_OP_FACTORY)) {
-            int64_t product = 1;
-            for (uint32_t k = 0; k < v.len && product < WORTH_POINTWISE; k++)
-                if (__builtin_mul_overflow(product, v.v.ints[k], &product)) return 0;
-            n += product;
-        }
-    }
-    return n;
+    return PyGILState_Check();
 }
 
-FacStatus
-fac_py_run(FacCall *call)
+static void *
+leave(void)
 {
-    uint32_t flags = call->op->flags;
-    FacStatus st;
-    if ((flags & FAC_OP_VIEW) ||
-        elements(call) < (flags & FAC_OP_POINTWISE ? WORTH_POINTWISE : WORTH_OTHERS))
-        return fac_dispatch(call);
     atomic_fetch_add(&fac_py_unlocked, 1);
-    Py_BEGIN_ALLOW_THREADS st = fac_dispatch(call);
-    Py_END_ALLOW_THREADS atomic_fetch_sub(&fac_py_unlocked, 1);
-    return st;
+    return PyEval_SaveThread();
+}
+
+static void
+enter(void *left)
+{
+    PyEval_RestoreThread(left);
+    atomic_fetch_sub(&fac_py_unlocked, 1);
 }
 
 PyObject *
@@ -251,13 +233,14 @@ fac_py_call(const FacOp *op, int nargs, const FacValue *args)
     for (int i = 0; i < op->nparams; i++) frame[i] = i < nargs ? args[i] : op->params[i].fallback;
     for (int i = 0; i < op->nresults; i++) results[i] = FAC_VALUE_NONE;
     FacCall call = {.op = op, .args = frame, .results = results};
-    FacStatus st = fac_py_run(&call);
+    FacStatus st = fac_dispatch(&call);
     return st ? fac_py_raise(st) : fac_results_to_python(op, results);
 }
 
 int
 fac_start_values(PyObject *module)
 {
+    fac_outside = (FacOutside){holds_lock, leave, enter};
     result_types = PyDict_New();
     return result_types ? PyModule_AddObjectRef(module, "_return_types", result_types) : -1;
 }

@@ -50,6 +50,8 @@ void fac_set_default_device(FacDevice device);
  * per-thread lists. It gives the cache back and tries again before it fails with MEMORY_ERROR. */
 FacStatus fac_host_alloc(size_t bytes, void **out) FAC_MUST_CHECK;
 void fac_host_free(void *at, size_t bytes);
+/* Gives the whole pages of a part of a block back to the system; reading them gives zeros. */
+void fac_host_discard(void *at, size_t bytes);
 void fac_host_empty_cache(void);
 
 typedef struct FacMemoryStats {

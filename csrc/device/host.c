@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum {
     ALIGNMENT = 64,
@@ -435,6 +436,16 @@ fac_host_free(void *at, size_t bytes)
     } else {
         put_shared(at, c, block);
     }
+}
+
+void
+fac_host_discard(void *at, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)at;
+    uintptr_t first = (begin + page - 1) / page * page, end = (begin + bytes) / page * page;
+#ifdef MADV_DONTNEED
+    if (first < end) (void)madvise((void *)first, end - first, MADV_DONTNEED);
+#endif
 }
 
 void

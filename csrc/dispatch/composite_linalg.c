@@ -54,7 +54,7 @@ static FacDim
 product_of(const FacDim *sizes, int n)
 {
     FacDim product = 1;
-    for (int i = 0; i < n; i++) product *= sizes[i];
+    for (int i = 0; i < n; i++) product = fac_stride_product(product, sizes[i]);
     return product;
 }
 
@@ -301,7 +301,7 @@ fold(FacTensor *t, const int *summed, int n, bool last, FacDim *rest, int *nrest
     *nrest = 0;
     for (int i = 0; i < n; i++) {
         mask |= UINT64_C(1) << summed[i];
-        width *= t->sizes[summed[i]];
+        width = fac_stride_product(width, t->sizes[summed[i]]);
     }
     int at = last ? 0 : n;
     for (int i = 0; i < t->ndim; i++) {
@@ -416,7 +416,7 @@ fac_composite_kron(FacCall *call)
         wide[0][2 * i] = sa;
         wide[1][2 * i + 1] = sb;
         wide[0][2 * i + 1] = wide[1][2 * i] = 1;
-        sizes[i] = sa * sb;
+        sizes[i] = fac_stride_product(sa, sb);
     }
     x = fac_tensor_retain(a);
     y = fac_tensor_retain(b);

@@ -164,29 +164,24 @@ fac_helper_as_strided_backward(const FacValue *args, FacValue *out)
               *flat_at = NULL;
     FacTensor *flat_grad = NULL, *zeros = NULL, *sum = NULL, *whole = NULL;
     FacStatus st = FAC_OK;
-    int64_t minus_one = -1, n = 1, first = self->offset, last = self->offset;
+    int64_t minus_one = -1, n = 1, first, last;
     FacValue none = FAC_VALUE_NONE,
              offset = args[4].tag == FAC_V_NONE ? fac_v_int(self->offset) : args[4];
-    int64_t low = offset.v.i, high = offset.v.i;
-    for (uint32_t i = 0; i < args[2].len; i++) {
-        int64_t reach = (args[2].v.ints[i] - 1) * args[3].v.ints[i];
-        if (reach < 0)
-            low += reach;
-        else
-            high += reach;
-    }
-    for (int i = 0; i < self->ndim; i++) {
-        int64_t reach = (self->sizes[i] - 1) * self->strides[i];
-        if (reach < 0)
-            first += reach;
-        else
-            last += reach;
-    }
+    int64_t low, high;
     if (!grad->numel || !self->numel) {
         FAC_TRY(fac_call(FAC_OP_new_zeros, 2,
                          (FacValue[]){args[0], fac_v_ints(self->sizes, self->ndim)}, out));
         goto done;
     }
+    if (!fac_layout_reach((int)args[2].len, args[2].v.ints, args[3].v.ints, &low, &high) ||
+        !fac_layout_reach(self->ndim, self->sizes, self->strides, &first, &last)) {
+        st = fac_sizes_overflow((int)args[2].len, args[2].v.ints);
+        goto done;
+    }
+    low += offset.v.i;
+    high += offset.v.i;
+    first += self->offset;
+    last += self->offset;
     low = low < first ? low : first;
     high = high > last ? high : last;
     n = high - low + 1;
@@ -255,7 +250,7 @@ fac_helper_unflattened_sizes(const FacValue *args, FacValue *out)
         if (args[2].v.ints[i] == -1 && unknown < 0)
             unknown = i;
         else
-            product *= args[2].v.ints[i];
+            product = fac_stride_product(product, args[2].v.ints[i]); /* the view checks it */
     }
     if (unknown >= 0 ? product == 0 || size % product : product != size) {
         FacText text = {.len = 0};

@@ -11,6 +11,7 @@
  */
 #include "dispatch/dispatch.h"
 
+#include "dispatch/pin.h"
 #include "dispatch/target.h"
 
 #include <stdio.h>
@@ -197,7 +198,9 @@ run_kernel(FacCall *call)
     FacKernel kernel = call->op->kernel[device.type];
     if (FAC_LIKELY(kernel != NULL)) {
         FAC_RETURN_IF_ERROR(check_places(call, device));
-        return kernel(call);
+        if (device.type == FAC_DEV_META || FAC_LIKELY(!fac_runs_long(call))) return kernel(call);
+        bool alone = call->op->foreign || !fac_outside.held || !fac_outside.held();
+        return alone ? kernel(call) : fac_run_pinned(call, kernel);
     }
     if (device.type == FAC_DEV_META && call->op->rule) return need_results(call);
     return no_kernel(call, device);

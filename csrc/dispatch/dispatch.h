@@ -67,6 +67,15 @@ fac_set_grad_enabled(bool on) /* returns what it was */
     return was;
 }
 
+/* The lock that keeps the program's other threads out, for kernels that work long: `held` says
+ * whether this thread has it, `leave` gives it up, `enter` takes it again. NULL: there is none. */
+typedef struct FacOutside {
+    bool (*held)(void);
+    void *(*leave)(void);
+    void (*enter)(void *left);
+} FacOutside;
+extern FacOutside fac_outside;
+
 /* --- rows ------------------------------------------------------------------------------------- */
 
 enum { FAC_MAX_PARAMS = 64, FAC_MAX_RESULTS = 16 };

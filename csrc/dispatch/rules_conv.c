@@ -95,8 +95,11 @@ conv_sizes(const Window *w, int ndim, const FacDim *input, const FacDim *weight,
             (long long)w->groups, (long long)w->groups, text.at);
     out[0] = input[0];
     out[1] = weight[0];
+    int64_t room = input[0] > 1 ? input[0] : 1; /* elements of the padded input */
+    bool counts = !__builtin_mul_overflow(room, input[1] > 1 ? input[1] : 1, &room);
     for (int i = 0; i < w->n; i++) {
         const FacDim padded = input[i + 2] + w->before[i] + w->after[i];
+        counts = counts && !__builtin_mul_overflow(room, padded > 1 ? padded : 1, &room);
         const FacDim reach = w->dilation[i] * (weight[i + 2] - 1) + 1;
         if (padded < reach || weight[i + 2] < 1)
             return fac_error(FAC_RUNTIME_ERROR,
@@ -105,6 +108,8 @@ conv_sizes(const Window *w, int ndim, const FacDim *input, const FacDim *weight,
                              (long long)padded, (long long)reach);
         out[i + 2] = (padded - reach) / w->stride[i] + 1;
     }
+    if (!counts || room >= size_limit / 16)
+        return fac_error(FAC_RUNTIME_ERROR, "the padded input is too large");
     return FAC_OK;
 }
 

@@ -138,7 +138,7 @@ result_strides(const FacCall *call, int ndim, const FacDim *sizes, FacDim *out)
     FacDim stride = 1;
     for (int i = 0; i < ndim; i++) {
         out[order[i]] = stride;
-        stride *= sizes[order[i]] > 1 ? sizes[order[i]] : 1;
+        stride = fac_stride_product(stride, sizes[order[i]] > 1 ? sizes[order[i]] : 1);
     }
 }
 

@@ -62,19 +62,17 @@ fac_rule_as_strided(FacCall *call)
     if (offset < 0)
         return fac_error(FAC_RUNTIME_ERROR, "storage_offset must not be negative, got %lld",
                          (long long)offset);
-    __int128 first = offset, last = offset;
     bool empty = false;
     for (uint32_t i = 0; i < size.len; i++) {
         if (size.v.ints[i] < 0)
             return fac_error(FAC_RUNTIME_ERROR, "sizes must not be negative, got %lld",
                              (long long)size.v.ints[i]);
         empty |= size.v.ints[i] == 0;
-        __int128 reach = (__int128)(size.v.ints[i] - 1) * stride.v.ints[i];
-        first += reach < 0 ? reach : 0;
-        last += reach > 0 ? reach : 0;
     }
-    int64_t have = (int64_t)(t->storage->bytes / (size_t)fac_dtype_size(t->dtype));
-    if (!empty && (first < 0 || last >= have)) {
+    int64_t have = (int64_t)(t->storage->bytes / (size_t)fac_dtype_size(t->dtype)), low, high;
+    bool counts = fac_layout_reach((int)size.len, size.v.ints, stride.v.ints, &low, &high) &&
+                  offset <= FAC_MAX_OFFSET;
+    if (!counts || (!empty && (offset + low < 0 || high >= have - offset))) {
         FacText text = {.len = 0};
         fac_text_dims(&text, (int)size.len, size.v.ints);
         fac_text_add(&text, " with strides ");
@@ -135,7 +133,7 @@ fac_rule_view_dtype(FacCall *call)
                          (long long)v.strides[v.ndim - 1]);
     for (int i = 0; i < v.ndim && from_size != to_size; i++) {
         bool last = i == v.ndim - 1;
-        int64_t bytes = (last ? v.sizes[i] : v.strides[i]) * from_size;
+        int64_t bytes = fac_stride_product(last ? v.sizes[i] : v.strides[i], from_size);
         if (bytes % to_size)
             return fac_error(FAC_RUNTIME_ERROR,
                              "self.%s must be divisible by %lld to view %s as %s, "
@@ -290,7 +288,7 @@ fac_rule_unsqueeze(FacCall *call)
         v.sizes[i] = v.sizes[i - 1];
         v.strides[i] = v.strides[i - 1];
     }
-    v.strides[dim] = dim < t->ndim ? t->sizes[dim] * t->strides[dim] : 1;
+    v.strides[dim] = dim < t->ndim ? fac_stride_product(t->sizes[dim], t->strides[dim]) : 1;
     v.sizes[dim] = 1;
     return make(call, 0, t, &v);
 }
@@ -315,7 +313,9 @@ fac_rule_expand(FacCall *call)
         v.strides[i] = i < lead || (have == 1 && want != 1) ? 0 : t->strides[i - lead];
     }
     for (int i = lead - 1; i >= 0; i--) /* a new dimension of size 1 lies as one that was there */
-        if (v.sizes[i] == 1) v.strides[i] = i + 1 < v.ndim ? v.sizes[i + 1] * v.strides[i + 1] : 1;
+        if (v.sizes[i] == 1)
+            v.strides[i] =
+                i + 1 < v.ndim ? fac_stride_product(v.sizes[i + 1], v.strides[i + 1]) : 1;
     if (lead < 0) {
         FacText text = {.len = 0};
         fac_text_dims(&text, t->ndim, t->sizes);
@@ -345,7 +345,8 @@ fac_rule_select(FacCall *call)
                          "index %lld is out of bounds for dimension %d with size %lld",
                          (long long)index, dim, (long long)t->sizes[dim]);
     view_of(t, &v);
-    v.offset += (index < 0 ? index + v.sizes[dim] : index) * v.strides[dim];
+    if (index < 0) index += v.sizes[dim];
+    if (t->numel) v.offset += index * v.strides[dim];
     remove_dim(&v, dim);
     return make(call, 0, t, &v);
 }
@@ -380,8 +381,8 @@ fac_rule_slice(FacCall *call)
     FAC_RETURN_IF_ERROR(dim_arg(call, 1, t->ndim, &dim));
     view_of(t, &v);
     v.sizes[dim] = slice_length(t->sizes[dim], call->args[2], call->args[3], step, &first);
-    if (v.sizes[dim]) v.offset += first * v.strides[dim];
-    v.strides[dim] *= step;
+    if (v.sizes[dim] && t->numel) v.offset += first * v.strides[dim];
+    v.strides[dim] = fac_stride_product(v.strides[dim], step);
     return make(call, 0, t, &v);
 }
 
@@ -404,8 +405,9 @@ fac_rule_diagonal(FacCall *call)
     else
         length = rows + offset < cols ? rows + offset : cols;
     if (length < 0) length = 0;
-    if (length) v.offset += offset >= 0 ? offset * t->strides[b] : -offset * t->strides[a];
-    int64_t stride = t->strides[a] + t->strides[b];
+    if (length && t->numel)
+        v.offset += offset >= 0 ? offset * t->strides[b] : -offset * t->strides[a];
+    int64_t stride = fac_stride_sum(t->strides[a], t->strides[b]);
     remove_dim(&v, a > b ? a : b);
     remove_dim(&v, a > b ? b : a);
     v.sizes[v.ndim] = length;
@@ -437,7 +439,7 @@ fac_rule_unfold(FacCall *call)
     v.ndim++;
     if (t->ndim) {
         v.sizes[dim] = (have - size) / step + 1;
-        v.strides[dim] *= step;
+        v.strides[dim] = fac_stride_product(v.strides[dim], step);
     }
     return make(call, 0, t, &v);
 }
@@ -486,7 +488,7 @@ parts_view(FacCall *call, FacTensor *t, int at, bool all)
     FacTensor *out = NULL;
     View v;
     view_of(t, &v);
-    for (int i = 0; i < v.ndim; i++) v.strides[i] *= 2;
+    for (int i = 0; i < v.ndim; i++) v.strides[i] = fac_stride_product(v.strides[i], 2);
     v.offset = 2 * v.offset + at;
     if (all) {
         if (v.ndim == FAC_MAX_NDIM)
@@ -608,7 +610,7 @@ ranges(FacCall *call, int dim, int64_t n, const int64_t *lengths, int64_t length
     for (int64_t i = 0; i < n; i++) {
         int64_t rest = t->sizes[dim] - at;
         v.sizes[dim] = lengths ? lengths[i] : length < rest ? length : rest;
-        v.offset = t->offset + (v.sizes[dim] ? at * t->strides[dim] : 0);
+        v.offset = t->offset + (v.sizes[dim] && t->numel ? at * t->strides[dim] : 0);
         FAC_TRY(fac_tensor_view(t, v.ndim, v.sizes, v.strides, v.offset, &slots[i]));
         slots[i]->flags |= FAC_T_MULTI_VIEW;
         at += v.sizes[dim];
@@ -633,9 +635,9 @@ fac_rule_unbind(FacCall *call)
     view_of(t, &v);
     remove_dim(&v, dim);
     FAC_TRY(new_views(t->sizes[dim], &list, &slots));
+    FacDim step = t->numel ? t->strides[dim] : 0;
     for (int64_t i = 0; i < t->sizes[dim]; i++) {
-        FAC_TRY(fac_tensor_view(t, v.ndim, v.sizes, v.strides, t->offset + i * t->strides[dim],
-                                &slots[i]));
+        FAC_TRY(fac_tensor_view(t, v.ndim, v.sizes, v.strides, t->offset + i * step, &slots[i]));
         slots[i]->flags |= FAC_T_MULTI_VIEW;
     }
     call->results[0] = list;

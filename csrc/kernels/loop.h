@@ -60,9 +60,36 @@ typedef struct FacLoopArgs {
 #endif
 
 #define FAC_UNUSED __attribute__((unused))
+
+/* fx_near(a), as a condition in front of a loop: no element of the operand is too far from 0 for
+ * the plain sine and its like. */
+#ifdef __cplusplus
+#define fx_near_f32(x) 0
+#define fx_near_f64(x) 0
+#else
+#define FAC_NEAR(T, S, ABS)                                                                        \
+    FAC_UNUSED static int all_near_##S(const T *x, int64_t n)                                      \
+    {                                                                                              \
+        int far = 0;                                                                               \
+        for (int64_t i = 0; i < n; i++) far |= ABS(x[i]) > (T)FX_FAR;                              \
+        return !far;                                                                               \
+    }
+FAC_NEAR(float, f32, __builtin_fabsf)
+FAC_NEAR(double, f64, __builtin_fabs)
+#define fx_near_f32(x) all_near_f32(p_##x, n)
+#define fx_near_f64(x) all_near_f64(p_##x, n)
+#endif
 #define FAC_RESULT(T, at) T *r##at = (T *)FAC_DATA[at]
 #define FAC_OPERAND(T, x, at) const T *p_##x = (const T *)FAC_DATA[at]
 #define FAC_NUMBER(T, name, at) FAC_UNUSED const T k_##name = ((const T *)FAC_PARAMS)[at]
+/* Memory that became a bool tensor unseen (empty, a view of bytes) holds any byte: all but 0 are
+ * true. */
+#ifdef __cplusplus
 #define FAC_LOAD(T, x) FAC_UNUSED const T x = p_##x[i]
+#else
+#define FAC_LOAD(T, x)                                                                             \
+    FAC_UNUSED const T x =                                                                         \
+        _Generic(p_##x[i], bool: *(const unsigned char *)&p_##x[i] != 0, default: p_##x[i])
+#endif
 
 #endif

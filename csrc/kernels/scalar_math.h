@@ -370,6 +370,65 @@ fx_reduce_angle(double x)
     return a;
 }
 
+/* The same beyond that, up to the largest number. x = m 2^e with an integer m, and of 2/pi only the
+ * bits matter that give less than four quarters: 192 of them times m, modulo 2^192, are the
+ * quarter and 190 bits of the place in it. */
+FX fx_angle
+fx_reduce_far(double x)
+{
+    const uint64_t two_over_pi[] = {
+        /* one word above the point, 1280 bits below it */
+        UINT64_C(0x0000000000000000), UINT64_C(0xa2f9836e4e441529), UINT64_C(0xfc2757d1f534ddc0),
+        UINT64_C(0xdb6295993c439041), UINT64_C(0xfe5163abdebbc561), UINT64_C(0xb7246e3a424dd2e0),
+        UINT64_C(0x06492eea09d1921c), UINT64_C(0xfe1deb1cb129a73e), UINT64_C(0xe88235f52ebb4484),
+        UINT64_C(0xe99c7026b45f7e41), UINT64_C(0x3991d639835339f4), UINT64_C(0x9c845f8bbdf9283b),
+        UINT64_C(0x1ff897ffde05980f), UINT64_C(0xef2f118b5a0a6d1f), UINT64_C(0x6d367ecf27cb09b7),
+        UINT64_C(0x4f463f669e5fea2d), UINT64_C(0x7527bac7ebe5f17b), UINT64_C(0x3d0739f78a5292ea),
+        UINT64_C(0x6bfb5fb11f8d5d08), UINT64_C(0x56033046fc7b6bab), UINT64_C(0xf0cfbc209af4361d),
+    };
+    uint64_t bits = fx_bits_f64(x), sign = bits >> 63;
+    uint64_t m = (bits & UINT64_C(0xfffffffffffff)) | UINT64_C(0x10000000000000);
+    int first = (int)(bits >> 52 & 0x7ff) - 1075 + 62, k = first >> 6, s = first & 63;
+    uint64_t w[3];
+    for (int i = 0; i < 3; i++)
+        w[i] = two_over_pi[k + i] << s | two_over_pi[k + i + 1] >> 1 >> (63 - s);
+    unsigned __int128 low = (unsigned __int128)m * w[2];
+    unsigned __int128 middle = (unsigned __int128)m * w[1] + (uint64_t)(low >> 64);
+    uint64_t q0 = m * w[0] + (uint64_t)(middle >> 64), q1 = (uint64_t)middle, q2 = (uint64_t)low;
+    uint64_t turn = q0 >> 62;
+    q0 = q0 << 2 | q1 >> 62;
+    q1 = q1 << 2 | q2 >> 62;
+    q2 = q2 << 2;
+    uint64_t above = q0 >> 63; /* nearer to the next quarter: the place counts back from it */
+    turn += above;
+    q2 = above ? -q2 : q2;
+    q1 = above ? ~q1 + (q2 == 0) : q1;
+    q0 = above ? ~q0 + ((q2 | q1) == 0) : q0;
+    int zeros = q0 ? __builtin_clzll(q0) : 63;
+    q0 = q0 << zeros | q1 >> 1 >> (63 - zeros);
+    q1 = q1 << zeros | q2 >> 1 >> (63 - zeros);
+    double scale = fx_from_bits_f64((uint64_t)(1023 - 53 - zeros) << 52);
+    scale = above ^ sign ? -scale : scale;
+    double hi = (double)(q0 >> 11) * scale;
+    double lo = (double)((q0 & 0x7ff) << 53 | q1 >> 11) * (scale * 0x1p-64);
+    fx_pair p = fx_exact_product(hi, 1.5707963267948966);
+    p = fx_quick_sum(p.hi, p.lo + (hi * 6.123233995736766e-17 + lo * 1.5707963267948966));
+    fx_angle a;
+    a.r = p.hi;
+    a.lo = p.lo;
+    a.turn = sign ? -turn : turn;
+    return a;
+}
+
+/* Where fx_reduce_angle does not do; loops test for it a block at a time (kernels/loop.h). */
+#define FX_FAR 0x1p50
+FX int
+fx_is_far(double x)
+{
+    double size = x < 0 ? -x : x;
+    return size > FX_FAR && size < (double)INFINITY;
+}
+
 /* sin and cos of a reduced angle as pairs */
 FX fx_pair
 fx_sin_kernel(double r, double lo)
@@ -398,33 +457,61 @@ fx_cos_kernel(double r, double lo)
 }
 
 FX double
-fx_sin_f64(double a)
+fx_sin_turned(fx_angle t)
 {
-    fx_angle t = fx_reduce_angle(a);
     fx_pair s = fx_sin_kernel(t.r, t.lo), c = fx_cos_kernel(t.r, t.lo);
     double v = t.turn & 1 ? c.hi + c.lo : s.hi + s.lo;
-    v = fx_from_bits_f64(fx_bits_f64(v) ^ ((t.turn & 2) << 62));
+    return fx_from_bits_f64(fx_bits_f64(v) ^ ((t.turn & 2) << 62));
+}
+FX double
+fx_sin_f64(double a)
+{
+    double v = fx_sin_turned(fx_reduce_angle(a));
     return a == 0 ? a : v;
+}
+FX double
+fx_sin_far_f64(double a)
+{
+    return fx_is_far(a) ? fx_sin_turned(fx_reduce_far(a)) : fx_sin_f64(a);
 }
 
 FX double
-fx_cos_f64(double a)
+fx_cos_turned(fx_angle t)
 {
-    fx_angle t = fx_reduce_angle(a);
     fx_pair s = fx_sin_kernel(t.r, t.lo), c = fx_cos_kernel(t.r, t.lo);
     double v = t.turn & 1 ? s.hi + s.lo : c.hi + c.lo;
     return fx_from_bits_f64(fx_bits_f64(v) ^ (((t.turn + 1) & 2) << 62));
 }
+FX double
+fx_cos_f64(double a)
+{
+    return fx_cos_turned(fx_reduce_angle(a));
+}
+FX double
+fx_cos_far_f64(double a)
+{
+    return fx_is_far(a) ? fx_cos_turned(fx_reduce_far(a)) : fx_cos_f64(a);
+}
 
 FX double
-fx_tan_f64(double a)
+fx_tan_turned(fx_angle t)
 {
-    fx_angle t = fx_reduce_angle(a);
     fx_pair s = fx_sin_kernel(t.r, t.lo), c = fx_cos_kernel(t.r, t.lo);
     int odd = (int)(t.turn & 1);
     fx_pair top = fx_quick_sum(odd ? -c.hi : s.hi, odd ? -c.lo : s.lo);
     fx_pair bottom = fx_quick_sum(odd ? s.hi : c.hi, odd ? s.lo : c.lo);
-    return a == 0 ? a : fx_pair_ratio(top, bottom);
+    return fx_pair_ratio(top, bottom);
+}
+FX double
+fx_tan_f64(double a)
+{
+    double v = fx_tan_turned(fx_reduce_angle(a));
+    return a == 0 ? a : v;
+}
+FX double
+fx_tan_far_f64(double a)
+{
+    return fx_is_far(a) ? fx_tan_turned(fx_reduce_far(a)) : fx_tan_f64(a);
 }
 
 /* asin(s) / s - 1 over s^2, for s^2 <= 1/4 */

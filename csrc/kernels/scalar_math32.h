@@ -206,6 +206,24 @@ fx_tan_f32(float a)
 }
 
 FX float
+fx_sin_far_f32(float a)
+{
+    return fx_is_far((double)a) ? (float)fx_sin_far_f64((double)a) : fx_sin_f32(a);
+}
+
+FX float
+fx_cos_far_f32(float a)
+{
+    return fx_is_far((double)a) ? (float)fx_cos_far_f64((double)a) : fx_cos_f32(a);
+}
+
+FX float
+fx_tan_far_f32(float a)
+{
+    return fx_is_far((double)a) ? (float)fx_tan_far_f64((double)a) : fx_tan_f32(a);
+}
+
+FX float
 fx_expm1_f32(float a)
 {
     double x = a > 90 ? 90 : a < -30 ? -30 : (double)a, e = fx_exp_short(x) - 1;

@@ -256,17 +256,20 @@ op("logit_backward_slope(Tensor self, float? eps=None) -> Tensor",
 
 op("sin(Tensor self) -> Tensor",
    variants="function method inplace out", family=UNARY, promote="FLOAT",
-   scalar={"float complex": "fx_sin(a)"},
+   scalar={"float": "fx_sin_far(a)", "complex": "fx_sin(a)"},
+   fast={"fx_near(a)": {"float": "fx_sin(a)"}},
    grad={"self": "grad * conj(cos(self))"}, like="numpy.sin", doc="The sine, elementwise.")
 
 op("cos(Tensor self) -> Tensor",
    variants="function method inplace out", family=UNARY, promote="FLOAT",
-   scalar={"float complex": "fx_cos(a)"},
+   scalar={"float": "fx_cos_far(a)", "complex": "fx_cos(a)"},
+   fast={"fx_near(a)": {"float": "fx_cos(a)"}},
    grad={"self": "-grad * conj(sin(self))"}, like="numpy.cos", doc="The cosine, elementwise.")
 
 op("tan(Tensor self) -> Tensor",
    variants="function method inplace out", family=UNARY, promote="FLOAT",
-   scalar={"float complex": "fx_tan(a)"},
+   scalar={"float": "fx_tan_far(a)", "complex": "fx_tan(a)"},
+   fast={"fx_near(a)": {"float": "fx_tan(a)"}},
    grad={"self": "grad * conj(1 + result * result)"}, like="numpy.tan", doc="The tangent, elementwise.")
 
 op("asin(Tensor self) -> Tensor",

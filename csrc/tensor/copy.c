@@ -41,8 +41,8 @@ static void
 bytes_task(int64_t begin, int64_t end, void *context)
 {
     const Move *move = context;
-    memcpy(move->to + begin * move->size, move->from + begin * move->size,
-           (size_t)((end - begin) * move->size));
+    memmove(move->to + begin * move->size, move->from + begin * move->size,
+            (size_t)((end - begin) * move->size));
 }
 
 static void
@@ -100,7 +100,7 @@ cast_loop(void *const *data, int64_t n, const void *params)
 static void
 same_loop(void *const *data, int64_t n, const void *params)
 {
-    memcpy(data[0], data[1], (size_t)(n * *(const int *)params));
+    memmove(data[0], data[1], (size_t)(n * *(const int *)params));
 }
 
 /* Copies between devices, or on one that is not the processor: whole memory only. */

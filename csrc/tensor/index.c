@@ -18,13 +18,6 @@ fac_index_range_error(int64_t index, int dim, FacDim size)
 
 /* --- basic ----------------------------------------------------------------------------------- */
 
-/* A slice of less than two elements may have any step: strides wrap, they never overflow. */
-static FacDim
-wrapping_product(FacDim a, FacDim b)
-{
-    return (FacDim)((uint64_t)a * (uint64_t)b);
-}
-
 static bool
 slice_fits(FacDim start, FacDim step, FacDim count, FacDim size)
 {
@@ -53,11 +46,12 @@ fac_index_layout(const FacTensor *t, int n, const int64_t *spec, FacLayout *out)
         if (count != FAC_INDEX_SELECT && ndim == FAC_MAX_NDIM) goto too_many;
         if (!consumes) {
             out->sizes[ndim] = 1;
-            out->strides[ndim++] = d < t->ndim ? t->sizes[d] * t->strides[d] : 1;
+            out->strides[ndim++] = d < t->ndim ? fac_stride_product(t->sizes[d], t->strides[d]) : 1;
         } else if (count == FAC_INDEX_SELECT) {
             if (start < 0 || start >= t->sizes[d])
                 return fac_index_range_error(start, d, t->sizes[d]);
-            offset += start * t->strides[d++];
+            offset += t->numel ? start * t->strides[d] : 0;
+            d++;
         } else {
             if (!slice_fits(start, step, count, t->sizes[d]))
                 return fac_error(FAC_INDEX_ERROR,
@@ -65,9 +59,9 @@ fac_index_layout(const FacTensor *t, int n, const int64_t *spec, FacLayout *out)
                                  "dimension %d with size %lld",
                                  (long long)count, (long long)start, (long long)step, d,
                                  (long long)t->sizes[d]);
-            if (count) offset += start * t->strides[d];
+            if (count && t->numel) offset += start * t->strides[d];
             out->sizes[ndim] = count;
-            out->strides[ndim++] = wrapping_product(t->strides[d++], step);
+            out->strides[ndim++] = fac_stride_product(t->strides[d++], step);
         }
     }
     if (ndim + t->ndim - d > FAC_MAX_NDIM) goto too_many;

@@ -9,6 +9,7 @@
 #include "tensor/iter.h"
 
 #include "base/pool.h"
+#include "tensor/layout.h"
 #include "tensor/walk.h"
 
 /* --- building --------------------------------------------------------------------------------- */
@@ -86,7 +87,7 @@ take_strides(FacIterOperand *op, const FacTensor *t, int ndim, const FacDim *siz
         bool spread = !t || d < more || (t->sizes[d - more] == 1 && sizes[d] != 1);
         if (!spread && t->sizes[d - more] != sizes[d]) return shape_error(t, ndim, sizes);
         if (sizes[d] == 1 || skip >> d & 1) continue;
-        op->strides[n++] = spread ? 0 : t->strides[d - more] * size;
+        op->strides[n++] = spread ? 0 : fac_stride_product(t->strides[d - more], size);
     }
     return FAC_OK;
 }

@@ -49,6 +49,21 @@ fac_sizes_numel(int ndim, const FacDim *sizes, int64_t *out)
     return FAC_OK;
 }
 
+bool
+fac_layout_reach(int ndim, const FacDim *sizes, const FacDim *strides, int64_t *low, int64_t *high)
+{
+    bool bad = false;
+    *low = *high = 0;
+    for (int i = 0; i < ndim; i++)
+        if (sizes[i] == 0) return true;
+    for (int i = 0; i < ndim; i++) {
+        int64_t step;
+        bad |= __builtin_mul_overflow(sizes[i] - 1, strides[i], &step);
+        bad |= __builtin_add_overflow(*(step < 0 ? low : high), step, step < 0 ? low : high);
+    }
+    return !bad;
+}
+
 void
 fac_strides_contiguous(int ndim, const FacDim *sizes, FacDim *strides)
 {
@@ -88,7 +103,7 @@ fac_strides_format(FacMemoryFormat format, int ndim, const FacDim *sizes, FacDim
     FacDim stride = 1;
     for (int i = 0; i < n; i++) { /* an empty size gives stride 0 outside of it, as the peer's */
         strides[order[i]] = stride;
-        stride *= sizes[order[i]];
+        stride = fac_stride_product(stride, sizes[order[i]]);
     }
 }
 
@@ -101,7 +116,7 @@ fac_is_contiguous(int ndim, const FacDim *sizes, const FacDim *strides)
         if (sizes[i] == 0) return true;
         if (sizes[i] == 1) continue;
         matches = matches && strides[i] == expected;
-        if (matches) expected *= sizes[i];
+        if (matches) expected = fac_stride_product(expected, sizes[i]);
     }
     return matches;
 }
@@ -118,7 +133,7 @@ fac_is_format(FacMemoryFormat format, int ndim, const FacDim *sizes, const FacDi
         int d = order[i];
         if (sizes[d] == 1) continue;
         if (strides[d] != expected) return false;
-        expected *= sizes[d];
+        expected = fac_stride_product(expected, sizes[d]);
     }
     return true;
 }
@@ -136,7 +151,7 @@ fac_format_of(int ndim, const FacDim *sizes, const FacDim *strides)
         if (sizes[d] == 0 || strides[d] < least) return FAC_CONTIGUOUS;
         /* all sizes but N are 1: C order and channels last cannot be told apart; prefer C order */
         if (d == 0 && least == strides[1]) return FAC_CONTIGUOUS;
-        least = strides[d] * (sizes[d] > 1 ? sizes[d] : 1);
+        least = fac_stride_product(strides[d], sizes[d] > 1 ? sizes[d] : 1);
     }
     return format;
 }
@@ -172,7 +187,7 @@ fac_is_dense(int ndim, const FacDim *sizes, const FacDim *strides)
     FacDim expected = 1;
     for (int i = 0; i < n; i++) {
         if (strides[order[i]] != expected) return false;
-        expected *= sizes[order[i]];
+        expected = fac_stride_product(expected, sizes[order[i]]);
     }
     return true;
 }
@@ -226,7 +241,7 @@ fac_strides_like(int ndim, const FacDim *sizes, const FacDim *strides, FacDim *o
     FacDim stride = 1;
     for (int i = 0; i < ndim; i++) {
         out[perm[i]] = stride;
-        if (sizes[perm[i]] > 1) stride *= sizes[perm[i]];
+        if (sizes[perm[i]] > 1) stride = fac_stride_product(stride, sizes[perm[i]]);
     }
 }
 
@@ -402,9 +417,10 @@ fac_view_strides(int ndim, const FacDim *sizes, const FacDim *strides, int new_n
     int v = new_ndim - 1, d = ndim - 1;
     while (d >= 0) {
         FacDim step = strides[d], chunk = sizes[d], filled = 1;
-        for (d--; d >= 0 && (sizes[d] == 1 || strides[d] == chunk * step); d--) chunk *= sizes[d];
+        for (d--; d >= 0 && (sizes[d] == 1 || strides[d] == fac_stride_product(chunk, step)); d--)
+            chunk *= sizes[d];
         for (; v >= 0 && (filled < chunk || new_sizes[v] == 1); v--) {
-            new_strides[v] = filled * step;
+            new_strides[v] = fac_stride_product(filled, step);
             filled *= new_sizes[v];
         }
         if (filled != chunk) return false;

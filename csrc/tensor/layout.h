@@ -5,6 +5,25 @@
 
 #include "base/status.h"
 
+/* Arithmetic on strides. A dimension of less than two elements may have any stride, which nothing
+ * reads: so strides wrap, where all that is read cannot overflow. */
+static inline FacDim
+fac_stride_product(FacDim a, FacDim b)
+{
+    return (FacDim)((uint64_t)a * (uint64_t)b);
+}
+static inline FacDim
+fac_stride_sum(FacDim a, FacDim b)
+{
+    return (FacDim)((uint64_t)a + (uint64_t)b);
+}
+
+/* How far into its storage a tensor may start, without elements too: its bytes can be counted. */
+#define FAC_MAX_OFFSET (INT64_C(1) << 48)
+/* The lowest and the highest element that a layout reaches, relative to its offset; false on
+ * overflow. Without elements both are 0. */
+bool fac_layout_reach(int ndim, const FacDim *sizes, const FacDim *strides, int64_t *low,
+                      int64_t *high);
 /* Product of the sizes; FAC_RUNTIME_ERROR on overflow, FAC_RUNTIME_ERROR with the peer's wording
  * for a negative size. */
 FacStatus fac_sizes_numel(int ndim, const FacDim *sizes, int64_t *out) FAC_MUST_CHECK;

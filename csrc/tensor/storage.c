@@ -11,6 +11,13 @@
 
 FAC_FREE_LIST(storage_block, FacStorage)
 
+/* Memory that a kernel may still read after its storage got other memory. */
+typedef struct FacRetired {
+    struct FacRetired *next;
+    void *data;
+    size_t bytes;
+} FacRetired;
+
 /* Stands for "this storage's own memory"; only ever compared with. */
 static void
 free_owned(void *context, void *data, size_t bytes)
@@ -70,6 +77,9 @@ fac_storage_new(FacDevice device, size_t bytes, FacStorage **out)
     s->read_only = false;
     s->deleter = free_owned;
     s->context = NULL;
+    s->capacity = bytes;
+    atomic_init(&s->pins, 0);
+    s->retired = NULL;
     atomic_init(&s->wrapper, NULL);
     *out = s;
     return FAC_OK;
@@ -89,17 +99,41 @@ fac_storage_borrow(void *data, size_t bytes, FacDevice device, FacDeleter delete
     s->read_only = false;
     s->deleter = deleter;
     s->context = context;
+    s->capacity = bytes;
+    atomic_init(&s->pins, 0);
+    s->retired = NULL;
     atomic_init(&s->wrapper, NULL);
     *out = s;
+    return FAC_OK;
+}
+
+/* Frees the memory of the storage, or puts it aside while somebody works on it. */
+static FacStatus
+retire(FacStorage *s)
+{
+    if (!s->data || atomic_load_explicit(&s->pins, memory_order_acquire) == 0) {
+        give_back(s->device, s->data, s->capacity);
+        return FAC_OK;
+    }
+    FacRetired *old = fac_mem_alloc(sizeof *old);
+    if (!old) return fac_mem_error(sizeof *old);
+    *old = (FacRetired){s->retired, s->data, s->capacity};
+    s->retired = old;
     return FAC_OK;
 }
 
 FacStatus
 fac_storage_resize(FacStorage *storage, size_t bytes)
 {
+    void *data;
     if (!storage->resizable)
         return fac_error(FAC_RUNTIME_ERROR, "Trying to resize storage that is not resizable");
-    void *data;
+    if (storage->device.type == FAC_DEV_CPU && bytes <= storage->capacity) {
+        if (bytes < storage->bytes)
+            fac_host_discard((char *)storage->data + bytes, storage->capacity - bytes);
+        storage->bytes = bytes;
+        return FAC_OK;
+    }
     FAC_RETURN_IF_ERROR(allocate(storage->device, bytes, &data));
     size_t kept = bytes < storage->bytes ? bytes : storage->bytes;
     if (data && storage->data && kept) {
@@ -114,9 +148,13 @@ fac_storage_resize(FacStorage *storage, size_t bytes)
             return st;
         }
     }
-    give_back(storage->device, storage->data, storage->bytes);
+    FacStatus st = retire(storage);
+    if (st != FAC_OK) {
+        give_back(storage->device, data, bytes);
+        return st;
+    }
     storage->data = data;
-    storage->bytes = bytes;
+    storage->bytes = storage->capacity = bytes;
     return FAC_OK;
 }
 
@@ -130,8 +168,13 @@ void
 fac_storage_release(FacStorage *storage)
 {
     if (!storage || !fac_refs_down(&storage->refs)) return;
+    for (FacRetired *old = storage->retired, *next; old; old = next) {
+        next = old->next;
+        give_back(storage->device, old->data, old->bytes);
+        fac_mem_free(old);
+    }
     if (FAC_LIKELY(storage->deleter == free_owned))
-        give_back(storage->device, storage->data, storage->bytes);
+        give_back(storage->device, storage->data, storage->capacity);
     else if (storage->deleter)
         storage->deleter(storage->context, storage->data, storage->bytes);
     storage_block_free(storage);

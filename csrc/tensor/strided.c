@@ -64,7 +64,7 @@ fac_move_row(char *to, FacDim to_stride, const char *from, FacDim from_stride, i
 {
     if (to == from && to_stride == from_stride) return;
     if (to_stride == size && from_stride == size)
-        memcpy(to, from, (size_t)(n * size));
+        memmove(to, from, (size_t)(n * size));
     else if (to_stride == size && from_stride == 0)
         BY_SIZE(size, fill, to, from, n)
     else if (to_stride == size)

@@ -7,7 +7,7 @@
 
 #include "facula.h"
 
-/* n elements from one row to another; the rows do not overlap unless they are the same. */
+/* n elements from one row to another; rows that overlap leave numbers of either. */
 void fac_move_row(char *to, FacDim to_stride, const char *from, FacDim from_stride, int64_t n,
                   int size);
 /* to[r * to_row + c * size] = from[c * from_column + r * size] for r < rows, c < columns. */

@@ -123,23 +123,6 @@ done:
     return st;
 }
 
-/* The lowest and the highest element that a layout reaches, relative to its offset; false on
- * overflow. Without elements both are 0. */
-static bool
-reach(int ndim, const FacDim *sizes, const FacDim *strides, int64_t *low, int64_t *high)
-{
-    bool bad = false;
-    *low = *high = 0;
-    for (int i = 0; i < ndim; i++)
-        if (sizes[i] == 0) return true;
-    for (int i = 0; i < ndim; i++) {
-        int64_t step;
-        bad |= __builtin_mul_overflow(sizes[i] - 1, strides[i], &step);
-        bad |= __builtin_add_overflow(*(step < 0 ? low : high), step, step < 0 ? low : high);
-    }
-    return !bad;
-}
-
 static FacStatus
 strided_error(const char *what, int ndim, const FacDim *sizes, const FacDim *strides)
 {
@@ -165,7 +148,7 @@ fac_tensor_new_strided(FacDType dtype, FacDevice device, int ndim, const FacDim 
         if (strides[i] < 0)
             FAC_TRY(strided_error("a new tensor takes no negative strides: asked", ndim, sizes,
                                   strides));
-    if (!reach(ndim, sizes, strides, &low, &high) ||
+    if (!fac_layout_reach(ndim, sizes, strides, &low, &high) ||
         __builtin_add_overflow(high, t->numel > 0, &bytes) ||
         __builtin_mul_overflow(bytes, (int64_t)fac_dtype_size(dtype), &bytes))
         FAC_TRY(strided_error("Storage size calculation overflowed", ndim, sizes, strides));
@@ -188,7 +171,8 @@ check_range(FacDType dtype, size_t bytes, int ndim, const FacDim *sizes, const F
     if (offset < 0)
         return fac_error(FAC_RUNTIME_ERROR, "Tensor: invalid storage offset %lld",
                          (long long)offset);
-    if (!reach(ndim, sizes, strides, &low, &high) || __builtin_add_overflow(high, offset, &high) ||
+    if (!fac_layout_reach(ndim, sizes, strides, &low, &high) || offset > FAC_MAX_OFFSET ||
+        __builtin_add_overflow(high, offset, &high) ||
         __builtin_add_overflow(high, numel > 0, &high) || __builtin_mul_overflow(high, size, &need))
         return strided_error("Storage size calculation overflowed", ndim, sizes, strides);
     if (numel == 0 || (low + offset >= 0 && (uint64_t)need <= bytes)) return FAC_OK;
@@ -224,24 +208,17 @@ fac_tensor_over(FacStorage *storage, FacDType dtype, int ndim, const FacDim *siz
     return FAC_OK;
 }
 
-/* Same storage, version, dtype and lazy bits as `of`. */
+/* Same storage, dtype and lazy bits as `of`. */
 static FacStatus
-make_sharing(FacTensor *of, int ndim, const FacDim *sizes, const FacDim *strides, int64_t offset,
-             FacTensor **out)
+make_over(FacTensor *of, int ndim, const FacDim *sizes, const FacDim *strides, int64_t offset,
+          FacTensor **out)
 {
     FacTensor *t;
     FAC_RETURN_IF_ERROR(make_shell((FacDType)of->dtype, ndim, &t));
-    FacStatus st = fac_tensor_share_version(of, t);
-    if (st != FAC_OK) {
+    if (FAC_UNLIKELY(!set_sizes(t, sizes))) { /* expanded beyond what can be counted */
         free_shell(t);
-        return st;
+        return sizes_error(ndim, sizes);
     }
-    int64_t numel = 1;
-    for (int i = 0; i < ndim; i++) {
-        t->sizes[i] = sizes[i];
-        numel *= sizes[i];
-    }
-    t->numel = numel;
     set_strides(t, strides);
     t->offset = offset;
     t->keys = of->keys & FAC_KEY(LAZY);
@@ -251,6 +228,20 @@ make_sharing(FacTensor *of, int ndim, const FacDim *sizes, const FacDim *strides
     fac_storage_retain(of->storage);
     *out = t;
     return FAC_OK;
+}
+
+static FacStatus
+make_sharing(FacTensor *of, int ndim, const FacDim *sizes, const FacDim *strides, int64_t offset,
+             FacTensor **out)
+{
+    FacTensor *t;
+    FAC_RETURN_IF_ERROR(make_over(of, ndim, sizes, strides, offset, &t));
+    FacStatus st = fac_tensor_share_version(of, t);
+    if (st == FAC_OK)
+        *out = t;
+    else
+        fac_tensor_release(t);
+    return st;
 }
 
 FacStatus
@@ -285,6 +276,14 @@ fac_tensor_hollow(FacTensor *of, FacTensor **out)
     t->keys = 0; /* pending conjugation is carried out on the values */
     t->flags |= FAC_T_OVERRIDDEN_STORAGE;
     *out = t;
+    return FAC_OK;
+}
+
+FacStatus
+fac_tensor_snapshot(FacTensor *of, FacTensor **out)
+{
+    FAC_RETURN_IF_ERROR(make_over(of, of->ndim, of->sizes, of->strides, of->offset, out));
+    (*out)->flags = of->flags;
     return FAC_OK;
 }
 
@@ -527,9 +526,11 @@ fac_tensor_check(const FacTensor *t)
     if (t->contiguous != fac_is_contiguous(t->ndim, t->sizes, t->strides))
         return "the contiguous flag is wrong";
     if (numel) {
-        if (!reach(t->ndim, t->sizes, t->strides, &low, &high)) return "the layout overflows";
+        if (!fac_layout_reach(t->ndim, t->sizes, t->strides, &low, &high))
+            return "the layout overflows";
+        bool is_kept = t->storage->capacity > t->storage->bytes;
         size_t end = (size_t)(t->offset + high + 1) * fac_dtype_info[t->dtype].size;
-        if (t->offset + low < 0 || end > t->storage->bytes)
+        if (t->offset + low < 0 || end > (is_kept ? t->storage->capacity : t->storage->bytes))
             return "the layout reaches beyond the storage";
     }
     if (t->base && (t->base == t || t->base->base)) return "the base is a view";

@@ -26,8 +26,11 @@ struct FacStorage {
     bool resizable; /* false where the memory is borrowed */
     bool read_only; /* borrowed from a read-only array: in-place operators raise */
     FacDeleter deleter;
-    void *context;           /* for the deleter */
-    _Atomic(void *) wrapper; /* bindings: weak way back to the Python object */
+    void *context;              /* for the deleter */
+    _Atomic(void *) wrapper;    /* bindings: weak way back to the Python object */
+    size_t capacity;            /* bytes that there are at data; resizing to less keeps them */
+    FacRefs pins;               /* kernels at work, which rely on data */
+    struct FacRetired *retired; /* memory that was replaced while there were pins */
 };
 
 FacStatus fac_storage_new(FacDevice device, size_t bytes, FacStorage **out) FAC_MUST_CHECK;
@@ -35,7 +38,20 @@ FacStatus fac_storage_new(FacDevice device, size_t bytes, FacStorage **out) FAC_
  * too never before: on failure the caller still owns `data`. */
 FacStatus fac_storage_borrow(void *data, size_t bytes, FacDevice device, FacDeleter deleter,
                              void *context, FacStorage **out) FAC_MUST_CHECK;
-FacStatus fac_storage_resize(FacStorage *storage, size_t bytes) FAC_MUST_CHECK; /* keeps content */
+/* Keeps the content. What any tensor or kernel knows of the old memory stays addressable: smaller
+ * storages give its pages back to the system, but not the addresses. */
+FacStatus fac_storage_resize(FacStorage *storage, size_t bytes) FAC_MUST_CHECK;
+/* While a kernel works outside of the program's lock: the memory stays where it is. */
+static inline void
+fac_storage_pin(FacStorage *storage)
+{
+    fac_refs_up(&storage->pins);
+}
+static inline void
+fac_storage_unpin(FacStorage *storage)
+{
+    atomic_fetch_sub_explicit(&storage->pins, 1, memory_order_acq_rel);
+}
 void fac_storage_retain(FacStorage *storage);
 void fac_storage_release(FacStorage *storage);
 
@@ -184,6 +200,8 @@ FacStatus fac_tensor_hollow(FacTensor *of, FacTensor **out) FAC_MUST_CHECK;
 FacStatus fac_tensor_follow(FacTensor *t, FacTensor *of, int skip) FAC_MUST_CHECK;
 /* `t` counts as a view of `base`, or of what that is a view of. */
 void fac_tensor_set_base(FacTensor *t, FacTensor *base);
+/* The same with a version of its own: for a kernel that works while others may change `of`. */
+FacStatus fac_tensor_snapshot(FacTensor *of, FacTensor **out) FAC_MUST_CHECK;
 /* Replaces layout (and storage unless NULL) in place: resize_, set_, .data. */
 FacStatus fac_tensor_set_layout(FacTensor *t, FacStorage *storage, int ndim, const FacDim *sizes,
                                 const FacDim *strides, int64_t offset) FAC_MUST_CHECK;

@@ -14,9 +14,11 @@ import sys
 import time
 import types
 import warnings
+from pathlib import Path
 
 import facula
 import facula.nn.functional
+from mutate import Mutator
 
 CALL_SECONDS = 30
 MEMORY = 4 << 30
@@ -83,8 +85,16 @@ def emptying():
     return items
 
 
+class Keys:
+    """KEY[...] is the key."""
+
+    def __getitem__(self, key):
+        return key
+
+
 NAMES = {
     "facula": facula,
+    "KEY": Keys(),
     "inf": math.inf,
     "nan": math.nan,
     **{item.__name__: item for item in (Stubborn, Override, FalseArray, nest, loop, emptying)},
@@ -152,6 +162,8 @@ FORMS = [
 class Writer:
     """Writes calls."""
 
+    ints_to_choose, numbers_to_choose = INTS[:8] * 2 + INTS, NUMBERS
+
     def __init__(self, rng):
         self.rng = rng
 
@@ -199,6 +211,33 @@ class Writer:
             kind = "Scalar"
         return self.rng.choice(choices[kind]) if kind in choices else self.tensor()
 
+    def key(self):
+        """What may stand between brackets."""
+        kind, small = self.rng.randrange(8), INTS[:6]
+        if kind < 3:
+            return self.rng.choice(small + ["None", "...", "True", "slice(None)"])
+        if kind == 3:
+            start, stop, step = self.rng.choices(["", "", *small, "2**62", "-2**63"], k=3)
+            return f"{start}:{stop}:{step}"
+        if kind == 4:
+            return f"[{', '.join(self.rng.choices(small, k=self.rng.randrange(4)))}]"
+        if kind == 5:
+            return f"facula.randint(-1, 3, {self.rng.choice(SHAPES)})"
+        if kind == 6:
+            return f"{self.tensor()} > 0"
+        return self.anything()
+
+    def indexing(self):
+        """Reads or writes a part of a tensor."""
+        keys = ", ".join(self.key() for _ in range(self.rng.choice((1, 1, 2, 2, 3, 5))))
+        if self.rng.random() < 0.5:
+            return f"{self.tensor()}[{keys}]"
+        value = self.rng.choice((self.tensor, self.anything))()
+        target = f"facula.Tensor.__setitem__(same, KEY[{keys}], {value})"
+        if self.rng.random() < 0.2:
+            target = target.replace(value, self.rng.choice(["same.flip(0)", "same[:1]", "same.mT"]))
+        return f"(lambda same: [{target}, same])({self.tensor()})"
+
     def call(self, name, params):
         """A call of what goes by the name; params of its row, or None if it has none."""
         if params is None:
@@ -234,7 +273,9 @@ def targets():
             if "method" in flags or end:
                 found.append((f"facula.Tensor.{row['name']}{end}", row["params"]))
     kinds = (types.BuiltinFunctionType, type(facula.add), type(facula.Tensor.add))
-    for path, owner in (("facula", facula), ("facula.Tensor", facula.Tensor)):
+    owners = {"facula": facula, "facula.Tensor": facula.Tensor}
+    owners["facula.nn.functional"] = facula.nn.functional
+    for path, owner in owners.items():
         for name, item in vars(owner).items():
             if isinstance(item, kinds) and name not in skipped:
                 found.append((f"{path}.{name}", None))
@@ -243,7 +284,7 @@ def targets():
 
 
 def use(result):
-    """Reads a result, and runs backward through it."""
+    """Reads a result, and runs backward through it, at times twice."""
     if isinstance(result, (list, tuple)):
         for item in result[:4]:
             use(item)
@@ -251,19 +292,37 @@ def use(result):
         return
     repr(result)
     if result.requires_grad:
-        result.sum().backward()
+        twice = result.numel() % 2 == 0
+        result.abs().sum().backward(create_graph=twice)
+    if result.is_leaf and result.device.type == "cpu":
+        result.detach().clone().add_(result.detach())
+
+
+def write(seed, count, names, mutator):
+    """The call of that number: of a sample that was changed, of anything at all, or an index."""
+    for attempt in range(10):
+        writer = Writer(random.Random(f"{seed}-{count}-{attempt}"))
+        kind = writer.rng.random()
+        if kind < 0.1:
+            return writer.indexing()
+        line = mutator.call(writer) if kind < 0.6 else writer.call(*writer.rng.choice(names))
+        if line:
+            return line
 
 
 def main(seed, seconds, log):
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    # A sanitizer reserves far more than it uses: the limit is on what comes on top of that.
+    status = Path("/proc/self/status").read_text()
+    reserved = int(status.partition("VmData:")[2].split()[0]) << 10
+    resource.setrlimit(resource.RLIMIT_DATA, (reserved + MEMORY, reserved + MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("ignore")
     gc.set_threshold(200)
-    names, end, count, answered = targets(), time.monotonic() + seconds, 0, 0
+    names, mutator, count, answered = targets(), Mutator(), 0, 0
+    end = time.monotonic() + seconds
     with open(log, "wb", buffering=0) as last:
         while time.monotonic() < end:
-            writer = Writer(random.Random(f"{seed}-{count}"))
-            line = writer.call(*writer.rng.choice(names))
+            line = write(seed, count, names, mutator)
             last.seek(0)
             last.truncate()
             last.write(line.encode() + b"\n")

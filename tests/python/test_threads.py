@@ -1,7 +1,9 @@
-"""The pool: the same bits on any number of threads, and work after a fork."""
+"""The pool: the same bits on any number of threads, and work after a fork. Threads of Python that
+share tensors: nothing that one does to them while another computes may crash."""
 
 import os
 import signal
+import threading
 
 import facula
 import facula.nn.functional as F
@@ -106,3 +108,104 @@ def test_fork_after_use():
         os._exit(0 if x.exp().sum().item() == expected else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert x.exp().sum().item() == expected
+
+
+# --- threads of Python over the same tensors
+
+
+def beside(work, *others, seconds=0.7):
+    """Repeats `work` while threads repeat the others; errors are a fair answer to both."""
+    over, failures = threading.Event(), []
+
+    def repeat(function):
+        while not over.is_set():
+            try:
+                function()
+            except (RuntimeError, IndexError):
+                pass
+            except BaseException as error:
+                failures.append(error)
+                return
+
+    threads = [threading.Thread(target=repeat, args=(f,)) for f in (work, *others)]
+    for thread in threads:
+        thread.start()
+    over.wait(seconds)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+COMPUTE = {
+    "pointwise": lambda x: (x * 2 + x).exp_(),
+    "inplace": lambda x: x.add_(1).mul_(0.5),
+    "out": lambda x: facula.add(x, 1, out=x),
+    "reduce": lambda x: x.sum() + x.amax(),
+    "sort": lambda x: x.sort(),
+    "list": lambda x: facula.cat([x, x[:100], x]),
+    "index": lambda x: x[facula.arange(len(x))],
+    "matmul": lambda x: x[:90_000].view(300, 300) @ x[:90_000].view(300, 300),
+}
+
+
+@pytest.mark.parametrize("name", COMPUTE)
+def test_resized_while_another_thread_computes(name):
+    x = facula.zeros(200_000)
+
+    def resize():
+        x.resize_(10)
+        x.untyped_storage().resize_(0)
+        x.resize_(200_000)
+        x.resize_(300_000)
+
+    beside(lambda: COMPUTE[name](x), resize)
+
+
+def test_replaced_while_another_thread_computes():
+    x, others = facula.zeros(200_000), [facula.ones(200_000), facula.ones(3)]
+
+    def replace():
+        for other in others:
+            x.set_(other.clone())
+            x.data = other.clone()
+
+    beside(lambda: (x + 1).sum() + x.sort()[0].sum(), replace)
+
+
+def test_lists_that_other_threads_empty():
+    items = []
+
+    def refill():
+        items.clear()
+        items.extend(facula.ones(20_000) for _ in range(5))
+
+    beside(lambda: facula.stack(items), lambda: facula._foreach_add_(items, 1), refill)
+
+
+def test_backward_beside_threads_that_change_its_tensors():
+    weight = facula.ones(300, 300, requires_grad=True)
+    x = facula.ones(300, 300)
+
+    def change():
+        weight.grad = None
+        x.resize_(300, 300).fill_(0.5)
+        weight.requires_grad_()
+
+    beside(
+        lambda: (x @ weight).tanh().sum().backward(),
+        lambda: (weight * x).sum().backward(),
+        change,
+        lambda: weight.grad is None or weight.grad.sum(),
+    )
+
+
+def test_memory_of_a_smaller_storage_stays_readable():
+    x = facula.ones(1_000_000)
+    part = x[500_000:]
+    x.untyped_storage().resize_(0)
+    assert x.untyped_storage().nbytes() == 0
+    assert x.sum() <= 1_000_000 and part.sum() <= 500_000
+    x.untyped_storage().resize_(4_000_000)
+    x.fill_(3)
+    assert part.sum() == 1_500_000
