@@ -114,11 +114,12 @@ receive(FacRun *run, uint32_t index, FacTensor **grads)
     FacNode *node = run->tasks[index].node;
     if (FAC_UNLIKELY(node->kind == &fac_accumulate_kind)) {
         FacAutograd *au = fac_autograd(node->foreign);
-        if (au->hooks) FAC_RETURN_IF_ERROR(call_hooks(&au->hooks, true, node, 1, grads));
+        if (fac_has_hooks(&au->hooks))
+            FAC_RETURN_IF_ERROR(call_hooks(&au->hooks, true, node, 1, grads));
     }
-    if (FAC_UNLIKELY(node->prehooks != NULL))
+    if (FAC_UNLIKELY(fac_has_hooks(&node->prehooks)))
         FAC_RETURN_IF_ERROR(call_hooks(&node->prehooks, true, node, 0, grads));
-    if (FAC_UNLIKELY(node->retain != NULL)) FAC_RETURN_IF_ERROR(fill_retained(node, grads));
+    if (FAC_UNLIKELY(fac_has_hooks(&node->retain))) FAC_RETURN_IF_ERROR(fill_retained(node, grads));
     for (int i = 0; i < run->ncaptures; i++) {
         FacCapture *capture = &run->captures[i];
         if (capture->task != index || !grads[capture->result]) continue;
@@ -163,7 +164,7 @@ static FacStatus
 run_node(FacRun *run, FacNode *node, FacTensor **grads, FacTensor **out)
 {
     FacStatus st = FAC_OK;
-    if (FAC_UNLIKELY(node->prehooks != NULL))
+    if (FAC_UNLIKELY(fac_has_hooks(&node->prehooks)))
         FAC_RETURN_IF_ERROR(call_hooks(&node->prehooks, false, node, (int)node->nresults, grads));
     if (node->kind == &fac_accumulate_kind)
         st = fac_run_accumulator(node, grads);
@@ -171,7 +172,7 @@ run_node(FacRun *run, FacNode *node, FacTensor **grads, FacTensor **out)
         st = fac_node_apply(node, grads, out, !run->what->retain_graph);
     const FacWatch *watch = fac_watching();
     if (FAC_UNLIKELY(watch != NULL)) st = watch->ran(node, st, grads, out);
-    if (st == FAC_OK && FAC_UNLIKELY(node->hooks != NULL))
+    if (st == FAC_OK && FAC_UNLIKELY(fac_has_hooks(&node->hooks)))
         st = call_hooks(&node->hooks, false, node, (int)node->nedges, out);
     return st;
 }

@@ -299,7 +299,7 @@ fac_run_accumulator(FacNode *node, FacTensor **grad)
     if (!*grad || !fac_needs_grad(leaf)) return FAC_OK;
     FAC_RETURN_IF_ERROR(fac_accumulate_into(leaf, grad));
     FacAutograd *au = fac_autograd(leaf);
-    if (FAC_LIKELY(!au->post_hooks)) return FAC_OK;
+    if (FAC_LIKELY(!fac_has_hooks(&au->post_hooks))) return FAC_OK;
     FacHookRun hooks;
     FacStatus st = fac_hooks_hold(&au->post_hooks, &hooks);
     for (int i = 0; i < hooks.n && st == FAC_OK; i++)

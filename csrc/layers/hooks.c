@@ -36,7 +36,7 @@ add_hook(FacHook **list, FacForeign *f, FacHookCall call, int index, FacTensor *
     if (out) *out = hook;
     pthread_mutex_lock(&lock);
     while (*list) list = &(*list)->next;
-    *list = hook;
+    __atomic_store_n(list, hook, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&lock);
     return FAC_OK;
 }
@@ -47,7 +47,7 @@ take_out(FacHook **at)
 {
     FacHook *hook = *at;
     FacForeign *held = hook->foreign;
-    *at = hook->next;
+    __atomic_store_n(at, hook->next, __ATOMIC_RELEASE);
     hook->next = NULL;
     hook->list = NULL;
     hook->foreign = NULL;
@@ -74,7 +74,7 @@ fac_hook_remove(FacHook *hook)
 void
 fac_hooks_free(FacHook **list)
 {
-    if (FAC_LIKELY(!*list)) return;
+    if (FAC_LIKELY(!fac_has_hooks(list))) return;
     for (;;) {
         pthread_mutex_lock(&lock);
         FacHook *hook = *list;

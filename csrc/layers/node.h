@@ -195,6 +195,11 @@ void fac_node_drop_saved(FacNode *node);
 /* Frees a node that nobody refers to: an accumulator, whose count is that of its leaf. */
 void fac_node_free(FacNode *node);
 void fac_hooks_free(FacHook **list); /* all of them */
+static inline bool
+fac_has_hooks(FacHook *const *list) /* without the lock: only the first link is looked at */
+{
+    return __atomic_load_n(list, __ATOMIC_ACQUIRE) != NULL;
+}
 /* The hooks of a list at one moment, held: while they run, the list may change. */
 enum { FAC_HOOKS_FEW = 8 };
 typedef struct FacHookRun {

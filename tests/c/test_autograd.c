@@ -13,6 +13,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 
 /* --- helpers ---------------------------------------------------------------------------------- */
 
@@ -417,6 +418,77 @@ TEST(hooks)
     RELEASE(x, y, loss);
 }
 
+/* What a packer keeps: the tensor itself, and how often it was asked for it. */
+typedef struct Packed {
+    FacForeign foreign;
+    FacTensor *tensor;
+} Packed;
+static int unpacked;
+
+static void
+drop_packed(FacForeign *f)
+{
+    fac_release(((Packed *)f)->tensor);
+    fac_mem_free(f);
+}
+
+static FacStatus
+pack(FacForeign *packer, FacTensor *t, FacForeign **out)
+{
+    Packed *p = fac_mem_zalloc(sizeof *p);
+    (void)packer;
+    if (!p) return fac_mem_error(sizeof *p);
+    atomic_init(&p->foreign.refs, 1);
+    p->foreign.destroy = drop_packed;
+    p->tensor = fac_tensor_retain(t);
+    *out = &p->foreign;
+    return FAC_OK;
+}
+
+static FacStatus
+unpack(FacForeign *packed, FacTensor **out)
+{
+    unpacked++;
+    *out = fac_tensor_retain(((Packed *)packed)->tensor);
+    return FAC_OK;
+}
+
+static FacStatus
+packing(void *context)
+{
+    static const float data[] = {3};
+    const FacPacker packer = {NULL, pack, unpack};
+    FacStatus st = FAC_OK;
+    FacTensor *x = NULL, *y = NULL, *first = NULL;
+    (void)context;
+    fac_packer = &packer;
+    FAC_TRY(fac_tensor_from_data(data, FAC_DT_F32, 1, (FacDim[]){1}, &x));
+    FAC_TRY(fac_requires_grad(x, true));
+    FAC_TRY(try_call("mul", ARGS(T(x), T(x)), &y));
+    FAC_TRY(grad_of(y, x, true, &first));
+    FAC_TRY(fac_backward(first, NULL));
+    HOLDS(fac_grad_of(x), 2);
+done:
+    fac_packer = NULL;
+    RELEASE(x, y, first);
+    return st;
+}
+
+TEST(packed_tensors)
+{
+    OK(packing(NULL));
+    CHECK(unpacked > 0);
+    EACH_ALLOCATION(packing, NULL);
+}
+
+TEST(overwritten_by)
+{
+    FacTensor *x = leaf(1, (float[]){1}), *y = call("exp", ARGS(T(x)));
+    FacTensor *same = call("add_", ARGS(T(y), F(1)));
+    FAILS(FAC_RUNTIME_ERROR, "add_() overwrote it: use add()", fac_backward(y, NULL));
+    RELEASE(x, y, same);
+}
+
 /* --- operators registered at run time --------------------------------------------------------- */
 
 TEST(custom_operators)
@@ -518,6 +590,41 @@ TEST(threads_share_a_graph)
     RELEASE(x, y, z, s.loss);
 }
 
+static FacStatus
+leave_alone(FacForeign *hook, FacNode *node, int n, FacTensor **grads)
+{
+    (void)hook, (void)node, (void)n, (void)grads;
+    return FAC_OK;
+}
+
+static void *
+change_hooks(void *context)
+{
+    const Shared *s = context;
+    FacForeign foreign = {.refs = 1, .destroy = nothing};
+    for (int i = 0; i < ROUNDS; i++) {
+        FacHook *hook;
+        OK(fac_hook_tensor(s->leaf, &foreign, leave_alone, &hook));
+        fac_hook_remove(hook);
+        fac_hook_release(hook);
+    }
+    while (atomic_load(&foreign.refs) > 1) sched_yield(); /* a run may hold it still */
+    return NULL;
+}
+
+/* Hooks come and go in one thread while others call them. */
+TEST(hooks_change_while_they_run)
+{
+    pthread_t threads[THREADS];
+    FacTensor *x = leaf(2, (float[]){1, 2}), *y = call("mul", ARGS(T(x), F(2)));
+    Shared s = {x, call("sum", ARGS(T(y)))};
+    for (int i = 0; i < THREADS; i++)
+        pthread_create(&threads[i], NULL, i ? run_backwards : change_hooks, &s);
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    HOLDS(fac_grad_of(x), 2.0f * (THREADS - 1) * ROUNDS, 2.0f * (THREADS - 1) * ROUNDS);
+    RELEASE(x, y, s.loss);
+}
+
 /* Makes, differentiates twice, changes a view in place; releases all of it. */
 static FacStatus
 scenario(void *context)
@@ -559,6 +666,7 @@ RUN_TESTS(CASE(calls), CASE(out_form), CASE(call_errors), CASE(partial_overlap),
           CASE(products), CASE(broadcast), CASE(roots), CASE(inputs), CASE(higher_orders),
           CASE(saved_results), CASE(grad_mode), CASE(inplace), CASE(modified_after_saving),
           CASE(inplace_through_a_view), CASE(view_follows_its_base), CASE(buffer_filled_in_parts),
-          CASE(views_that_refuse), CASE(leaves), CASE(hooks), CASE(custom_operators), CASE(schemas),
-          CASE(a_million_nodes), CASE(threads_share_a_graph), CASE(failing_allocations),
+          CASE(views_that_refuse), CASE(leaves), CASE(hooks), CASE(packed_tensors),
+          CASE(overwritten_by), CASE(custom_operators), CASE(schemas), CASE(a_million_nodes),
+          CASE(threads_share_a_graph), CASE(hooks_change_while_they_run), CASE(failing_allocations),
           CASE(nothing_is_left))
