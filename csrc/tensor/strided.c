@@ -11,8 +11,6 @@
 
 #include <string.h>
 
-enum { FILL_AT_ONCE = 4096 }; /* bytes, which stay in L1 */
-
 #define INLINE static inline __attribute__((always_inline))
 
 /* Calls body(..., size) with size a constant. */
@@ -39,17 +37,14 @@ scatter(char *restrict to, FacDim stride, const char *restrict from, int64_t n, 
     for (int64_t i = 0; i < n; i++) memcpy(to + i * stride, from + i * size, (size_t)size);
 }
 
-/* A pattern of 64 bytes, doubled by copying. */
 INLINE void
 fill(char *to, const char *from, int64_t n, const int size)
 {
-    int64_t bytes = n * size, done = bytes < 64 ? bytes : 64;
-    for (int64_t i = 0; i < done; i += size) memcpy(to + i, from, (size_t)size);
-    for (int64_t more; done < bytes; done += more) {
-        more = done < bytes - done ? done : bytes - done;
-        if (more > FILL_AT_ONCE) more = FILL_AT_ONCE;
-        memcpy(to + done, to, (size_t)more);
-    }
+    char pattern[64];
+    int64_t bytes = n * size, done = 0;
+    for (int i = 0; i < 64; i += size) memcpy(pattern + i, from, (size_t)size);
+    for (; done + 64 <= bytes; done += 64) memcpy(to + done, pattern, 64);
+    for (; done < bytes; done += size) memcpy(to + done, pattern, (size_t)size);
 }
 
 INLINE void
