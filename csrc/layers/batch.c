@@ -227,43 +227,53 @@ fac_batch_lead(FacBatch *b)
 
 /* --- random numbers --------------------------------------------------------------------------- */
 
+/* One draw of the shape of an element, and the same for all. */
 static FacStatus
-draw_same(FacBatch *b)
+write_same(FacBatch *b)
+{
+    FacTensor *value = fac_tensor_retain(fac_batch_value(b, 0)), *one = NULL, *filled = NULL;
+    FacStatus st;
+    FAC_TRY(fac_op_select(value, 0, 0, &one));
+    FAC_TRY(fac_op_empty_like(one, FAC_DT_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE,
+                              &filled));
+    fac_batch_set_take(b, 0, fac_tensor_retain(filled));
+    FAC_TRY(fac_batch_run(b));
+    FAC_TRY(fac_op_copy_(value, filled, false));
+    fac_value_release(&b->call->results[0]);
+    fac_batch_give_take(b, 0, fac_tensor_retain(value));
+done:
+    fac_tensor_release(value);
+    fac_tensor_release(one);
+    fac_tensor_release(filled);
+    return st;
+}
+
+/* `shapes`: nothing is read of the tensors but their shape. */
+static FacStatus
+draw_same(FacBatch *b, bool shapes)
 {
     const FacOp *op = b->call->op;
-    FacTensor *one, *filled = NULL;
+    FacTensor *one, *all, *apart;
+    FacValue contiguous = {.tag = FAC_V_FORMAT, .v.i = FAC_CONTIGUOUS};
     if (!b->batched) return fac_batch_run(b); /* all see what is drawn once */
-    for (int i = 1; i < op->nparams; i++)
-        if (fac_batch_has(b, i)) b->batched |= 2;
-    if (b->batched >> 1 || !(op->flags & (FAC_OP_WRITES | FAC_OP_FACTORY)))
+    if ((op->flags & FAC_OP_WRITES) && b->batched == 1) return write_same(b);
+    if (!shapes && !(op->flags & FAC_OP_FACTORY))
         return fac_error(FAC_RUNTIME_ERROR,
                          "vmap: randomness='same' cannot draw from what differs in the batch; use "
                          "randomness='different'");
-    FacTensor *value = fac_batch_value(b, 0);
-    FAC_RETURN_IF_ERROR(fac_op_select(value, 0, 0, &one));
-    bool writes = op->flags & FAC_OP_WRITES;
-    if (writes) {
-        FacStatus st = fac_op_empty_like(one, FAC_DT_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE,
-                                         FAC_VALUE_NONE, &filled);
-        fac_tensor_release(one);
-        FAC_RETURN_IF_ERROR(st);
-        one = filled;
+    for (int i = 0; i < op->nparams; i++) {
+        if (!fac_batch_has(b, i)) continue;
+        FAC_RETURN_IF_ERROR(fac_op_select(fac_batch_value(b, i), 0, 0, &one));
+        fac_batch_set_take(b, i, one);
     }
-    fac_tensor_retain(value);
-    fac_batch_set_take(b, 0, one);
-    FacStatus st = fac_batch_run(b);
-    if (st == FAC_OK && writes) {
-        st = fac_op_copy_(value, one, false);
-        fac_value_release(&b->call->results[0]);
-        fac_batch_give_take(b, 0, fac_tensor_retain(value));
-    } else if (st == FAC_OK) {
-        FacTensor *made = b->call->results[0].v.t, *all;
-        st = fac_batch_repeat(b, made, &all);
-        fac_value_release(&b->call->results[0]);
-        if (st == FAC_OK) fac_batch_give_take(b, 0, all);
-    }
-    fac_tensor_release(value);
-    return st;
+    FAC_RETURN_IF_ERROR(fac_batch_run(b));
+    FAC_RETURN_IF_ERROR(fac_batch_repeat(b, b->call->results[0].v.t, &all));
+    FacStatus st = fac_op_clone(all, contiguous, &apart); /* it may be changed */
+    fac_tensor_release(all);
+    if (st != FAC_OK) return st;
+    fac_value_release(&b->call->results[0]);
+    fac_batch_give_take(b, 0, apart);
+    return FAC_OK;
 }
 
 static FacStatus
@@ -285,12 +295,12 @@ draw_permutations(FacBatch *b)
     return st;
 }
 
-FacStatus
-fac_batch_random(FacBatch *b)
+static FacStatus
+draw(FacBatch *b, bool shapes)
 {
     const FacOp *op = b->call->op;
     switch (b->level->randomness) {
-    case FAC_RANDOM_SAME: return draw_same(b);
+    case FAC_RANDOM_SAME: return draw_same(b, shapes);
     case FAC_RANDOM_DIFFERENT: break;
     case FAC_RANDOM_ERROR:
         return fac_error(FAC_RUNTIME_ERROR,
@@ -304,7 +314,22 @@ fac_batch_random(FacBatch *b)
                          "the batch; make the tensor from one that is",
                          op->name);
     if (!strcmp(op->name, "randperm")) return draw_permutations(b);
-    return fac_batch_dims(b);
+    if (!strcmp(op->name, "multinomial") && fac_batch_ndim(b, 0) == 2) return fac_batch_fold(b);
+    if (!(op->flags & FAC_OP_BROADCASTS)) return fac_batch_dims(b);
+    FAC_RETURN_IF_ERROR(fac_batch_expand_all(b));
+    return fac_batch_pointwise(b);
+}
+
+FacStatus
+fac_batch_random(FacBatch *b)
+{
+    return draw(b, false);
+}
+
+FacStatus
+fac_batch_draw(FacBatch *b)
+{
+    return draw(b, true);
 }
 
 /* --- one by one ------------------------------------------------------------------------------- */

@@ -90,6 +90,7 @@ FacStatus fac_batch_refuse(const FacBatch *b, const char *why) FAC_MUST_CHECK;
     X(loop)  /* once for each element */                                                           \
     X(never) /* an error */                                                                        \
     X(random)                                                                                      \
+    X(draw)      /* random, and only the shapes of its tensors count */                            \
     X(as)        /* "as other": another row, mostly a composite of csrc/ops/batch.py */            \
     X(lead)      /* "lead other": any dims in front, but not of weight and bias; else as */        \
     X(dims)      /* dims count behind the batch, sizes get it in front: by names of parameters */  \

@@ -26,6 +26,7 @@ op("_flash_attention_backward(Tensor grad_output, Tensor query, Tensor key, Tens
    doc="The gradient of _flash_attention.")
 op("_attention_keep(Tensor query, Tensor key, float p, *, Generator? generator=None) -> Tensor",
    variants="function", module="_C", flags="random", rule="attention_keep", kernel="attention_keep",
+   batch="draw",
    grad=None, doc="Which weights dropout keeps: bits, each 0 with probability p.")
 
 # --- with the matrix of scores

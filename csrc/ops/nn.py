@@ -175,7 +175,7 @@ op("lstm_cell(Tensor input, Tensor[] hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=
 op("dropout(Tensor input, float p, bool train) -> Tensor",
    variants="function",
    composite="input if p == 0 or not train or input.numel == 0 else (input * zeros_like(input) "
-             "if p == 1 else input * div_(bernoulli_(empty_like(input), 1 - p), 1 - p))",
+             "if p == 1 else input * div_(bernoulli_p(input, 1 - p), 1 - p))",
    doc="Zeroes elements with probability p and scales the others by 1 / (1 - p), in training.")
 op("dropout_(Tensor(a!) input, float p, bool train) -> Tensor(a!)",
    variants="function",

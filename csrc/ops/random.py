@@ -63,10 +63,10 @@ op("bernoulli(Tensor self, *, Generator? generator=None) -> Tensor",
    variants="function method out", flags="random", rule="bernoulli", kernel="bernoulli",
    grad={"self": "zeros_like(grad)"}, doc="1 with the probability that self gives, else 0.")
 op("bernoulli.p(Tensor self, float p, *, Generator? generator=None) -> Tensor",
-   variants="function method", flags="random", composite="c:bernoulli_p", grad=None,
+   variants="function method", flags="random", composite="c:bernoulli_p", batch="draw", grad=None,
    doc="1 with probability p, else 0, in the shape of self.")
 op("normal(Operand mean, Operand std=1, *, Generator? generator=None) -> Tensor",
-   variants="function out", flags="random broadcasts", composite="c:normal",
+   variants="function out", flags="random broadcasts", composite="c:normal", batch="random",
    grad={"mean": "zeros_like(grad)", "std": "zeros_like(grad)"},
    doc="Normal numbers with means and deviations of their own.")
 op("normal.size(float mean, float std, int[] size, *, Generator? generator=None, ScalarType? dtype=None, Layout? layout=None, Device? device=None) -> Tensor",

@@ -342,3 +342,51 @@ def test_gradient_through(case):
     )
     mine = [facula.zeros_like(e) if m is None else m for m, e in zip(mine, expected)]
     assert_equal(mine, expected, 10 * case.samples.slack)
+
+
+# --- random numbers
+
+
+RANDOM = [case for case in CASES if "random" in case.flags]
+
+
+def draws(case, sample, mode):
+    """The first result for each element, all tensors of the sample being a batch."""
+    batch = Batch(case, sample, [True] * len(all_tensors(sample)))
+
+    def function(_, *tensors):
+        return tensors_in(case.call(batch.sample_of(tensors)))[0]
+
+    return vmap(function, randomness=mode)(facula.zeros(SIZE), *batch.stacked)
+
+
+@pytest.mark.parametrize("case", RANDOM, ids=[case.name for case in RANDOM])
+def test_random(case):
+    dtype = facula.float32 if facula.float32 in case.dtypes else case.dtypes[-1]
+    sample = case.samples(dtype)[0]
+    plain = tensors_in(case.call(sample))[0]
+    with pytest.raises(RuntimeError, match="randomness error mode"):
+        draws(case, sample, "error")
+    result = draws(case, sample, "different")
+    assert (result.dtype, result.shape) == (plain.dtype, (SIZE, *plain.shape))
+    if plain.numel() >= 8:
+        assert not all(facula.equal(each, result[0]) for each in result)
+    try:
+        result = draws(case, sample, "same")
+    except RuntimeError as error:
+        assert "randomness='same' cannot draw" in str(error)
+    else:
+        assert (result.dtype, result.shape) == (plain.dtype, (SIZE, *plain.shape))
+
+
+def test_draws_are_the_same_or_differ():
+    dropout = facula.nn.functional.dropout
+
+    def draw(x):
+        new = facula.rand(9), facula.rand_like(x).mul_(2), x.clone().normal_()
+        return *new, dropout(x), dropout(facula.ones(20))
+
+    for drawn in vmap(draw, randomness="same")(facula.ones(3, 20)):
+        assert all(facula.equal(each, drawn[0]) for each in drawn)
+    for drawn in vmap(draw, randomness="different")(facula.ones(3, 20)):
+        assert not facula.equal(drawn[0], drawn[1])

@@ -163,7 +163,7 @@ def _channel_dropout(input, p, training, inplace, kept):
     if not training or p == 0.0:
         return input
     shape = [*input.shape[:kept], *[1] * (input.dim() - kept)]
-    noise = input.new_empty(shape).bernoulli_(1 - p)
+    noise = _ops.bernoulli(input.new_empty(shape), 1 - p)
     if p < 1.0:
         noise.div_(1 - p)
     return input.mul_(noise) if inplace else input * noise
