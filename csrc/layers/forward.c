@@ -446,8 +446,9 @@ give_tangents(const Forward *f)
 {
     for (int i = 0; i < f->n; i++) {
         FacTensor *result = result_at(f, i);
-        if (result && f->tangents[i] && carries(result))
-            FAC_RETURN_IF_ERROR(fac_set_tangent(result, f->level, f->tangents[i]));
+        if (!result || !f->tangents[i] || !carries(result)) continue;
+        FAC_RETURN_IF_ERROR(fac_set_tangent(result, f->level, f->tangents[i]));
+        FAC_RETURN_IF_ERROR(fac_saved_give_tangent(result, f->level, f->tangents[i]));
     }
     return FAC_OK;
 }

@@ -353,19 +353,41 @@ drop_results(FacCall *call)
     for (int i = 0; i < call->op->nresults; i++) fac_value_release(&call->results[i]);
 }
 
-/* A row without a gradient: the error waits in the graph until it is reached. */
+/* One edge for each tensor among the arguments that wants a gradient; counts only without a node. */
+static FacStatus
+lead_to_inputs(FacNode *node, const FacCall *call, int *n)
+{
+    *n = 0;
+    for (int i = 0; i < call->op->nparams; i++) {
+        FacValue v = call->args[i];
+        FacTensor *const *list = v.tag == FAC_V_TENSORS ? v.v.tensors : &v.v.t;
+        uint32_t len = v.tag == FAC_V_TENSORS ? v.len : v.tag == FAC_V_TENSOR;
+        for (uint32_t k = 0; k < len; k++) {
+            if (!wants_gradient(list[k])) continue;
+            if (node) FAC_RETURN_IF_ERROR(fac_gradient_edge(list[k], &node->edges[*n]));
+            ++*n;
+        }
+    }
+    return FAC_OK;
+}
+
+/* A row without a gradient: the error waits in the graph until it is reached on the way to an
+ * input. */
 static FacStatus
 record_missing(FacCall *call)
 {
+    int nedges;
     const FacOp *op = call->op;
     uint32_t silent = FAC_OP_FACTORY | FAC_OP_VIEW | FAC_OP_RANDOM | FAC_OP_WRITES;
     FacNode *node;
     int nresults = op->flags & FAC_OP_LIST_RESULT ? 0 : op->nresults;
     if (op->flags & silent) return call_below(call);
     FAC_RETURN_IF_ERROR(call_below(call));
-    FacStatus st = fac_node_new(&missing_kind, op, 0, nresults, 0, &node);
+    FacStatus st = lead_to_inputs(NULL, call, &nedges);
+    if (st == FAC_OK) st = fac_node_new(&missing_kind, op, nedges, nresults, 0, &node);
     if (st == FAC_OK) {
-        st = finish(call, node, 0);
+        st = lead_to_inputs(node, call, &nedges);
+        if (st == FAC_OK) st = finish(call, node, 0);
         fac_node_release(node);
     }
     if (st != FAC_OK) drop_results(call);

@@ -106,6 +106,9 @@ FacStatus fac_unpack_saved(FacNode *node, const FacGradRow *row, uint32_t needed
 /* The FacSavedTensor of slot i, and how many it has; NULL for a slot of another kind. */
 FacSavedTensor *fac_saved_slot(FacNode *node, const FacGradRow *row, int i, int *n);
 void fac_release_saved(FacNode *node);
+/* What the node that made `result` kept of it gets the tangent that `result` has got since. */
+FacStatus fac_saved_give_tangent(FacTensor *result, const struct FacLevel *level,
+                                 FacTensor *tangent) FAC_MUST_CHECK;
 /* The kind of nodes that stand for recorded calls. */
 extern const FacNodeKind fac_recorded_kind;
 

@@ -427,3 +427,16 @@ fac_release_saved(FacNode *node)
     fac_values_release(node->saved, (int)node->nsaved);
     for (uint32_t i = 0; i < node->ninfos; i++) fac_saved_drop(&at[i]);
 }
+
+FacStatus
+fac_saved_give_tangent(FacTensor *result, const FacLevel *level, FacTensor *tangent)
+{
+    const FacAutograd *au = fac_autograd(result);
+    FacNode *node = au ? au->grad_fn : NULL;
+    if (!node || node->kind != &fac_recorded_kind) return FAC_OK;
+    FacSavedTensor *infos = node->foreign;
+    for (uint32_t i = 0; i < node->ninfos; i++)
+        if (infos[i].result && infos[i].tensor && infos[i].index == au->index)
+            FAC_RETURN_IF_ERROR(fac_set_tangent(infos[i].tensor, level, tangent));
+    return FAC_OK;
+}

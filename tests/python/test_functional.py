@@ -171,5 +171,26 @@ def test_strategy():
     for more in ({}, {"vectorize": True, "create_graph": True}):
         with pytest.raises(NotImplementedError):
             functional.jacobian(square, X, strategy="forward-mode", **more)
-    constant = functional.jacobian(lambda x: x.detach(), X, vectorize=True, strategy="forward-mode")
-    same(constant, facula.zeros(3, 3))
+
+
+@pytest.mark.parametrize("strategy", ["reverse-mode", "forward-mode"])
+def test_vectorize(strategy):
+    cases = [
+        (square, X),
+        (pair, (X, Y)),
+        (lambda x: (x * 2,), X),
+        (lambda x: x.detach(), X),
+        (lambda x, y: x, (X, Y)),
+        (lambda x: (x.sum(), facula.outer(x, x)), X),
+    ]
+    for func, inputs in cases:
+        truth = functional.jacobian(func, inputs)
+        same(functional.jacobian(func, inputs, vectorize=True, strategy=strategy), truth)
+    for func, inputs in ((lambda x: (x**3).sum(), X), (cubes, (X, Y)), (lambda x: x.sum(), X)):
+        truth = functional.hessian(func, inputs)
+        mine = functional.hessian(func, inputs, vectorize=True, outer_jacobian_strategy=strategy)
+        same(mine, truth)
+    x = X.clone().requires_grad_()
+    if strategy == "reverse-mode":
+        jacobian = functional.jacobian(square, x, create_graph=True, vectorize=True)
+        same(facula.autograd.grad(jacobian.sum(), x)[0], facula.full((3,), 2.0))

@@ -1,0 +1,446 @@
+"""Function transforms: derivatives, batches, and each inside of each other."""
+
+import facula
+import pytest
+from facula.autograd import forward_ad
+from facula.func import (
+    grad,
+    grad_and_value,
+    hessian,
+    jacfwd,
+    jacrev,
+    jvp,
+    linearize,
+    vjp,
+    vmap,
+)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    facula.manual_seed(0)
+
+
+def close(a, b):
+    return facula.allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+def randn(*shape):
+    return facula.randn(*shape, dtype=facula.float64)
+
+
+# --- derivatives
+
+
+def test_grad_is_that_of_autograd():
+    x = randn(3, 4)
+    leaf = x.clone().requires_grad_()
+    (leaf.sin() * leaf).sum().backward()
+    assert close(grad(lambda x: (x.sin() * x).sum())(x), leaf.grad)
+    assert not grad(lambda x: x.sum())(x).requires_grad
+
+
+def test_grad_of_grad_does_not_mix_up_variables():
+    # d/ds of (d/dr of r s at r = s) = d/ds of s
+    assert grad(lambda s: grad(lambda r: r * s)(s))(facula.tensor(3.0)) == 1
+    assert grad(grad(grad(lambda x: x**4)))(facula.tensor(2.0)) == 48
+
+
+def test_jvp_of_jvp_does_not_mix_up_variables():
+    one, two = facula.tensor(1.0), facula.tensor(2.0)
+
+    def outer(x):
+        return x * jvp(lambda y: x + y, (two,), (one,))[1]
+
+    assert jvp(outer, (two,), (one,))[1] == 1
+
+
+def test_argnums_and_aux():
+    def f(a, pair, *, scale):
+        return (a * pair["b"]).sum() * scale, {"a": a}
+
+    a, b = randn(3), randn(3)
+    (da, dpair), aux = grad(f, argnums=(0, 1), has_aux=True)(a, {"b": b}, scale=2)
+    assert close(da, 2 * b) and close(dpair["b"], 2 * a) and close(aux["a"], a)
+    gradient, (value, _) = grad_and_value(f, argnums=-2, has_aux=True)(a, {"b": b}, scale=2)
+    assert close(gradient, 2 * b) and close(value, (a * b).sum() * 2)
+    with pytest.raises(RuntimeError, match="only 2 positional inputs"):
+        grad(f, argnums=2)(a, b)
+    with pytest.raises(RuntimeError, match="scalar tensor"):
+        grad(lambda x: x)(a)
+    with pytest.raises(RuntimeError, match="return a tensor"):
+        grad(lambda x: 1.0)(a)
+
+
+def test_outer_history_is_kept():
+    w, x = randn(3).requires_grad_(), randn(3)
+    gradient = grad(lambda x: (w * x**2).sum())(x)
+    gradient.sum().backward()
+    assert close(w.grad, 2 * x)
+
+
+def test_no_grad_outside_counts_for_nothing_inside():
+    x = randn(3)
+    with facula.no_grad():
+        assert close(grad(lambda x: (x * x).sum())(x), 2 * x)
+        assert not facula.is_grad_enabled()
+
+    def shifted(x):
+        with facula.no_grad():
+            shift = x.mean()
+        return ((x - shift) ** 2).sum()
+
+    assert close(grad(shifted)(x), 2 * (x - x.mean()))
+    assert facula.is_grad_enabled()
+
+
+def test_vjp_later_and_twice():
+    x = randn(4)
+    y, pull = vjp(lambda x: {"y": x.exp()}, x)
+    for _ in range(2):
+        (gradient,) = pull({"y": facula.ones_like(x)})
+        assert close(gradient, x.exp())
+    assert close(y["y"], x.exp())
+    with pytest.raises(RuntimeError, match="structure"):
+        pull([x])
+
+
+def test_unused_inputs_have_zero_gradients():
+    a, b = randn(2), randn(3)
+    da, db = grad(lambda a, b: a.sum(), argnums=(0, 1))(a, b)
+    assert close(db, facula.zeros_like(b)) and close(da, facula.ones_like(a))
+    assert close(grad(lambda a: facula.ones(()))(a), facula.zeros_like(a))
+
+
+def f_matrix(x):
+    return (x @ x.T).tanh().sum(0)
+
+
+@pytest.mark.parametrize("jacobian", [jacrev, jacfwd])
+def test_jacobians(jacobian):
+    x = randn(3, 2)
+    rows = [grad(lambda x, i=i: f_matrix(x)[i])(x) for i in range(3)]
+    assert close(jacobian(f_matrix)(x), facula.stack(rows))
+    tree = jacobian(lambda x, y: {"a": x * y, "b": (y.sum(),)}, argnums=(0, 1))(x, x)
+    assert tree["a"][0].shape == (3, 2, 3, 2) and tree["b"][0][1].shape == (3, 2)
+    assert close(tree["b"][0][1], facula.ones_like(x))
+    value, aux = jacobian(lambda x: (x * 2, x), has_aux=True)(x)
+    assert close(aux, x) and value.shape == (3, 2, 3, 2)
+
+
+def test_second_derivatives_agree_however_they_are_taken():
+    x = randn(3, 2)
+
+    def f(x):
+        return f_matrix(x).exp().sum()
+
+    truth = hessian(f)(x)
+    for outer in (jacrev, jacfwd):
+        for inner in (jacrev, jacfwd):
+            assert close(outer(inner(f))(x), truth)
+    v = randn(3, 2)
+    product = (truth * v).sum((2, 3))
+    assert close(jvp(grad(f), (x,), (v,))[1], product)
+    assert close(grad(lambda x: (grad(f)(x) * v).sum())(x), product)
+    assert close(grad(lambda x: jvp(f, (x,), (v,))[1])(x), product)
+
+
+def test_linearize():
+    x, v = randn(3, 2), randn(3, 2)
+    calls = []
+
+    def f(x):
+        calls.append(1)
+        return f_matrix(x)
+
+    value, push = linearize(f, x)
+    assert close(push(v), jvp(f_matrix, (x,), (v,))[1]) and close(push(2 * v), 2 * push(v))
+    assert close(value, f_matrix(x)) and len(calls) == 1
+
+
+# --- forward mode
+
+
+def test_dual_numbers():
+    x, v = randn(3), randn(3)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, v)
+        assert forward_ad.unpack_dual(dual).tangent is v
+        primal, tangent = forward_ad.unpack_dual(dual.sin() + 1)
+        assert close(primal, x.sin() + 1) and close(tangent, x.cos() * v)
+        assert forward_ad.unpack_dual(dual.detach()).tangent is None
+        assert forward_ad.unpack_dual(dual > 0).tangent is None
+    assert forward_ad.unpack_dual(dual).tangent is None
+    with pytest.raises(RuntimeError, match="enter_dual_level"):
+        forward_ad.make_dual(x, v)
+
+
+def test_tangents_have_history():
+    x, v = randn(3).requires_grad_(), randn(3).requires_grad_()
+    with forward_ad.dual_level():
+        tangent = forward_ad.unpack_dual(forward_ad.make_dual(x, v) ** 3).tangent
+    dx, dv = facula.autograd.grad(tangent.sum(), (x, v))
+    assert close(dx, 6 * x * v) and close(dv, 3 * x**2)
+
+
+def test_gradients_have_tangents():
+    x, v = randn(3).requires_grad_(), randn(3)
+    with forward_ad.dual_level():
+        y = forward_ad.make_dual(x, v).pow(3).sum()
+        (gradient,) = facula.autograd.grad(y, x)
+        primal, tangent = forward_ad.unpack_dual(gradient)
+    assert close(primal, 3 * x**2) and close(tangent, 6 * x * v)
+
+
+def test_gradients_of_saved_results_have_tangents():
+    x, v = randn(3).requires_grad_(), randn(3)
+    with forward_ad.dual_level():
+        y = forward_ad.make_dual(x, v).exp().sum()
+        (gradient,) = facula.autograd.grad(y, x)
+        assert close(forward_ad.unpack_dual(gradient).tangent, x.exp() * v)
+
+
+def test_attention_in_forward_mode_sees_its_mask():
+    q, mask, v = randn(2, 3, 4), randn(3, 3), randn(3, 3)
+
+    def f(mask):
+        return facula.nn.functional.scaled_dot_product_attention(q, q, q, mask)
+
+    truth = facula.softmax(q @ q.mT / 2 + mask, -1)
+    moved = truth * (v - (truth * v).sum(-1, keepdim=True))
+    assert close(jvp(f, (mask,), (v,))[1], moved @ q)
+
+
+def test_writing_in_forward_mode():
+    x, v = randn(4), randn(4)
+    with forward_ad.dual_level():
+        target = facula.zeros(2, 4, dtype=facula.float64)
+        target[1] = forward_ad.make_dual(x, v)
+        assert close(forward_ad.unpack_dual(target).tangent[1], v)
+        view = target[1]
+        view.mul_(2)
+        assert close(forward_ad.unpack_dual(target).tangent[1], 2 * v)
+        target.zero_()
+        assert not forward_ad.unpack_dual(target).tangent.any()
+        with pytest.raises(RuntimeError, match="out="):
+            facula.sin(forward_ad.make_dual(x, v), out=facula.empty_like(x))
+
+
+def test_tangents_must_fit():
+    with forward_ad.dual_level():
+        with pytest.raises(RuntimeError, match="size"):
+            forward_ad.make_dual(randn(3), randn(4))
+        with pytest.raises(ValueError, match="dtype"):
+            forward_ad.make_dual(randn(3), facula.randn(3))
+        with pytest.raises(ValueError, match="floating point"):
+            forward_ad.make_dual(facula.arange(3), facula.arange(3))
+
+
+# --- batches
+
+
+def test_vmap_is_a_loop():
+    w, x = randn(4, 3), randn(5, 4)
+
+    def f(row):
+        return (row @ w).tanh().sum(), row * 2
+
+    total, doubled = vmap(f)(x)
+    assert close(total, (x @ w).tanh().sum(1)) and close(doubled, 2 * x)
+    assert vmap(lambda x: x, in_dims=1, out_dims=-1)(x).shape == (5, 4)
+    assert vmap(vmap(lambda a, b: a * b), in_dims=(0, None))(x, x[0]).shape == (5, 4)
+
+
+def test_per_example_gradients():
+    w, x, y = randn(4, 3), randn(5, 4), randn(5, 3)
+
+    def loss(w, x, y):
+        return ((x @ w - y) ** 2).sum()
+
+    rows = facula.stack([grad(loss)(w, a, b) for a, b in zip(x, y)])
+    assert close(vmap(grad(loss), in_dims=(None, 0, 0))(w, x, y), rows)
+
+
+def test_vmap_of_vjp_and_vjp_of_vmap():
+    x, seeds = randn(5, 4), randn(5, 4)
+    inside = vmap(lambda x, seed: vjp(lambda x: x.sin(), x)[1](seed)[0])(x, seeds)
+    outside = vjp(vmap(lambda x: x.sin()), x)[1](seeds)[0]
+    assert close(inside, x.cos() * seeds) and close(outside, inside)
+    directions = randn(3, 5, 4)
+    batched = vmap(lambda v: jvp(lambda x: x.sin(), (x,), (v,))[1])(directions)
+    assert close(batched, directions * x.cos())
+
+
+def test_batched_gradients_of_autograd():
+    x = randn(3).requires_grad_()
+    y = x**2
+    (rows,) = facula.autograd.grad(y, x, facula.eye(3, dtype=facula.float64), is_grads_batched=True)
+    assert close(rows, facula.diag(2 * x.detach()))
+
+
+def test_history_goes_through_vmap():
+    x = randn(5, 3).requires_grad_()
+    vmap(lambda row: row.pow(2).sum())(x).sum().backward()
+    assert close(x.grad, 2 * x.detach())
+
+
+def test_chunks():
+    x = randn(7, 3)
+    for size in (1, 2, 3, 7, 100):
+        assert close(vmap(lambda row: row.exp(), chunk_size=size)(x), x.exp())
+
+
+def test_what_vmap_refuses():
+    x = randn(3, 2)
+    with pytest.raises(ValueError, match="same size"):
+        vmap(facula.add)(x, x[:2])
+    with pytest.raises(ValueError, match="in_dim"):
+        vmap(facula.sin, in_dims=2)(x)
+    with pytest.raises(ValueError, match="None"):
+        vmap(facula.sin, in_dims=None)(x)
+    with pytest.raises(ValueError, match="no inputs"):
+        vmap(lambda: x)()
+    with pytest.raises(ValueError, match="only return Tensors"):
+        vmap(lambda row: 1)(x)
+    with pytest.raises(RuntimeError, match="inside of vmap"):
+        vmap(lambda row: row.sum().item())(x)
+    with pytest.raises(RuntimeError, match="inside of vmap"):
+        vmap(lambda row: row if row.sum() > 0 else -row)(x)
+    with pytest.raises(RuntimeError, match="randomness error mode"):
+        vmap(lambda row: row + facula.rand(2))(x)
+    with pytest.raises(RuntimeError, match="not in the batch"):
+        vmap(lambda row: facula.zeros(2, dtype=row.dtype).add_(row))(x)
+    kept = []
+    vmap(lambda row: kept.append(row) or row)(x)
+    with pytest.raises(RuntimeError, match="has ended"):
+        kept[0] + 1
+
+
+def test_randomness():
+    x = randn(64, 2)
+    same = vmap(lambda row: facula.rand(2, dtype=row.dtype) + 0 * row, randomness="same")(x)
+    assert (same == same[0]).all()
+    different = vmap(lambda row: facula.rand(2) + 0 * row, randomness="different")(x)
+    assert len(set(different[:, 0].tolist())) == 64
+    dropped = vmap(lambda row: facula.dropout(row, 0.5, True), randomness="different")(x.fill_(1))
+    assert {0.0, 2.0} == set(dropped.flatten().tolist())
+
+
+def test_writing_in_a_batch_writes_through():
+    x = randn(3, 4)
+    old = x.clone()
+    vmap(lambda row: row[1:].mul_(2))(x)
+    assert close(x[:, 1:], 2 * old[:, 1:]) and close(x[:, 0], old[:, 0])
+
+
+def test_changing_a_captured_tensor_is_an_error():
+    outer = randn(3)
+    with pytest.raises(RuntimeError, match="from outside of it"):
+        grad(lambda x: outer.mul_(x).sum())(randn(3))
+
+
+def test_levels_end_with_errors_too():
+    def fails(x):
+        raise KeyError("x")
+
+    for transform in (vmap(fails), grad(fails), lambda x: jvp(fails, (x,), (x,))):
+        with pytest.raises(KeyError):
+            transform(randn(3))
+    assert facula._C._level_depth() == 0
+
+
+def test_tensors_of_transforms_say_so():
+    texts = []
+    vmap(grad(lambda x: texts.append(repr(x)) or x.sum()))(randn(2, 3))
+    assert texts[0].startswith("GradTrackingTensor(lvl=2, value=\n    BatchedTensor(lvl=1, bdim=0")
+
+
+# --- autograd.Function
+
+
+class Cube(facula.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x, scale):
+        return x**3 * scale
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        x, ctx.scale = inputs
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 3 * x**2 * g * ctx.scale, None
+
+    @staticmethod
+    def jvp(ctx, t, _):
+        (x,) = ctx.saved_tensors
+        return 3 * x**2 * t * ctx.scale
+
+
+class CubeByHand(Cube):
+    generate_vmap_rule = False
+
+    @staticmethod
+    def vmap(info, in_dims, x, scale):
+        assert info.batch_size == 4 and in_dims == (0, None)
+        return CubeByHand.apply(x, scale), 0
+
+
+class OldCube(facula.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, g):
+        return 3 * ctx.saved_tensors[0] ** 2 * g
+
+    @staticmethod
+    def jvp(ctx, t):
+        return 3 * ctx.saved_tensors[0] ** 2 * t
+
+
+@pytest.mark.parametrize("cls", [Cube, CubeByHand])
+def test_function_under_transforms(cls):
+    x, v = randn(4), randn(4)
+
+    def f(x):
+        return cls.apply(x, 2.0)
+
+    assert close(grad(lambda x: f(x).sum())(x), 6 * x**2)
+    assert close(jvp(f, (x,), (v,))[1], 6 * x**2 * v)
+    assert close(vmap(f)(x), 2 * x**3)
+    assert close(vmap(grad(f))(x), 6 * x**2)
+    assert close(vmap(grad(grad(f)))(x), 12 * x)
+    assert close(vmap(lambda x, v: jvp(f, (x,), (v,))[1])(x, v), 6 * x**2 * v)
+    leaf = x.clone().requires_grad_()
+    vmap(f)(leaf).sum().backward()
+    assert close(leaf.grad, 6 * x**2)
+
+
+def test_functions_without_setup_context():
+    x, v = randn(4), randn(4)
+    with forward_ad.dual_level():
+        dual = OldCube.apply(forward_ad.make_dual(x, v))
+        assert close(forward_ad.unpack_dual(dual).tangent, 3 * x**2 * v)
+    with pytest.raises(RuntimeError, match="setup_context"):
+        grad(lambda x: OldCube.apply(x).sum())(x)
+
+
+# --- modules
+
+
+def test_functional_training_of_an_ensemble():
+    from facula.func import functional_call, stack_module_state
+
+    models = [facula.nn.Linear(3, 2) for _ in range(4)]
+    params, buffers = stack_module_state(models)
+    x = facula.randn(5, 3)
+    out = vmap(lambda p, b: functional_call(models[0], (p, b), (x,)))(params, buffers)
+    assert facula.allclose(out, facula.stack([m(x) for m in models]), atol=1e-6)
