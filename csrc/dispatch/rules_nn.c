@@ -292,6 +292,35 @@ fac_rule_nll_loss_backward(FacCall *call)
     return fac_out(call, 0, (FacDType)grad->dtype, grad->device, (int)size.len, size.v.ints);
 }
 
+/* (self, target, weight, reduction, ignore_index) -> (output, total_weight, stats). */
+FacStatus
+fac_rule_cross_entropy(FacCall *call)
+{
+    const FacTensor *x = fac_arg_tensor(call, 0), *target = fac_arg_tensor(call, 1);
+    FAC_RETURN_IF_ERROR(fac_rule_nll_loss_forward(call));
+    const FacDim sizes[2] = {2, target->numel};
+    return fac_out(call, 2, (FacDType)call->compute, x->device, 2, sizes);
+}
+
+/* (grad_output, self, target, weight, reduction, ignore_index, total_weight, stats). */
+FacStatus
+fac_rule_cross_entropy_backward(FacCall *call)
+{
+    const FacTensor *x = fac_arg_tensor(call, 1), *target = fac_arg_tensor(call, 2);
+    const FacDim stats[2] = {2, target->numel};
+    FacDim rest[FAC_MAX_NDIM];
+    int n;
+    FAC_RETURN_IF_ERROR(check_target(call, x->ndim, x->sizes, 2, rest, &n));
+    FAC_RETURN_IF_ERROR(check_dtype(call, x));
+    if (FAC_ARG(call, 4).v.i == 0)
+        FAC_RETURN_IF_ERROR(fac_check_sizes(call, 0, n, rest));
+    else
+        FAC_RETURN_IF_ERROR(fac_check_one(call, 0));
+    FAC_RETURN_IF_ERROR(fac_check_one(call, 6));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 7, 2, stats));
+    return like(call, 0, x);
+}
+
 /* --- embeddings ---------------------------------------------------------------------------------------- */
 
 static FacStatus

@@ -33,6 +33,22 @@ op("nll_loss_nd(Tensor self, Tensor target, Tensor? weight=None, int reduction=1
    composite="nll_loss_forward(self, target, weight, reduction, ignore_index)[0]",
    doc="The negated log probabilities of the target classes; classes are dim 1 (dim 0 of a vector).")
 
+op("_cross_entropy(Tensor self, Tensor target, Tensor? weight, int reduction, int ignore_index)"
+   " -> (Tensor output, Tensor total_weight, Tensor stats)",
+   variants="function", module="_C", rule="cross_entropy", kernel="cross_entropy", dtypes="float",
+   nondiff="total_weight stats",
+   grad={"self": "_cross_entropy_backward(grad, self, target, weight, reduction, ignore_index, "
+                 "total_weight, stats)"},
+   doc="nll_loss of log_softmax in one pass; stats are the largest element and the logarithm of the sum "
+       "of each position.")
+op("_cross_entropy_backward(Tensor grad_output, Tensor self, Tensor target, Tensor? weight, "
+   "int reduction, int ignore_index, Tensor total_weight, Tensor stats) -> Tensor",
+   variants="function", module="_C", rule="cross_entropy_backward", kernel="cross_entropy_backward",
+   dtypes="float",
+   composite="log_softmax_backward(nll_loss_backward(grad_output, self.shape, target, weight, reduction, "
+             "ignore_index, total_weight), log_softmax(self, (d := min(self.ndim - 1, 1))), d)",
+   doc="The gradient of _cross_entropy.")
+
 # cross_entropy_loss: with probabilities as targets, with smoothed labels, or nll_loss.
 op("_class_reduced(Tensor self, int dim, int reduction) -> Tensor",
    variants="function", module="_C",
@@ -77,8 +93,9 @@ op("cross_entropy_loss(Tensor self, Tensor target, Tensor? weight=None, int redu
    variants="function", module="_C",
    composite="_cross_entropy_prob(self, target, weight, reduction, label_smoothing) "
              "if self.shape == target.shape and target.dtype.is_floating_point else "
-             "_cross_entropy_class(log_softmax(self, min(self.ndim - 1, 1)), target, weight, "
-             "reduction, ignore_index, label_smoothing)",
+             "(_cross_entropy(self, target, weight, reduction, ignore_index)[0] if label_smoothing == 0 "
+             "else _cross_entropy_class(log_softmax(self, min(self.ndim - 1, 1)), target, weight, "
+             "reduction, ignore_index, label_smoothing))",
    doc="nll_loss of log_softmax; targets are classes or probabilities of classes.")
 
 op("mse_loss(Tensor self, Tensor target, int reduction=1) -> Tensor",

@@ -4,24 +4,19 @@
  * high half; a float takes 24 bits of one draw, a double 53 bits of two. A normal is one half of a
  * Box-Muller pair, the other half waits for the next call and is part of the saved state, whose
  * layout is the peer's byte for byte.
- *
- * `left - 1` numbers are still to be had from the state, from `next` on. Making the state anew and
- * tempering work on vectors: the recurrence looks 227 numbers back at the least, so that eight
- * neighbours never depend on each other.
  */
 #include "tensor/random.h"
 
 #include "tensor/iter.h"
+#include "tensor/mt19937.h"
 
 #include <math.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
-enum { WORDS = 624, SHIFT = 397, BACK = WORDS - SHIFT, LANES = 8 };
+enum { WORDS = FAC_MT_WORDS };
 #define DEFAULT_SEED UINT64_C(67280421310721)
-
-typedef uint32_t Lanes __attribute__((vector_size(4 * LANES)));
 
 /* --- mt19937 ---------------------------------------------------------------------------------- */
 
@@ -33,85 +28,20 @@ seed_words(uint32_t *state, uint32_t seed)
         state[i] = 1812433253u * (state[i - 1] ^ (state[i - 1] >> 30)) + i;
 }
 
-/* The recurrence on the words, of which `a` and its successor `b` are neighbours. For one word and
- * for vectors of them. */
-#define TWIST(far, a, b)                                                                           \
-    ((far) ^ ((((a) & 0x80000000u) | ((b) & 0x7fffffffu)) >> 1) ^ (-((b) & 1u) & 0x9908b0dfu))
-
-/* state[begin, end) anew from the words at distance `far`, which may be negative. */
-static void
-twist_range(uint32_t *state, int begin, int end, int far)
-{
-    int i = begin;
-    for (; i + LANES <= end; i += LANES) {
-        Lanes a, b, c;
-        memcpy(&a, state + i, sizeof a);
-        memcpy(&b, state + i + 1, sizeof b);
-        memcpy(&c, state + i + far, sizeof c);
-        c = TWIST(c, a, b);
-        memcpy(state + i, &c, sizeof c);
-    }
-    for (; i < end; i++) state[i] = TWIST(state[i + far], state[i], state[i + 1]);
-}
-
-static void
-renew(FacGenerator *g)
-{
-    uint32_t *state = g->state;
-    twist_range(state, 0, BACK, SHIFT);
-    twist_range(state, BACK, WORDS - 1, -BACK);
-    state[WORDS - 1] = TWIST(state[SHIFT - 1], state[WORDS - 1], state[0]);
-    g->left = WORDS + 1;
-    g->next = 0;
-}
-
-#define TEMPER(y)                                                                                  \
-    do {                                                                                           \
-        y ^= y >> 11;                                                                              \
-        y ^= (y << 7) & 0x9d2c5680u;                                                               \
-        y ^= (y << 15) & 0xefc60000u;                                                              \
-        y ^= y >> 18;                                                                              \
-    } while (0)
-
-static void
-temper_words(const uint32_t *state, uint32_t *out, int64_t n)
-{
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        Lanes y;
-        memcpy(&y, state + i, sizeof y);
-        TEMPER(y);
-        memcpy(out + i, &y, sizeof y);
-    }
-    for (; i < n; i++) {
-        uint32_t y = state[i];
-        TEMPER(y);
-        out[i] = y;
-    }
-}
-
 uint32_t
 fac_random_u32(FacGenerator *g)
 {
-    if (FAC_UNLIKELY(g->left == 1)) renew(g);
+    if (FAC_UNLIKELY(g->left == 1)) fac_mt_renew(g);
     g->left--;
     uint32_t y = g->state[g->next++];
-    TEMPER(y);
+    FAC_MT_TEMPER(y);
     return y;
 }
 
 void
 fac_random_fill_u32(FacGenerator *g, uint32_t *out, int64_t n)
 {
-    while (n > 0) {
-        if (g->left == 1) renew(g);
-        int64_t m = g->left - 1 < n ? g->left - 1 : n;
-        temper_words(g->state + g->next, out, m);
-        g->left -= (int32_t)m;
-        g->next += (int32_t)m;
-        out += m;
-        n -= m;
-    }
+    fac_mt_fill(g, out, n);
 }
 
 /* --- numbers ---------------------------------------------------------------------------------- */

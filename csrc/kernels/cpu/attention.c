@@ -10,7 +10,7 @@
 #include "kernels/cpu/plain.h"
 
 #include "device/device.h"
-#include "kernels/scalar.h"
+#include "kernels/cpu/exp_below.h"
 
 #include <stdatomic.h>
 
@@ -82,13 +82,13 @@ give_scratch(void *at, size_t bytes)
 
 #define T float
 #define NAME(x) x##_f32
-#define EXP fx_exp_f32
+#define EXP exp_below_f32
 #define LOG fx_log_f32
 #define LANES ATTENTION_F32_LANES
 #include "kernels/cpu/attention_body.h"
 #define T double
 #define NAME(x) x##_f64
-#define EXP fx_exp_f64
+#define EXP exp_below_f64
 #define LOG fx_log_f64
 #define LANES ATTENTION_F64_LANES
 #include "kernels/cpu/attention_body.h"

@@ -5,14 +5,16 @@
  * separate kernels, so that each is computed only when it is wanted. Statistics that were rounded to
  * half precision are computed anew for the gradients, whose terms cancel.
  */
+#include "device/device.h"
 #include "kernels/cpu/plain.h"
 
 #include <math.h>
 
-enum { NORM_LANES = 32 };
+enum { NORM_LANES = 32, NORM_GROUP = 256 }; /* rows whose contributions to a weight are one sum */
 
 typedef struct Norm {
     const void *x, *g, *weight, *bias;
+    void *partial; /* rows: sums of groups */
     void *y, *mean, *var, *rstd, *dweight, *dbias;
     int64_t n;     /* elements that share a mean */
     int64_t count; /* rows */
@@ -144,9 +146,14 @@ FAC_KERNEL(layer_norm_backward_affine)(FacCall *call)
     split_rows(&p, x, (int)FAC_ARG(call, 2).len);
     p.anew = fac_arg_tensor(call, 3)->dtype != dt;
     p.eps = fac_v_as_float(FAC_ARG(call, 5));
-    const int64_t grain = fac_grain(4 * (p.count + 1));
-    fac_parallel(p.n, grain < 64 ? 64 : grain, dt == FAC_DT_F32 ? rows_affine_f32 : rows_affine_f64,
+    const int64_t groups = fac_chunks(p.count, NORM_GROUP), grain = fac_grain(2 * (groups + 1));
+    const size_t bytes = (size_t)(groups * 2 * p.n * fac_dtype_size(dt));
+    if (bytes) FAC_TRY(fac_host_alloc(bytes, &p.partial));
+    fac_parallel(groups, fac_grain(4 * NORM_GROUP * p.n),
+                 dt == FAC_DT_F32 ? rows_affine_f32 : rows_affine_f64, &p);
+    fac_parallel(p.n, grain < 64 ? 64 : grain, dt == FAC_DT_F32 ? add_groups_f32 : add_groups_f64,
                  &p);
+    if (bytes) fac_host_free(p.partial, bytes);
     FAC_TRY(plain_done(call, 0, h.t[DWEIGHT]));
     FAC_TRY(plain_done(call, 1, h.t[DBIAS]));
 done:

@@ -2,19 +2,23 @@
  *
  * Two shapes: rows (layer_norm: n elements together share a mean) and channels (batch_norm: the
  * elements of one channel lie in `outer` runs of `inner`). Sums run in NORM_LANES lanes that are
- * added up in order; the variance is taken around the mean, in a second pass.
+ * added up by halves; the variance is taken around the mean, in a second pass.
  */
 
 typedef struct NAME(Sums) {
     T a[NORM_LANES], b[NORM_LANES];
 } NAME(Sums);
 
+/* The sum of the lanes, by halves. */
 static T
 NAME(fold)(const T *lanes)
 {
-    T sum = 0;
-    for (int j = 0; j < NORM_LANES; j++) sum += lanes[j];
-    return sum;
+    T sum[NORM_LANES / 2];
+    for (int j = 0; j < NORM_LANES / 2; j++) sum[j] = lanes[j] + lanes[j + NORM_LANES / 2];
+#pragma GCC unroll 8
+    for (int half = NORM_LANES / 4; half > 0; half /= 2)
+        for (int j = 0; j < half; j++) sum[j] += sum[j + half];
+    return sum[0];
 }
 
 /* Sum of x. */
@@ -119,20 +123,42 @@ NAME(rows_backward)(int64_t begin, int64_t end, void *context)
     }
 }
 
-/* dw, db of the columns [begin, end): sums over the rows, row by row. */
+/* What the groups [begin, end) of NORM_GROUP rows add to dw and db: partial
+ * sums, a pair of rows of n a group. */
 static void
 NAME(rows_affine)(int64_t begin, int64_t end, void *context)
 {
     const Norm *p = context;
+    for (; begin < end; begin++) {
+        T *dw = (T *)p->partial + begin * 2 * p->n, *db = dw + p->n;
+        const int64_t first = begin * NORM_GROUP;
+        const int64_t last = first + NORM_GROUP < p->count ? first + NORM_GROUP : p->count;
+        memset(dw, 0, (size_t)(2 * p->n) * sizeof(T));
+        for (int64_t r = first; r < last; r++) {
+            const T *x = (const T *)p->x + r * p->n, *g = (const T *)p->g + r * p->n;
+            T mean, rstd;
+            NAME(saved_stats)(p, r, &mean, &rstd);
+#pragma GCC ivdep
+            for (int64_t i = 0; i < p->n; i++) {
+                dw[i] += g[i] * ((x[i] - mean) * rstd);
+                db[i] += g[i];
+            }
+        }
+    }
+}
+
+/* The sums of the groups, in order, for the columns [begin, end). */
+static void
+NAME(add_groups)(int64_t begin, int64_t end, void *context)
+{
+    const Norm *p = context;
     T *dw = p->dweight, *db = p->dbias;
     for (int64_t i = begin; i < end; i++) dw[i] = db[i] = 0;
-    for (int64_t r = 0; r < p->count; r++) {
-        const T *x = (const T *)p->x + r * p->n, *g = (const T *)p->g + r * p->n;
-        T mean, rstd;
-        NAME(saved_stats)(p, r, &mean, &rstd);
+    for (int64_t r = 0; r < fac_chunks(p->count, NORM_GROUP); r++) {
+        const T *from = (const T *)p->partial + r * 2 * p->n;
         for (int64_t i = begin; i < end; i++) {
-            dw[i] += g[i] * ((x[i] - mean) * rstd);
-            db[i] += g[i];
+            dw[i] += from[i];
+            db[i] += from[p->n + i];
         }
     }
 }

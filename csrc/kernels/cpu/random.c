@@ -6,8 +6,9 @@
  * one from the generator's own pair. Draws are serial, under the generator's lock; a tensor with gaps
  * is filled through a contiguous one of the same sizes.
  */
-#include "tensor/random.h"
 #include "kernels/cpu/kernel.h"
+#include "kernels/scalar.h"
+#include "tensor/mt19937.h"
 
 #include <math.h>
 
@@ -56,20 +57,39 @@ generator_arg(const FacCall *call)
     return FAC_VALUE_NONE;
 }
 
-/* Calls draw() for every element in order and stores what it gives as the dtype of the tensor. */
-typedef double (*Draw)(FacGenerator *g, const double *params);
+/* n draws in [0, 1) of 53 bits, each from two words: the first holds the high
+ * bits. */
+static void
+draw_doubles(FacGenerator *g, double *to, int64_t n)
+{
+    uint32_t bits[2 * FAC_BLOCK];
+    for (int64_t at = 0; at < n; at += FAC_BLOCK) {
+        const int64_t k = n - at < FAC_BLOCK ? n - at : FAC_BLOCK;
+        fac_mt_fill(g, bits, 2 * k);
+        for (int64_t i = 0; i < k; i++) {
+            const double high = (double)(int32_t)(bits[2 * i] & 0x1fffffu);
+            const double low = (double)(int32_t)(bits[2 * i + 1] ^ 0x80000000u) + 0x1p31;
+            to[at + i] = (high * 0x1p32 + low) * 0x1p-53;
+        }
+    }
+}
+
+/* Fills t block by block: `shape` turns n draws into n values, which are stored
+ * as the tensor's dtype. */
+typedef void (*Shape)(double *block, int64_t n, const double *params);
 
 static FacStatus
-fill_doubles(FacTensor *t, FacValue generator, Draw draw, const double *params)
+fill_shaped(FacTensor *t, FacValue generator, Shape shape, const double *params)
 {
     Target target;
     double block[FAC_BLOCK];
     FAC_RETURN_IF_ERROR(begin(t, generator, &target));
     char *to = fac_data(target.plain);
-    int64_t size = fac_dtype_size((FacDType)t->dtype);
+    const int64_t size = fac_dtype_size((FacDType)t->dtype);
     for (int64_t at = 0; at < t->numel; at += FAC_BLOCK) {
-        int64_t n = t->numel - at < FAC_BLOCK ? t->numel - at : FAC_BLOCK;
-        for (int64_t i = 0; i < n; i++) block[i] = draw(target.generator, params);
+        const int64_t n = t->numel - at < FAC_BLOCK ? t->numel - at : FAC_BLOCK;
+        draw_doubles(target.generator, block, n);
+        shape(block, n, params);
         fac_casts[FAC_DT_F64][t->dtype](block, to + at * size, n);
     }
     return finish(&target);
@@ -83,9 +103,9 @@ uniform_floats(FacGenerator *g, float *to, int64_t n, float from, float range)
     uint32_t bits[FAC_BLOCK];
     for (int64_t at = 0; at < n; at += FAC_BLOCK) {
         int64_t k = n - at < FAC_BLOCK ? n - at : FAC_BLOCK;
-        fac_random_fill_u32(g, bits, k);
+        fac_mt_fill(g, bits, k);
         for (int64_t i = 0; i < k; i++)
-            to[at + i] = fmaf((float)(int32_t)(bits[i] & 0xffffffu) * 0x1p-24f, range, from);
+            to[at + i] = fx_fma_f32((float)(int32_t)(bits[i] & 0xffffffu) * 0x1p-24f, range, from);
     }
 }
 
@@ -114,8 +134,9 @@ uniform_run(FacGenerator *g, FacDType dtype, void *to, int64_t n, double from, d
     if (dtype == FAC_DT_F32) {
         uniform_floats(g, to, n, (float)from, (float)(upto - from));
     } else if (dtype == FAC_DT_F64) {
+        draw_doubles(g, to, n);
         for (int64_t i = 0; i < n; i++)
-            ((double *)to)[i] = fma(fac_random_double(g), upto - from, from);
+            ((double *)to)[i] = fx_fma_f64(((double *)to)[i], upto - from, from);
     } else {
         for (int64_t at = 0; at < n; at += FAC_BLOCK) {
             int64_t k = n - at < FAC_BLOCK ? n - at : FAC_BLOCK;
@@ -152,13 +173,16 @@ FAC_KERNEL(uniform)(FacCall *call)
 
 /* --- normal ----------------------------------------------------------------------------------------------- */
 
+/* Logarithm, sine and cosine go through double: the float results are nearly
+ * always the right ones. */
 static void
 box_muller_f32(float *at, float mean, float std)
 {
     for (int i = 0; i < 8; i++) {
-        float radius = sqrtf(-2.0f * logf(1.0f - at[i])), angle = 6.283185307179586f * at[i + 8];
-        at[i] = radius * cosf(angle) * std + mean;
-        at[i + 8] = radius * sinf(angle) * std + mean;
+        const float log = (float)fx_log_short((double)(1.0f - at[i]));
+        const float radius = fx_sqrt_f32(-2.0f * log), angle = 6.283185307179586f * at[i + 8];
+        at[i] = radius * fx_cos_f32(angle) * std + mean;
+        at[i + 8] = radius * fx_sin_f32(angle) * std + mean;
     }
 }
 
@@ -166,9 +190,10 @@ static void
 box_muller_f64(double *at, double mean, double std)
 {
     for (int i = 0; i < 8; i++) {
-        double radius = sqrt(-2.0 * log1p(-at[i])), angle = 6.283185307179586 * at[i + 8];
-        at[i] = radius * cos(angle) * std + mean;
-        at[i + 8] = radius * sin(angle) * std + mean;
+        const double radius = fx_sqrt_f64(-2.0 * fx_log1p_f64(-at[i]));
+        const double angle = 6.283185307179586 * at[i + 8];
+        at[i] = radius * fx_cos_f64(angle) * std + mean;
+        at[i + 8] = radius * fx_sin_f64(angle) * std + mean;
     }
 }
 
@@ -186,10 +211,10 @@ normal_f32(FacGenerator *g, float *to, int64_t n, double mean, double std)
 static void
 normal_f64(FacGenerator *g, double *to, int64_t n, double mean, double std)
 {
-    for (int64_t i = 0; i < n; i++) to[i] = fac_random_double(g);
+    draw_doubles(g, to, n);
     for (int64_t i = 0; i + 16 <= n; i += 16) box_muller_f64(to + i, mean, std);
     if (n % 16) {
-        for (int i = 0; i < 16; i++) to[n - 16 + i] = fac_random_double(g);
+        draw_doubles(g, to + n - 16, 16);
         box_muller_f64(to + n - 16, mean, std);
     }
 }
@@ -261,62 +286,67 @@ FAC_KERNEL(normal_size)(FacCall *call)
 
 /* --- other distributions ------------------------------------------------------------------------------------ */
 
-static double
-draw_exponential(FacGenerator *g, const double *params)
+static void
+shape_exponential(double *block, int64_t n, const double *params)
 {
-    return -log1p(-fac_random_double(g)) / params[0];
+    for (int64_t i = 0; i < n; i++) block[i] = -fx_log1p_f64(-block[i]) / params[0];
 }
 
-static double
-draw_cauchy(FacGenerator *g, const double *params)
+static void
+shape_cauchy(double *block, int64_t n, const double *params)
 {
-    return params[0] + params[1] * tan(3.14159265358979323846 * (fac_random_double(g) - 0.5));
+    for (int64_t i = 0; i < n; i++)
+        block[i] = params[0] + params[1] * tan(3.14159265358979323846 * (block[i] - 0.5));
 }
 
-static double
-draw_log_normal(FacGenerator *g, const double *params)
+static void
+shape_geometric(double *block, int64_t n, const double *params)
 {
-    return exp(draw_normal(g, params));
+    const double scale = log1p(-params[0]);
+    for (int64_t i = 0; i < n; i++) block[i] = ceil(fx_log_f64(block[i]) / scale);
 }
 
-static double
-draw_geometric(FacGenerator *g, const double *params)
+static void
+shape_bernoulli(double *block, int64_t n, const double *params)
 {
-    return ceil(log(fac_random_double(g)) / log1p(-params[0]));
-}
-
-static double
-draw_bernoulli(FacGenerator *g, const double *params)
-{
-    return fac_random_double(g) < params[0];
+    for (int64_t i = 0; i < n; i++) block[i] = block[i] < params[0];
 }
 
 FacStatus
 FAC_KERNEL(exponential)(FacCall *call)
 {
-    return fill_doubles(fac_arg_tensor(call, 0), generator_arg(call), draw_exponential,
-                        &call->args[1].v.f);
+    return fill_shaped(fac_arg_tensor(call, 0), generator_arg(call), shape_exponential,
+                       &call->args[1].v.f);
 }
 
 FacStatus
 FAC_KERNEL(cauchy)(FacCall *call)
 {
     double params[2] = {call->args[1].v.f, call->args[2].v.f};
-    return fill_doubles(fac_arg_tensor(call, 0), generator_arg(call), draw_cauchy, params);
+    return fill_shaped(fac_arg_tensor(call, 0), generator_arg(call), shape_cauchy, params);
 }
 
+/* Normal numbers one by one, from the generator's own pairs. */
 FacStatus
 FAC_KERNEL(log_normal)(FacCall *call)
 {
-    double params[2] = {call->args[1].v.f, call->args[2].v.f};
-    return fill_doubles(fac_arg_tensor(call, 0), generator_arg(call), draw_log_normal, params);
+    const double params[2] = {call->args[1].v.f, call->args[2].v.f};
+    FacTensor *t = fac_arg_tensor(call, 0);
+    Target target;
+    FAC_RETURN_IF_ERROR(begin(t, generator_arg(call), &target));
+    char *to = fac_data(target.plain);
+    for (int64_t i = 0; i < t->numel; i++) {
+        const double value = exp(draw_normal(target.generator, params));
+        fac_casts[FAC_DT_F64][t->dtype](&value, to + i * fac_dtype_size((FacDType)t->dtype), 1);
+    }
+    return finish(&target);
 }
 
 FacStatus
 FAC_KERNEL(geometric)(FacCall *call)
 {
-    return fill_doubles(fac_arg_tensor(call, 0), generator_arg(call), draw_geometric,
-                        &call->args[1].v.f);
+    return fill_shaped(fac_arg_tensor(call, 0), generator_arg(call), shape_geometric,
+                       &call->args[1].v.f);
 }
 
 /* Each element with the probability that stands at its place in p (contiguous, float32 or float64). */
@@ -327,7 +357,6 @@ bernoulli_by(FacTensor *t, FacTensor *p, FacValue generator)
     FacTensor *plain = NULL;
     FacStatus st = FAC_OK;
     Target target;
-    double hit;
     FAC_TRY(fac_contiguous(p, wide ? FAC_DT_F64 : FAC_DT_F32, &plain));
     for (int64_t i = 0; i < plain->numel; i++) {
         double at = wide ? ((double *)fac_data(plain))[i] : ((float *)fac_data(plain))[i];
@@ -336,12 +365,20 @@ bernoulli_by(FacTensor *t, FacTensor *p, FacValue generator)
     }
     FAC_TRY(begin(t, generator, &target));
     char *to = fac_data(target.plain);
-    for (int64_t i = 0; i < t->numel; i++) {
-        if (wide)
-            hit = fac_random_double(target.generator) < ((double *)fac_data(plain))[i];
-        else
-            hit = fac_random_float(target.generator) < ((float *)fac_data(plain))[i];
-        fac_casts[FAC_DT_F64][t->dtype](&hit, to + i * fac_dtype_size((FacDType)t->dtype), 1);
+    for (int64_t at = 0; at < t->numel; at += FAC_BLOCK) {
+        const int64_t n = t->numel - at < FAC_BLOCK ? t->numel - at : FAC_BLOCK;
+        double hits[FAC_BLOCK];
+        float draws[FAC_BLOCK];
+        if (wide) {
+            const double *chance = (const double *)fac_data(plain) + at;
+            draw_doubles(target.generator, hits, n);
+            for (int64_t i = 0; i < n; i++) hits[i] = hits[i] < chance[i];
+        } else {
+            const float *chance = (const float *)fac_data(plain) + at;
+            uniform_floats(target.generator, draws, n, 0, 1);
+            for (int64_t i = 0; i < n; i++) hits[i] = draws[i] < chance[i];
+        }
+        fac_casts[FAC_DT_F64][t->dtype](hits, to + at * fac_dtype_size((FacDType)t->dtype), n);
     }
     st = finish(&target);
 done:
@@ -360,7 +397,7 @@ FAC_KERNEL(bernoulli_into)(FacCall *call)
 {
     FacTensor *t = fac_arg_tensor(call, 0), *p = fac_arg_tensor(call, 1), *wide = NULL;
     double number = fac_v_as_float(call->args[1]);
-    if (!p) return fill_doubles(t, generator_arg(call), draw_bernoulli, &number);
+    if (!p) return fill_shaped(t, generator_arg(call), shape_bernoulli, &number);
     FAC_RETURN_IF_ERROR(fac_tensor_new((FacDType)p->dtype, p->device, t->ndim, t->sizes, &wide));
     FacStatus st = fac_tensor_copy(wide, p);
     if (st == FAC_OK) st = bernoulli_by(t, wide, generator_arg(call));
@@ -381,29 +418,56 @@ FAC_KERNEL(attention_keep)(FacCall *call)
     uint8_t *to = fac_data(target.plain);
     for (int64_t i = 0; row && i < bits->numel / row; i++, to += row) {
         memset(to, 0, (size_t)row);
-        for (int64_t j = 0; j < keys; j++)
-            to[j / 8] |= (uint8_t)((fac_random_double(target.generator) < chance) << (j % 8));
+        for (int64_t at = 0; at < keys; at += FAC_BLOCK) {
+            const int64_t n = keys - at < FAC_BLOCK ? keys - at : FAC_BLOCK;
+            double draws[FAC_BLOCK];
+            draw_doubles(target.generator, draws, n);
+            for (int64_t j = 0; j < n; j++)
+                to[(at + j) / 8] |= (uint8_t)((draws[j] < chance) << (j % 8));
+        }
     }
     return finish(&target);
 }
 
 /* --- integers ---------------------------------------------------------------------------------------------------- */
 
-/* `range` numbers from `low` on; 0 stands for 2^64. Small ranges take a 32-bit draw. */
+/* n draws of 32 bits modulo `range` < 2^28, plus low. In doubles, where the
+ * quotient is off by one at most: that vectorizes, a division of integers does
+ * not. */
+static void
+narrow_integers(FacGenerator *g, int64_t *to, int64_t n, int64_t low, uint64_t range)
+{
+    uint32_t bits[FAC_BLOCK];
+    const double wide = (double)range, inverse = 1 / wide;
+    fac_mt_fill(g, bits, n);
+    for (int64_t i = 0; i < n; i++) {
+        const double x = (double)(int32_t)(bits[i] ^ 0x80000000u) + 0x1p31;
+        double rest = x - fx_floor_f64(x * inverse) * wide; /* exact: all are integers below 2^53 */
+        rest = rest < 0 ? rest + wide : rest;
+        rest = rest >= wide ? rest - wide : rest;
+        to[i] = (int64_t)((uint64_t)(int64_t)(int32_t)rest + (uint64_t)low);
+    }
+}
+
+/* `range` numbers from `low` on; 0 stands for 2^64. Small ranges take a 32-bit
+ * draw. */
 static FacStatus
 integers(FacTensor *t, FacValue generator, int64_t low, uint64_t range)
 {
     Target target;
     int64_t block[FAC_BLOCK];
-    bool narrow = range && range < (UINT64_C(1) << 28);
+    const bool narrow = range && range < (UINT64_C(1) << 28);
     FAC_RETURN_IF_ERROR(begin(t, generator, &target));
     char *to = fac_data(target.plain);
     for (int64_t at = 0; at < t->numel; at += FAC_BLOCK) {
-        int64_t n = t->numel - at < FAC_BLOCK ? t->numel - at : FAC_BLOCK;
-        for (int64_t i = 0; i < n; i++) {
-            uint64_t bits =
-                narrow ? fac_random_u32(target.generator) : fac_random_u64(target.generator);
-            block[i] = (int64_t)((range ? bits % range : bits) + (uint64_t)low);
+        const int64_t n = t->numel - at < FAC_BLOCK ? t->numel - at : FAC_BLOCK;
+        if (narrow) {
+            narrow_integers(target.generator, block, n, low, range);
+        } else {
+            for (int64_t i = 0; i < n; i++) {
+                const uint64_t bits = fac_random_u64(target.generator);
+                block[i] = (int64_t)((range ? bits % range : bits) + (uint64_t)low);
+            }
         }
         fac_casts[FAC_DT_I64][t->dtype](block, to + at * fac_dtype_size((FacDType)t->dtype), n);
     }

@@ -3,8 +3,8 @@
  * The tensor is seen as outer x n x inner. Tasks are slices, or groups of slices side by side when
  * the dimension is not the last one; a slice is summed in an order that depends on n alone.
  */
+#include "kernels/cpu/exp_below.h"
 #include "kernels/cpu/plain.h"
-#include "kernels/scalar.h"
 
 enum { SOFTMAX_WIDE = 32 };
 
@@ -17,12 +17,14 @@ typedef struct Softmax {
 
 #define T float
 #define NAME(x) x##_f32
-#define EXP fx_exp_f32
+#define EXP exp_below_f32
+#define EXP_ANY fx_exp_f32
 #define LOG fx_log_f32
 #include "kernels/cpu/softmax_body.h"
 #define T double
 #define NAME(x) x##_f64
-#define EXP fx_exp_f64
+#define EXP exp_below_f64
+#define EXP_ANY fx_exp_f64
 #define LOG fx_log_f64
 #include "kernels/cpu/softmax_body.h"
 

@@ -2,50 +2,21 @@
  *
  * A slice is n elements at a distance of `step`; the slices of one outer index lie side by side, so
  * that a task walks up to SOFTMAX_WIDE of them at once and stays vectorized in either direction. The
- * sum over a contiguous slice runs in SOFTMAX_WIDE lanes, which are added up in order. The maximum may
- * miss a NaN; the sum does not.
+ * sum over a contiguous slice runs in SOFTMAX_WIDE lanes, which are added up by halves.
  */
 
-static T
-NAME(sum_lanes)(const T *lanes)
-{
-    T sum = 0;
-    for (int j = 0; j < SOFTMAX_WIDE; j++) sum += lanes[j];
-    return sum;
-}
+#include "kernels/cpu/softmax_rows.h"
 
 static void
 NAME(row)(const T *x, T *y, int64_t n, bool log)
 {
-    T lanes[SOFTMAX_WIDE], top = x[0];
-    int64_t i = 0;
-    for (int j = 0; j < SOFTMAX_WIDE; j++) lanes[j] = x[0];
-    for (; i + SOFTMAX_WIDE <= n; i += SOFTMAX_WIDE)
-        for (int j = 0; j < SOFTMAX_WIDE; j++) lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
-    for (; i < n; i++) top = x[i] > top ? x[i] : top;
-    for (int j = 0; j < SOFTMAX_WIDE; j++) {
-        top = lanes[j] > top ? lanes[j] : top;
-        lanes[j] = 0;
-    }
-    i = 0;
-    for (; i + SOFTMAX_WIDE <= n; i += SOFTMAX_WIDE)
-        for (int j = 0; j < SOFTMAX_WIDE; j++) {
-            const T e = EXP(x[i + j] - top);
-            lanes[j] += e;
-            if (!log) y[i + j] = e;
-        }
-    for (int j = 0; i < n; i++, j++) {
-        const T e = EXP(x[i] - top);
-        lanes[j] += e;
-        if (!log) y[i] = e;
-    }
-    const T sum = NAME(sum_lanes)(lanes);
+    const T top = NAME(row_top)(x, n);
     if (log) {
-        const T shift = LOG(sum);
-        for (i = 0; i < n; i++) y[i] = x[i] - top - shift;
+        const T shift = LOG(NAME(row_sum)(x, NULL, n, top));
+        for (int64_t i = 0; i < n; i++) y[i] = x[i] - top - shift;
     } else {
-        const T scale = 1 / sum;
-        for (i = 0; i < n; i++) y[i] *= scale;
+        const T scale = 1 / NAME(row_sum)(x, y, n, top);
+        for (int64_t i = 0; i < n; i++) y[i] *= scale;
     }
 }
 
@@ -82,7 +53,7 @@ NAME(row_backward)(const T *g, const T *y, T *out, int64_t n, bool log)
     for (int j = 0; i < n; i++, j++) lanes[j] += log ? g[i] : g[i] * y[i];
     const T sum = NAME(sum_lanes)(lanes);
     if (log)
-        for (i = 0; i < n; i++) out[i] = g[i] - EXP(y[i]) * sum;
+        for (i = 0; i < n; i++) out[i] = g[i] - EXP_ANY(y[i]) * sum;
     else
         for (i = 0; i < n; i++) out[i] = y[i] * (g[i] - sum);
 }
@@ -97,7 +68,7 @@ NAME(columns_backward)(const T *g, const T *y, T *out, int64_t n, int64_t step, 
     for (int64_t i = 0; i < n; i++)
         for (int j = 0; j < wide; j++) {
             const int64_t at = i * step + j;
-            out[at] = log ? g[at] - EXP(y[at]) * sum[j] : y[at] * (g[at] - sum[j]);
+            out[at] = log ? g[at] - EXP_ANY(y[at]) * sum[j] : y[at] * (g[at] - sum[j]);
         }
 }
 
@@ -128,4 +99,5 @@ NAME(task)(int64_t begin, int64_t end, void *context)
 #undef T
 #undef NAME
 #undef EXP
+#undef EXP_ANY
 #undef LOG
