@@ -1,7 +1,9 @@
 /* composite_rnn.c - recurrent layers.
  *
- * The products with the input are one linear for the whole sequence; a step is the product with the
- * hidden state and a few pointwise rows. All of it is rows, so that gradients of any order follow.
+ * The products with the input are one linear for the whole sequence. The steps of an LSTM layer are one
+ * row, whose gradient is another; that one is also spelled here step by step, for gradients of higher
+ * order. Other cells, and an LSTM that projects its hidden state, go step by step: the product with the
+ * hidden state and a few pointwise rows.
  * Parameters come as the peer has them: for each layer and direction w_ih, w_hh, then b_ih, b_hh if
  * there are biases, then w_hr if an LSTM projects its hidden state.
  */
@@ -125,6 +127,41 @@ done:
     return st;
 }
 
+static bool
+wants_gradient(const FacTensor *t)
+{
+    return fac_grad_enabled() && ((t->keys | (t->base ? t->base->keys : 0)) & FAC_KEY(GRAD));
+}
+
+/* The whole layer as one row: an LSTM in a dtype that the state need not be rounded to. */
+static bool
+is_one_row(CellKind kind, const Weights *w, const FacTensor *gx, const FacTensor *h)
+{
+    return kind == LSTM && !w->w_hr && gx->sizes[0] > 0 && h->ndim == 2 &&
+           h->sizes[0] == gx->sizes[1] && gx->dtype == fac_dtype_info[gx->dtype].compute &&
+           w->w_hh->dtype == gx->dtype && h->dtype == gx->dtype;
+}
+
+static FacStatus
+run_lstm(const Weights *w, FacTensor *gx, bool reverse, FacTensor **h, FacTensor **c,
+         FacTensor **out)
+{
+    const bool keep =
+        wants_gradient(gx) || wants_gradient(w->w_hh) || wants_gradient(*h) || wants_gradient(*c);
+    const int64_t last = reverse ? 0 : gx->sizes[0] - 1;
+    FacTensor *gates = NULL, *cells = NULL, *end;
+    FacStatus st = FAC_OK;
+    FAC_TRY(fac_op__lstm_layer(gx, w->w_hh, *h, *c, reverse, keep, out, &gates, &cells));
+    FAC_TRY(fac_op_select(*out, 0, last, &end));
+    replace(h, end);
+    FAC_TRY(fac_op_select(cells, 0, last, &end));
+    replace(c, end);
+done:
+    fac_tensor_release(gates);
+    fac_tensor_release(cells);
+    return st;
+}
+
 /* One layer in one direction over x [time, batch, features]; *h and *c are the state, in and out. */
 static FacStatus
 run_direction(CellKind kind, Weights *w, FacTensor *x, bool reverse, FacTensor **h, FacTensor **c,
@@ -136,6 +173,10 @@ run_direction(CellKind kind, Weights *w, FacTensor *x, bool reverse, FacTensor *
     FacTensor **slots;
     FacStatus st = FAC_OK;
     FAC_TRY(prepare(kind, w, x, &gx));
+    if (is_one_row(kind, w, gx, *h)) {
+        FAC_TRY(run_lstm(w, gx, reverse, h, c, out));
+        goto done;
+    }
     FAC_TRY(fac_op_unbind(gx, 0, &inputs));
     FAC_TRY(fac_value_new_tensors((int)steps, &outputs, &slots));
     for (int64_t i = 0; i < steps; i++) {
@@ -308,4 +349,103 @@ FacStatus
 fac_composite_rnn_relu(FacCall *call)
 {
     return run(call, RNN_RELU, fac_arg_tensor(call, 1), NULL);
+}
+
+/* --- the gradient of _lstm_layer, step by step ---------------------------------------------------------------- */
+
+/* What the steps have: per step the gates before their functions, and the states before it. */
+typedef struct Trace {
+    FacValue gates, h, c; /* h and c have one more: the last state */
+} Trace;
+
+/* The steps once more. `at` of step i is the place in time. */
+static FacStatus
+trace_steps(FacValue gx, FacTensor *turned, FacTensor *h0, FacTensor *c0, bool reverse, Trace *t)
+{
+    const int steps = (int)gx.len;
+    FacTensor **gates, **h, **c;
+    FAC_RETURN_IF_ERROR(fac_value_new_tensors(steps, &t->gates, &gates));
+    FAC_RETURN_IF_ERROR(fac_value_new_tensors(steps + 1, &t->h, &h));
+    FAC_RETURN_IF_ERROR(fac_value_new_tensors(steps + 1, &t->c, &c));
+    h[0] = fac_tensor_retain(h0);
+    c[0] = fac_tensor_retain(c0);
+    for (int i = 0; i < steps; i++) {
+        FacTensor *in = gx.v.tensors[reverse ? steps - 1 - i : i];
+        FAC_RETURN_IF_ERROR(fac_op_addmm(in, h[i], turned, fac_v_int(1), fac_v_int(1), &gates[i]));
+        FAC_RETURN_IF_ERROR(fac_op__lstm_cell(gates[i], c[i], &h[i + 1], &c[i + 1]));
+    }
+    return FAC_OK;
+}
+
+/* One step back: *dh and *dc become those of the step before, *dw grows. */
+static FacStatus
+step_back(const Trace *t, int i, FacTensor *w, FacTensor *g_out, FacTensor *g_cells, FacTensor **dh,
+          FacTensor **dc, FacTensor **dw, FacTensor **dgates)
+{
+    FacTensor *gh = NULL, *gc = NULL, *turned = NULL, *more = NULL, *next;
+    FacStatus st = FAC_OK;
+    FAC_TRY(g_out ? sum(g_out, *dh, &gh) : (gh = fac_tensor_retain(*dh), FAC_OK));
+    FAC_TRY(g_cells ? sum(g_cells, *dc, &gc) : (gc = fac_tensor_retain(*dc), FAC_OK));
+    FAC_TRY(fac_op__lstm_cell_backward(gh, gc, t->gates.v.tensors[i], t->c.v.tensors[i],
+                                       t->c.v.tensors[i + 1], dgates, &next));
+    replace(dc, next);
+    FAC_TRY(fac_op_mm(*dgates, w, &next));
+    replace(dh, next);
+    FAC_TRY(fac_op_t(*dgates, &turned));
+    FAC_TRY(fac_op_mm(turned, t->h.v.tensors[i], &more));
+    FAC_TRY(sum(*dw, more, &next));
+    replace(dw, next);
+done:
+    fac_tensor_release(gh);
+    fac_tensor_release(gc);
+    fac_tensor_release(turned);
+    fac_tensor_release(more);
+    return st;
+}
+
+/* (grad_output, grad_cells, gx, w_hh, h0, c0, output, gates, cells, reverse). */
+FacStatus
+fac_composite_lstm_layer_backward(FacCall *call)
+{
+    FacTensor *w = fac_arg_tensor(call, 3), *h0 = fac_arg_tensor(call, 4);
+    FacTensor *turned = NULL, *dh = NULL, *dc = NULL, *dw = NULL, *all = NULL, **slots;
+    FacValue gx = FAC_VALUE_NONE, g_out = FAC_VALUE_NONE, g_cells = FAC_VALUE_NONE;
+    FacValue dgates = FAC_VALUE_NONE;
+    Trace t = {FAC_VALUE_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE};
+    const bool reverse = FAC_ARG(call, 9).v.i;
+    FacStatus st = FAC_OK;
+    FAC_TRY(fac_op_unbind(fac_arg_tensor(call, 2), 0, &gx));
+    if (fac_arg_tensor(call, 0)) FAC_TRY(fac_op_unbind(fac_arg_tensor(call, 0), 0, &g_out));
+    if (fac_arg_tensor(call, 1)) FAC_TRY(fac_op_unbind(fac_arg_tensor(call, 1), 0, &g_cells));
+    FAC_TRY(fac_op_t(w, &turned));
+    FAC_TRY(trace_steps(gx, turned, h0, fac_arg_tensor(call, 5), reverse, &t));
+    FAC_TRY(
+        fac_op_zeros_like(h0, FAC_DT_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE, &dh));
+    dc = fac_tensor_retain(dh);
+    FAC_TRY(fac_op_zeros_like(w, FAC_DT_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE, &dw));
+    const int steps = (int)gx.len;
+    FAC_TRY(fac_value_new_tensors(steps, &dgates, &slots));
+    for (int i = steps - 1; i >= 0; i--) {
+        const int at = reverse ? steps - 1 - i : i;
+        FAC_TRY(step_back(&t, i, w, g_out.len ? g_out.v.tensors[at] : NULL,
+                          g_cells.len ? g_cells.v.tensors[at] : NULL, &dh, &dc, &dw, &slots[at]));
+    }
+    FAC_TRY(fac_op_stack(dgates, 0, &all));
+    FacTensor *results[] = {all, dw, dh, dc};
+    for (int i = 0; i < 4; i++) call->results[i] = fac_v_tensor(results[i]);
+    all = dw = dh = dc = NULL;
+done:
+    fac_value_release(&gx);
+    fac_value_release(&g_out);
+    fac_value_release(&g_cells);
+    fac_value_release(&dgates);
+    fac_value_release(&t.gates);
+    fac_value_release(&t.h);
+    fac_value_release(&t.c);
+    fac_tensor_release(turned);
+    fac_tensor_release(all);
+    fac_tensor_release(dw);
+    fac_tensor_release(dh);
+    fac_tensor_release(dc);
+    return st;
 }

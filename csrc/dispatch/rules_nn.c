@@ -380,6 +380,66 @@ fac_rule_embedding_renorm(FacCall *call)
 
 /* --- others --------------------------------------------------------------------------------------------- */
 
+/* Batch and channels of `t`, the spatial sizes at args[i], mode and scales behind: sizes of a result. */
+static FacStatus
+resized(FacCall *call, const FacTensor *t, int i, FacDim *sizes)
+{
+    static const char *const modes[] = {"nearest",  "nearest-exact", "linear",
+                                        "bilinear", "bicubic",       "trilinear"};
+    static const int dims[] = {0, 0, 1, 2, 2, 3}; /* spatial dims of a mode; 0: any */
+    const FacValue size = FAC_ARG(call, i), scales = FAC_ARG(call, i + 3);
+    const char *mode = FAC_ARG(call, i + 1).v.s;
+    const int n = t->ndim - 2;
+    int m = 0;
+    while (m < 6 && strcmp(mode, modes[m])) m++;
+    if (m == 6 || n < 1 || n > 3 || (dims[m] && dims[m] != n))
+        return fac_argument_error(FAC_NOT_IMPLEMENTED, call, i + 1,
+                                  "is '%s', which is no way to resize %d spatial dimensions", mode,
+                                  n);
+    if ((int)size.len != n || (scales.len && (int)scales.len != n))
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must have %d numbers", n);
+    for (int d = 0; d < t->ndim; d++) {
+        sizes[d] = d < 2 ? t->sizes[d] : size.v.ints[d - 2];
+        if (sizes[d] >= INT64_C(1) << 31 || t->sizes[d] >= INT64_C(1) << 31)
+            return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "is too large");
+        if (d >= 2 && (sizes[d] < 1 || t->sizes[d] < 1))
+            return fac_error(
+                FAC_RUNTIME_ERROR,
+                "Input and output sizes should be greater than 0, but got %lld and %lld",
+                (long long)t->sizes[d], (long long)sizes[d]);
+    }
+    return check_dtype(call, t);
+}
+
+/* (self, size, mode, align_corners, scales). */
+FacStatus
+fac_rule_interpolate(FacCall *call)
+{
+    const FacTensor *t = fac_arg_tensor(call, 0);
+    FacDim sizes[FAC_MAX_NDIM];
+    FAC_RETURN_IF_ERROR(resized(call, t, 1, sizes));
+    return fac_out(call, 0, (FacDType)t->dtype, t->device, t->ndim, sizes);
+}
+
+/* (grad_output, input_size, mode, align_corners, scales). */
+FacStatus
+fac_rule_interpolate_backward(FacCall *call)
+{
+    const FacTensor *g = fac_arg_tensor(call, 0);
+    FacValue *size = &FAC_ARG(call, 1);
+    const FacValue whole = *size;
+    FacDim sizes[FAC_MAX_NDIM];
+    if ((int)whole.len != g->ndim || whole.len < 3 ||
+        memcmp(whole.v.ints, g->sizes, 2 * sizeof *g->sizes))
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 1, "must be batch, channels and sizes");
+    size->v.ints += 2; /* the spatial ones, for a moment */
+    size->len -= 2;
+    const FacStatus st = resized(call, g, 1, sizes);
+    *size = whole;
+    FAC_RETURN_IF_ERROR(st);
+    return fac_out(call, 0, (FacDType)g->dtype, g->device, g->ndim, sizes);
+}
+
 /* (gates [n, 4h], cx [n, h]). */
 FacStatus
 fac_rule_lstm_cell(FacCall *call)
@@ -393,6 +453,56 @@ fac_rule_lstm_cell(FacCall *call)
     FAC_RETURN_IF_ERROR(check_dtype(call, cx));
     FAC_RETURN_IF_ERROR(like(call, 0, cx));
     return like(call, 1, cx);
+}
+
+/* (gx [time, batch, 4h], w_hh [4h, h], h0 [batch, h], c0 [batch, h]), the first at args[i]. */
+static FacStatus
+check_lstm(FacCall *call, int i)
+{
+    const FacTensor *gx = fac_arg_tensor(call, i), *w = fac_arg_tensor(call, i + 1);
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    if (w->ndim != 2 || w->sizes[0] != 4 * w->sizes[1])
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, i + 1, "must have the shape [4h, h]");
+    if (gx->ndim != 3 || gx->sizes[0] == 0 || gx->sizes[2] != w->sizes[0])
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, i,
+                                  "must have the shape [time, batch, 4h]");
+    const FacDim state[2] = {gx->sizes[1], w->sizes[1]};
+    for (int j = 1; j < 4; j++) {
+        if (j > 1) FAC_RETURN_IF_ERROR(fac_check_sizes(call, i + j, 2, state));
+        if (fac_arg_tensor(call, i + j)->dtype != gx->dtype)
+            return fac_argument_error(FAC_RUNTIME_ERROR, call, i + j,
+                                      "must have the dtype of 'gx'");
+    }
+    return check_dtype(call, gx);
+}
+
+/* (gx, w_hh, h0, c0, reverse, keep) -> (output, gates, cells). */
+FacStatus
+fac_rule_lstm_layer(FacCall *call)
+{
+    const FacTensor *gx = fac_arg_tensor(call, 0), *w = fac_arg_tensor(call, 1);
+    FAC_RETURN_IF_ERROR(check_lstm(call, 0));
+    const FacDim sizes[3] = {gx->sizes[0], gx->sizes[1], w->sizes[1]};
+    const FacDim gates[3] = {FAC_ARG(call, 5).v.i ? gx->sizes[0] : 0, gx->sizes[1], gx->sizes[2]};
+    FAC_RETURN_IF_ERROR(fac_out(call, 0, (FacDType)gx->dtype, gx->device, 3, sizes));
+    FAC_RETURN_IF_ERROR(fac_out(call, 1, (FacDType)gx->dtype, gx->device, 3, gates));
+    return fac_out(call, 2, (FacDType)gx->dtype, gx->device, 3, sizes);
+}
+
+/* (grad_output, grad_cells, gx, w_hh, h0, c0, output, gates, cells, reverse). */
+FacStatus
+fac_rule_lstm_layer_backward(FacCall *call)
+{
+    const FacTensor *gx = fac_arg_tensor(call, 2), *w = fac_arg_tensor(call, 3);
+    FAC_RETURN_IF_ERROR(check_lstm(call, 2));
+    const FacDim sizes[3] = {gx->sizes[0], gx->sizes[1], w->sizes[1]};
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 0, 3, sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 1, 3, sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 6, 3, sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 7, 3, gx->sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 8, 3, sizes));
+    for (int i = 0; i < 4; i++) FAC_RETURN_IF_ERROR(like(call, i, fac_arg_tensor(call, 2 + i)));
+    return FAC_OK;
 }
 
 /* Is parameter i one of `names`, which are separated by blanks? */

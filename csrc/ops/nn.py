@@ -134,6 +134,20 @@ op("adaptive_max_pool3d(Tensor self, int[3] output_size) -> (Tensor result, Tens
    variants="function", module="_C", composite="_adaptive_max_pool(self, output_size)",
    doc="Maxima of windows that divide the last three dims evenly, and their positions.")
 
+# --- resizing
+
+op("_interpolate(Tensor self, int[] size, str mode, bool align_corners, float[] scales) -> Tensor",
+   variants="function", module="_C", rule="interpolate", kernel="interpolate", dtypes="float",
+   grad={"self": "_interpolate_backward(grad, self.shape, mode, align_corners, scales)"}, linear="self",
+   doc="Planes of another size: nearest, nearest-exact, linear, bilinear, bicubic or trilinear. scales are "
+       "the factors of the sizes, or empty.")
+op("_interpolate_backward(Tensor grad_output, int[] input_size, str mode, bool align_corners, "
+   "float[] scales) -> Tensor",
+   variants="function", module="_C", rule="interpolate_backward", kernel="interpolate_backward",
+   dtypes="float",
+   grad={"grad_output": "_interpolate(grad, grad_output.shape[2:], mode, align_corners, scales)"},
+   linear="grad_output", doc="The gradient of _interpolate.")
+
 # --- recurrent layers, dropout
 
 op("_lstm_cell(Tensor gates, Tensor cx) -> (Tensor hy, Tensor cy)",
@@ -150,6 +164,19 @@ op("_lstm_cell_backward(Tensor grad_h, Tensor grad_c, Tensor gates, Tensor cx, T
              "sigmoid_backward(dc * cx, (f := sigmoid(narrow(gates, -1, h, h)))), "
              "tanh_backward(dc * i, n), sigmoid_backward(grad_h * tc, o)], -1), dc * f)",
    doc="The gradient of _lstm_cell.")
+op("_lstm_layer(Tensor gx, Tensor w_hh, Tensor h0, Tensor c0, bool reverse, bool keep)"
+   " -> (Tensor output, Tensor gates, Tensor cells)",
+   variants="function", module="_C", rule="lstm_layer", kernel="lstm_layer", dtypes="float",
+   nondiff="gates",
+   grad={"gx, w_hh, h0, c0": "_lstm_layer_backward(grads[0], grads[2], gx, w_hh, h0, c0, output, gates, "
+                             "cells, reverse)"},
+   doc="All steps of one layer in one direction: gx are the products with the input. gates are kept for "
+       "the gradient.")
+op("_lstm_layer_backward(Tensor? grad_output, Tensor? grad_cells, Tensor gx, Tensor w_hh, Tensor h0, "
+   "Tensor c0, Tensor output, Tensor gates, Tensor cells, bool reverse)"
+   " -> (Tensor grad_gx, Tensor grad_w_hh, Tensor grad_h0, Tensor grad_c0)",
+   variants="function", module="_C", rule="lstm_layer_backward", kernel="lstm_layer_backward",
+   dtypes="float", composite="c:lstm_layer_backward", doc="The gradient of _lstm_layer.")
 op("lstm.input(Tensor input, Tensor[] hx, Tensor[] params, bool has_biases, int num_layers, "
    "float dropout, bool train, bool bidirectional, bool batch_first)"
    " -> (Tensor output, Tensor h_n, Tensor c_n)",

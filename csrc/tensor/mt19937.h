@@ -1,10 +1,8 @@
-/* mt19937.h - the words of the generator, inline: kernels compile them for the
- * tier of the processor.
+/* mt19937.h - the words of the generator, inline: kernels compile them for the tier of the processor.
  *
- * `left - 1` numbers are still to be had from the state, from `next` on. Making
- * the state anew and tempering work on vectors: the recurrence looks 227
- * numbers back at the least, so that sixteen neighbours never depend on each
- * other. The numbers are the same on every tier.
+ * `left - 1` numbers are still to be had from the state, from `next` on. Making the state anew and
+ * tempering work on vectors: the recurrence looks 227 numbers back at the least, so that sixteen
+ * neighbours never depend on each other. The numbers are the same on every tier.
  */
 #ifndef FAC_TENSOR_MT19937_H
 #define FAC_TENSOR_MT19937_H
@@ -22,13 +20,12 @@ enum {
 
 typedef uint32_t FacMtLanes __attribute__((vector_size(4 * FAC_MT_LANES)));
 
-/* The recurrence on the words, of which `a` and its successor `b` are
- * neighbours. For one word and for vectors of them. */
+/* The recurrence on the words, of which `a` and its successor `b` are neighbours. For one word and
+ * for vectors of them. */
 #define FAC_MT_TWIST(far, a, b)                                                                    \
     ((far) ^ ((((a) & 0x80000000u) | ((b) & 0x7fffffffu)) >> 1) ^ (-((b) & 1u) & 0x9908b0dfu))
 
-/* state[begin, end) anew from the words at distance `far`, which may be
- * negative. */
+/* state[begin, end) anew from the words at distance `far`, which may be negative. */
 static inline void
 fac_mt_twist(uint32_t *state, int begin, int end, int far)
 {

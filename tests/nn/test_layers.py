@@ -279,3 +279,16 @@ def test_parameters_as_a_vector():
 def test_senseless_settings_are_refused(make):
     with pytest.raises(ValueError):
         make()
+
+
+def test_upsample():
+    x = torch.arange(8.0).view(1, 2, 2, 2)
+    assert torch.equal(
+        nn.Upsample(scale_factor=2)(x), x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    )
+    assert nn.UpsamplingBilinear2d((3, 3))(x)[0, 0, 1].tolist() == [1.0, 1.5, 2.0]
+    assert repr(nn.UpsamplingNearest2d(4)) == "UpsamplingNearest2d(size=4, mode='nearest')"
+    with pytest.raises(ValueError, match="only one of size"):
+        torch.nn.functional.interpolate(x, 2, 2)
+    with pytest.raises(NotImplementedError, match="antialias"):
+        torch.nn.functional.interpolate(x, 3, mode="bilinear", antialias=True)

@@ -561,6 +561,60 @@ def _(make):
     )
 
 
+# --- resizing
+
+
+def axis_matrix(inputs, outputs, mode, align, scale):
+    """What each place of an axis is made of, as a matrix."""
+    matrix = np.zeros((outputs, inputs))
+    if align and mode not in ("nearest", "nearest-exact"):
+        ratio = (inputs - 1) / (outputs - 1) if outputs > 1 else 0.0
+    else:
+        ratio = 1 / scale if scale else inputs / outputs
+    for i in range(outputs):
+        at = i * ratio if align else ratio * (i + 0.5) - 0.5
+        if mode.startswith("nearest"):
+            place = int((i + 0.5) * ratio if mode == "nearest-exact" else i * ratio)
+            taps = {place: 1.0}
+        elif mode == "bicubic":
+            base = int(np.floor(at))
+            distance = [abs(at - (base + k)) for k in (-1, 0, 1, 2)]
+            near = [1.25 * d**3 - 2.25 * d**2 + 1 for d in distance]
+            far = [-0.75 * (d**3 - 5 * d**2 + 8 * d - 4) for d in distance]
+            taps = dict(
+                zip((base - 1, base, base + 1, base + 2), (far[0], near[1], near[2], far[3]))
+            )
+        else:
+            base = int(max(at, 0.0))
+            taps = {base: 1 - (max(at, 0.0) - base), base + 1: max(at, 0.0) - base}
+        for place, weight in taps.items():
+            matrix[i, min(max(place, 0), inputs - 1)] += weight
+    return matrix
+
+
+def interpolate(x, size, mode, align_corners, scales):
+    for d, outputs in enumerate(size):
+        scale = scales[d] if scales else None
+        matrix = axis_matrix(x.shape[d + 2], outputs, mode, align_corners, scale)
+        x = np.moveaxis(np.tensordot(matrix, x, (1, d + 2)), 0, d + 2)
+    return x
+
+
+@samples("_interpolate", reference=interpolate, dtypes=FLOAT, slack=4)
+def _(make):
+    for mode in ("nearest", "nearest-exact"):
+        yield Sample((make(2, 1, 5), [8], mode, False, []))
+        yield Sample((make(1, 2, 5, 4), [3, 7], mode, False, []))
+        yield Sample((make(1, 1, 2, 3, 4), [4, 2, 4], mode, False, []))
+    for align in (False, True):
+        yield Sample((make(1, 2, 5), [9], "linear", align, []))
+        yield Sample((make(2, 1, 4, 5), [8, 3], "bilinear", align, []))
+        yield Sample((make(1, 1, 4, 5), [7, 9], "bicubic", align, []))
+        yield Sample((make(1, 1, 3, 2, 4), [2, 5, 6], "trilinear", align, []))
+    yield Sample((make(1, 1, 4, 4), [10, 9], "bilinear", False, [2.6, 2.3]))
+    yield Sample((make(1, 1, 4, 1), [1, 3], "bicubic", False, []))
+
+
 # --- others
 
 

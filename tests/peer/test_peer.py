@@ -132,6 +132,32 @@ def test_init_functions(name):
     assert_same(program, rtol=2e-6, atol=1e-7)
 
 
+# --- resizing -----------------------------------------------------------------------------------
+
+RESIZED = [
+    ({"size": 7}, (2, 3, 5)),
+    ({"scale_factor": 2.5, "mode": "nearest-exact"}, (2, 3, 5, 4)),
+    ({"scale_factor": (1.7, 0.6, 2)}, (1, 2, 5, 4, 3)),
+    ({"scale_factor": 2, "mode": "bilinear"}, (1, 2, 9, 11)),
+    ({"scale_factor": 1.3, "mode": "bilinear", "recompute_scale_factor": True}, (1, 2, 9, 11)),
+    ({"size": (5, 30), "mode": "bicubic", "align_corners": True}, (1, 2, 9, 11)),
+    ({"size": 8, "mode": "linear", "align_corners": False}, (1, 2, 9)),
+    ({"scale_factor": 1.6, "mode": "trilinear"}, (1, 2, 4, 5, 6)),
+    ({"size": (3, 4), "mode": "area"}, (1, 2, 9, 11)),
+]
+
+
+@pytest.mark.parametrize(("options", "shape"), RESIZED)
+def test_interpolate(options, shape):
+    def program(T):
+        T.manual_seed(0)
+        x = T.rand(*shape, requires_grad=True)
+        y = T.nn.functional.interpolate(x, **options)
+        return arrays([y, *T.autograd.grad((y * y).sum(), [x])])
+
+    assert_same(program, rtol=1e-5, atol=1e-6)
+
+
 # --- training ------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,7 @@
 /* exp_below.h - exp of what is not above zero: of scores less the largest one.
  *
- * The bits are those of fx_exp wherever the result is a normal number; below
- * that, where it would be subnormal, it is zero. Without the care for large and
- * subnormal results it takes a third less time.
+ * Below -87, where the result would be subnormal or nearly so, it is zero: that spares the care for
+ * exponents that a float does not have.
  */
 #ifndef FAC_KERNELS_CPU_EXP_BELOW_H
 #define FAC_KERNELS_CPU_EXP_BELOW_H
@@ -12,13 +11,9 @@
 FX float
 exp_below_f32(float a)
 {
-    const float x = a < -87.0f ? -87.0f : a;
-    const float t = fx_fma_f32(x, 1.44269502f, FX_ROUNDER32), n = t - FX_ROUNDER32;
-    const float high = fx_fma_f32(n, -0.693145751953125f, x), low = n * 1.42860677e-06f;
-    const float r = high - low, y = fx_exp_kernel32(r, (high - r) - low);
-    const uint32_t power = (fx_bits_f32(t) - fx_bits_f32(FX_ROUNDER32)) << 23;
-    const float e = fx_from_bits_f32(fx_bits_f32(y) + power);
-    return a != a ? a : a < -87.0f ? 0 : e;
+    const fx_split32 s = fx_exp_split32(a);
+    const float v = fx_exp_part32(s, fx_power32(s), 0);
+    return a < -87 ? 0 : v;
 }
 
 FX double

@@ -123,8 +123,7 @@ NAME(rows_backward)(int64_t begin, int64_t end, void *context)
     }
 }
 
-/* What the groups [begin, end) of NORM_GROUP rows add to dw and db: partial
- * sums, a pair of rows of n a group. */
+/* What the groups [begin, end) of NORM_GROUP rows add to dw and db: a pair of rows of n a group. */
 static void
 NAME(rows_affine)(int64_t begin, int64_t end, void *context)
 {

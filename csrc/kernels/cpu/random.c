@@ -57,8 +57,7 @@ generator_arg(const FacCall *call)
     return FAC_VALUE_NONE;
 }
 
-/* n draws in [0, 1) of 53 bits, each from two words: the first holds the high
- * bits. */
+/* n draws in [0, 1) of 53 bits, each from two words: the first holds the high bits. */
 static void
 draw_doubles(FacGenerator *g, double *to, int64_t n)
 {
@@ -74,8 +73,7 @@ draw_doubles(FacGenerator *g, double *to, int64_t n)
     }
 }
 
-/* Fills t block by block: `shape` turns n draws into n values, which are stored
- * as the tensor's dtype. */
+/* Fills t block by block: `shape` turns n draws into n values, stored as the tensor's dtype. */
 typedef void (*Shape)(double *block, int64_t n, const double *params);
 
 static FacStatus
@@ -173,8 +171,7 @@ FAC_KERNEL(uniform)(FacCall *call)
 
 /* --- normal ----------------------------------------------------------------------------------------------- */
 
-/* Logarithm, sine and cosine go through double: the float results are nearly
- * always the right ones. */
+/* Logarithm, sine and cosine go through double: the floats are nearly always the right ones. */
 static void
 box_muller_f32(float *at, float mean, float std)
 {
@@ -431,9 +428,8 @@ FAC_KERNEL(attention_keep)(FacCall *call)
 
 /* --- integers ---------------------------------------------------------------------------------------------------- */
 
-/* n draws of 32 bits modulo `range` < 2^28, plus low. In doubles, where the
- * quotient is off by one at most: that vectorizes, a division of integers does
- * not. */
+/* n draws of 32 bits modulo `range` < 2^28, plus low. In doubles, where the quotient is off by one at
+ * most: that vectorizes, a division of integers does not. */
 static void
 narrow_integers(FacGenerator *g, int64_t *to, int64_t n, int64_t low, uint64_t range)
 {
@@ -449,8 +445,7 @@ narrow_integers(FacGenerator *g, int64_t *to, int64_t n, int64_t low, uint64_t r
     }
 }
 
-/* `range` numbers from `low` on; 0 stands for 2^64. Small ranges take a 32-bit
- * draw. */
+/* `range` numbers from `low` on; 0 stands for 2^64. Small ranges take a 32-bit draw. */
 static FacStatus
 integers(FacTensor *t, FacValue generator, int64_t low, uint64_t range)
 {

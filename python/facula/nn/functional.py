@@ -286,6 +286,75 @@ def _adaptive_max_pool(n):
 adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = map(_adaptive_max_pool, (1, 2, 3))
 
 
+# --- resizing -------------------------------------------------------------------------------------
+
+_MODES = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}  # by spatial dimensions
+
+
+def _resized(input, size, scale_factor, n):
+    """The sizes and the factors, one a dimension, of which one is given."""
+    if (size is None) == (scale_factor is None):
+        given = "only one of size or scale_factor should be defined"
+        missing = "either size or scale_factor should be defined"
+        raise ValueError(missing if size is None else given)
+    if scale_factor is None:
+        sizes = list(size) if isinstance(size, (list, tuple)) else [size] * n
+        factors = None
+    else:
+        single = not isinstance(scale_factor, (list, tuple))
+        factors = [float(f) for f in ([scale_factor] * n if single else scale_factor)]
+        sizes = [int(s * f) for s, f in zip(input.shape[2:], factors)]
+    if len(sizes) != n or (factors and len(factors) != n):
+        raise ValueError(
+            f"Input and output must have the same number of spatial dimensions, but got input with "
+            f"spatial dimensions of {list(input.shape[2:])} and output size of {sizes}."
+        )
+    return sizes, factors
+
+
+def interpolate(
+    input: Tensor,
+    size=None,
+    scale_factor=None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
+    """The input with other spatial sizes, which are given, or a factor of the present ones.
+
+    `mode` is nearest, nearest-exact, area, linear (3-D input), bilinear, bicubic (4-D) or trilinear
+    (5-D); the last four may align the corners of both.
+    """
+    n = input.ndim - 2
+    if antialias:
+        raise NotImplementedError("interpolate: antialias=True is not there yet")
+    if mode in ("nearest", "area", "nearest-exact"):
+        if align_corners is not None:
+            raise ValueError(
+                "align_corners option can only be set with the interpolating modes: linear | "
+                "bilinear | bicubic | trilinear"
+            )
+    elif mode not in _MODES or _MODES[mode] != n:
+        raise NotImplementedError(
+            "Input Error: Only 3D, 4D and 5D input Tensors supported (got "
+            f"{input.ndim}D) for the modes: nearest | linear | bilinear | bicubic | trilinear | "
+            f"area | nearest-exact (got {mode})"
+        )
+    sizes, factors = _resized(input, size, scale_factor, n)
+    if recompute_scale_factor and factors is None:
+        raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
+    if mode == "area":
+        return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[n - 1](input, sizes)
+    scales = [] if recompute_scale_factor or factors is None else factors
+    return _ops._interpolate(input, sizes, mode, bool(align_corners), scales)
+
+
+def upsample(input: Tensor, size=None, scale_factor=None, mode="nearest", align_corners=None):
+    """interpolate."""
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
 # --- normalization --------------------------------------------------------------------------------
 
 

@@ -80,3 +80,4 @@ from .pooling import (
 )
 from .rnn import GRU, LSTM, RNN, LSTMCell, RNNBase
 from .sparse import Embedding
+from .upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
