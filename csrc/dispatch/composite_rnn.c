@@ -133,13 +133,17 @@ wants_gradient(const FacTensor *t)
     return fac_grad_enabled() && ((t->keys | (t->base ? t->base->keys : 0)) & FAC_KEY(GRAD));
 }
 
-/* The whole layer as one row: an LSTM in a dtype that the state need not be rounded to. */
+/* The whole layer as one row: an LSTM in a dtype that the state need not be rounded to. Transforms have
+ * rules for the steps. */
 static bool
-is_one_row(CellKind kind, const Weights *w, const FacTensor *gx, const FacTensor *h)
+is_one_row(CellKind kind, const Weights *w, const FacTensor *gx, const FacTensor *h,
+           const FacTensor *c)
 {
-    return kind == LSTM && !w->w_hr && gx->sizes[0] > 0 && h->ndim == 2 &&
-           h->sizes[0] == gx->sizes[1] && gx->dtype == fac_dtype_info[gx->dtype].compute &&
-           w->w_hh->dtype == gx->dtype && h->dtype == gx->dtype;
+    if (kind != LSTM || (gx->keys | w->w_hh->keys | h->keys | c->keys) & FAC_KEY(TRANSFORM))
+        return false;
+    return !w->w_hr && gx->sizes[0] > 0 && h->ndim == 2 && h->sizes[0] == gx->sizes[1] &&
+           gx->dtype == fac_dtype_info[gx->dtype].compute && w->w_hh->dtype == gx->dtype &&
+           h->dtype == gx->dtype;
 }
 
 static FacStatus
@@ -173,7 +177,7 @@ run_direction(CellKind kind, Weights *w, FacTensor *x, bool reverse, FacTensor *
     FacTensor **slots;
     FacStatus st = FAC_OK;
     FAC_TRY(prepare(kind, w, x, &gx));
-    if (is_one_row(kind, w, gx, *h)) {
+    if (is_one_row(kind, w, gx, *h, c ? *c : NULL)) {
         FAC_TRY(run_lstm(w, gx, reverse, h, c, out));
         goto done;
     }

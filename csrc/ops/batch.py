@@ -123,6 +123,19 @@ op("_class_places(Tensor target, int dim, int ignore_index) -> Tensor",
    variants="function", module="_C",
    composite="unsqueeze(masked_fill(target, target == ignore_index, 0), dim)",
    doc="The targets as an index along the classes.")
+op("_cross_entropy_each(Tensor self, Tensor target, Tensor? weight, int reduction, int ignore_index)"
+   " -> (Tensor output, Tensor total_weight, Tensor stats)",
+   variants="function", module="_C",
+   composite="((r := nll_loss_forward(log_softmax(self, (d := min(self.ndim - 1, 1))), target, weight, "
+             "reduction, ignore_index))[0], r[1], reshape(stack([(top := amax(self, [d])), "
+             "logsumexp(self, [d]) - top], 0), [2, -1]))",
+   doc="_cross_entropy.")
+op("_cross_entropy_backward_each(Tensor grad_output, Tensor self, Tensor target, Tensor? weight, "
+   "int reduction, int ignore_index, Tensor total_weight, Tensor stats) -> Tensor",
+   variants="function", module="_C",
+   composite="log_softmax_backward(nll_loss_backward(grad_output, self.shape, target, weight, reduction, "
+             "ignore_index, total_weight), log_softmax(self, (d := min(self.ndim - 1, 1))), d)",
+   doc="_cross_entropy_backward.")
 op("_nll_loss_each(Tensor self, Tensor target, Tensor? weight, int reduction, int ignore_index)"
    " -> (Tensor output, Tensor total_weight)",
    variants="function", module="_C",

@@ -35,7 +35,8 @@ op("nll_loss_nd(Tensor self, Tensor target, Tensor? weight=None, int reduction=1
 
 op("_cross_entropy(Tensor self, Tensor target, Tensor? weight, int reduction, int ignore_index)"
    " -> (Tensor output, Tensor total_weight, Tensor stats)",
-   variants="function", module="_C", rule="cross_entropy", kernel="cross_entropy", dtypes="float",
+   variants="function", module="_C", rule="cross_entropy", kernel="cross_entropy",
+   batch="as _cross_entropy_each", dtypes="float",
    nondiff="total_weight stats",
    grad={"self": "_cross_entropy_backward(grad, self, target, weight, reduction, ignore_index, "
                  "total_weight, stats)"},
@@ -44,7 +45,7 @@ op("_cross_entropy(Tensor self, Tensor target, Tensor? weight, int reduction, in
 op("_cross_entropy_backward(Tensor grad_output, Tensor self, Tensor target, Tensor? weight, "
    "int reduction, int ignore_index, Tensor total_weight, Tensor stats) -> Tensor",
    variants="function", module="_C", rule="cross_entropy_backward", kernel="cross_entropy_backward",
-   dtypes="float",
+   batch="as _cross_entropy_backward_each", dtypes="float",
    composite="log_softmax_backward(nll_loss_backward(grad_output, self.shape, target, weight, reduction, "
              "ignore_index, total_weight), log_softmax(self, (d := min(self.ndim - 1, 1))), d)",
    doc="The gradient of _cross_entropy.")

@@ -136,15 +136,16 @@ op("adaptive_max_pool3d(Tensor self, int[3] output_size) -> (Tensor result, Tens
 
 # --- resizing
 
-op("_interpolate(Tensor self, int[] size, str mode, bool align_corners, float[] scales) -> Tensor",
-   variants="function", module="_C", rule="interpolate", kernel="interpolate", dtypes="float",
+op("_interpolate(Tensor self, int[] out_size, str mode, bool align_corners, float[] scales) -> Tensor",
+   variants="function", module="_C", rule="interpolate", kernel="interpolate", batch="fold",
+   dtypes="float",
    grad={"self": "_interpolate_backward(grad, self.shape, mode, align_corners, scales)"}, linear="self",
    doc="Planes of another size: nearest, nearest-exact, linear, bilinear, bicubic or trilinear. scales are "
        "the factors of the sizes, or empty.")
-op("_interpolate_backward(Tensor grad_output, int[] input_size, str mode, bool align_corners, "
+op("_interpolate_backward(Tensor grad_output, int[] input_sizes, str mode, bool align_corners, "
    "float[] scales) -> Tensor",
    variants="function", module="_C", rule="interpolate_backward", kernel="interpolate_backward",
-   dtypes="float",
+   batch="fold", dtypes="float",
    grad={"grad_output": "_interpolate(grad, grad_output.shape[2:], mode, align_corners, scales)"},
    linear="grad_output", doc="The gradient of _interpolate.")
 

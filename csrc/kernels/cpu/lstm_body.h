@@ -82,6 +82,16 @@ NAME(pack_backward)(int64_t begin, int64_t end, void *context)
     }
 }
 
+/* n elements, nearly always a whole vector: then without a call. */
+static inline void
+NAME(move)(const T *from, T *to, int64_t n)
+{
+    if (n == LANES)
+        memcpy(to, from, LANES * sizeof(T));
+    else
+        for (int64_t j = 0; j < n; j++) to[j] = from[j];
+}
+
 /* --- forward ---------------------------------------------------------------------------------------- */
 
 /* The cell of one batch row for the units of a panel, from the recurrent part of its gates. */
@@ -95,24 +105,21 @@ NAME(cell)(const Lstm *s, int64_t row, int64_t unit, const T *recurrent)
     const int64_t at = (s->now * s->batch + row) * s->h + unit;
     T g[4][LANES] = {{0}}, c[LANES] = {0}, hidden[LANES];
     for (int gate = 0; gate < 4; gate++) {
-        for (int64_t j = 0; j < n; j++) g[gate][j] = gx[gate * s->h + j];
+        NAME(move)(gx + gate * s->h, g[gate], n);
         for (int j = 0; j < LANES; j++) g[gate][j] += recurrent[gate * LANES + j];
     }
-    for (int64_t j = 0; j < n; j++) c[j] = before[row * s->h + unit + j];
+    NAME(move)(before + row * s->h + unit, c, n);
     for (int j = 0; j < LANES; j++) g[0][j] = SIGMOID(g[0][j]);
     for (int j = 0; j < LANES; j++) g[1][j] = SIGMOID(g[1][j]);
     for (int j = 0; j < LANES; j++) g[2][j] = TANH(g[2][j]);
     for (int j = 0; j < LANES; j++) g[3][j] = SIGMOID(g[3][j]);
     for (int j = 0; j < LANES; j++) c[j] = g[1][j] * c[j] + g[0][j] * g[2][j];
     for (int j = 0; j < LANES; j++) hidden[j] = g[3][j] * TANH(c[j]);
-    for (int64_t j = 0; j < n; j++) {
-        ((T *)s->cells)[at + j] = c[j];
-        ((T *)s->out)[at + j] = hidden[j];
-    }
+    NAME(move)(c, (T *)s->cells + at, n);
+    NAME(move)(hidden, (T *)s->out + at, n);
     if (!s->gates) return;
     T *gates = (T *)s->gates + (s->now * s->batch + row) * 4 * s->h + unit;
-    for (int gate = 0; gate < 4; gate++)
-        for (int64_t j = 0; j < n; j++) gates[gate * s->h + j] = g[gate][j];
+    for (int gate = 0; gate < 4; gate++) NAME(move)(g[gate], gates + gate * s->h, n);
 }
 
 /* One step for the units of the panels [begin, end). */
