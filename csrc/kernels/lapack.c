@@ -25,9 +25,8 @@ routine(FacDType dt, const char *name, void **out)
     return fac_blas_symbol(full, out);
 }
 
-/* The first matrix that has turned out singular is an error. */
-static FacStatus
-check_infos(const FacTensor *info)
+FacStatus
+fac_lapack_check(const FacTensor *info)
 {
     const int32_t *at = fac_data(info);
     FacText where = {.at = "", .len = 0};
@@ -77,7 +76,7 @@ fac_k_linalg_inv_ex(FacCall *call)
         if (info == 0) getri(&n, matrix, &n, pivots, work, &work_n, &info);
         infos[i] = info;
     }
-    if (fac_v_is_true(FAC_ARG(call, 1))) FAC_TRY(check_infos(fac_result_tensor(call, 1)));
+    if (fac_v_is_true(FAC_ARG(call, 1))) FAC_TRY(fac_lapack_check(fac_result_tensor(call, 1)));
 done:
     fac_mem_free(pivots);
     fac_mem_free(work);

@@ -88,7 +88,7 @@ op("linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
 
 op("linalg_inv_ex(Tensor A, *, bool check_errors=False) -> (Tensor inverse, Tensor info)",
    variants="function out", module="linalg", public="inv_ex", rule="linalg_inv_ex",
-   host_kernel="linalg_inv_ex", batch="dims", nondiff="info",
+   kernel="linalg_inv_ex", batch="dims", nondiff="info",
    grad={"A": "neg(matmul(matmul(conj(transpose(inverse, -2, -1)), grads[0]), "
               "conj(transpose(inverse, -2, -1))))"},
    doc="The inverses of square matrices, and for each 0 or the step at which it turned out singular.")

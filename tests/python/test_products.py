@@ -81,3 +81,30 @@ def test_not_finite(dtype, m, k, n):
         assert bool(product[:, :2].all()) and not bool(product[:, 2:].any())
     nan = facula.full((m, n), float("nan"), dtype=dtype)
     assert bool((facula.addmm(nan, a, facula.ones(k, n, dtype=dtype), beta=0) == 0).all())
+
+
+@pytest.mark.parametrize("n", [1, 7, 64, 65, 130])
+@pytest.mark.parametrize("dtype", [facula.float32, facula.float64, facula.complex128], ids=str)
+def test_inverse(n, dtype):
+    facula.manual_seed(0)
+    a = facula.randn(2, n, n, dtype=dtype) + n**0.5 * facula.eye(n, dtype=dtype)
+    before, results = facula.get_num_threads(), []
+    try:
+        for threads in (1, 2, 8):
+            facula.set_num_threads(threads)
+            results.append(facula.linalg.inv(a))
+    finally:
+        facula.set_num_threads(before)
+    assert all(same(results[0], later) for later in results[1:])
+    assert same(facula.linalg.inv(a[1]), results[0][1])
+    limit = 1e-3 if dtype == facula.float32 else 1e-11
+    assert (a @ results[0] - facula.eye(n, dtype=dtype)).abs().max().item() < limit
+
+
+def test_inverse_of_singular():
+    a = facula.eye(70)
+    a[69, 69] = 0
+    inverse, info = facula.linalg.inv_ex(facula.stack([a, facula.eye(70)]))
+    assert info.tolist() == [70, 0] and same(inverse[1], facula.eye(70))
+    with pytest.raises(RuntimeError, match="diagonal element 70"):
+        facula.linalg.inv(a)
