@@ -553,12 +553,13 @@ fac_run_batch(FacCall *call, FacLevel *level)
     if (!rule->run && call->op->composite) {
         st = fac_dispatch_composite(call);
     } else {
-        FacBatch b = {.call = call,
-                      .level = level,
-                      .batched = batched_args(call, level),
-                      .other = rule->other,
-                      .dims = rule->dims,
-                      .sizes = rule->sizes};
+        FacBatch b; /* not cleared: its frame is large, and fac_unwrap_call fills what is used */
+        b.call = call;
+        b.level = level;
+        b.batched = batched_args(call, level);
+        b.other = rule->other;
+        b.dims = rule->dims;
+        b.sizes = rule->sizes;
         fac_level_enter(level->below);
         st = fac_unwrap_call(call, level, &b.below);
         if (st == FAC_OK) st = run_rule(&b, rule->run ? rule->run : fac_batch_loop);

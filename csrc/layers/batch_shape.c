@@ -124,6 +124,21 @@ shift_dims(FacBatch *b, int i, int ndim)
     return fac_batch_set_ints(b, i, dims, n);
 }
 
+/* A size of -1 follows from the elements, of which an empty batch has none. */
+static void
+infer_size(const FacBatch *b, FacDim *sizes, int n)
+{
+    const FacTensor *t = fac_batch_logical(b, 0);
+    int64_t others = 1;
+    int at = -1;
+    for (int i = 0; i < n; i++)
+        if (sizes[i] == -1)
+            at = i;
+        else
+            others *= sizes[i];
+    if (t && at >= 0 && others > 0) sizes[at] = t->numel / others;
+}
+
 static FacStatus
 shift_sizes(FacBatch *b, int i)
 {
@@ -133,6 +148,7 @@ shift_sizes(FacBatch *b, int i)
     if (v.len > FAC_MAX_NDIM)
         return fac_error(FAC_RUNTIME_ERROR, "%u sizes are more than a tensor has", v.len);
     if (v.len) memcpy(sizes + 1, v.v.ints, v.len * sizeof *sizes);
+    if (b->level->size == 0) infer_size(b, sizes + 1, (int)v.len);
     return fac_batch_set_ints(b, i, sizes, (int)v.len + 1);
 }
 

@@ -390,3 +390,31 @@ def test_draws_are_the_same_or_differ():
         assert all(facula.equal(each, drawn[0]) for each in drawn)
     for drawn in vmap(draw, randomness="different")(facula.ones(3, 20)):
         assert not facula.equal(drawn[0], drawn[1])
+
+
+# --- an empty batch, masks
+
+
+def test_empty_batch():
+    x, number = facula.zeros(0, 4), facula.tensor([0, 1])
+    for function, shape in (
+        (lambda a: a.sum(), ()),
+        (lambda a: a.view(-1, 2), (2, 2)),
+        (lambda a: a[number], (2,)),
+        (lambda a: a.view(4, 1) @ facula.ones(1, 2), (4, 2)),
+    ):
+        assert vmap(function)(x).shape == (0, *shape)
+
+
+def test_masks_that_differ():
+    """What needs no count of the true elements can be written by a mask of each element."""
+
+    def put(a, mask):
+        a = a.clone()
+        a[mask] = 7.0
+        return a
+
+    x, mask = facula.arange(6.0).view(2, 3), facula.tensor([[1, 0, 1], [0, 1, 0]]).bool()
+    assert facula.equal(vmap(put)(x, mask), facula.where(mask, 7.0, x))
+    with pytest.raises(RuntimeError, match="dynamic shape"):
+        vmap(lambda a, m: a[m])(x, mask)
