@@ -175,12 +175,26 @@ close_call(Attention *p, FacTensor **held, FacStatus st)
     return st;
 }
 
+static void
+run_forward(Attention *p, FacDType dt)
+{
+    const bool single = dt == FAC_DT_F32;
+    const int64_t row = p->keys * (p->size + p->value_size) / 8 + 1; /* cheap operations a query */
+    if (p->queries <= FEW_QUERIES) {
+        fac_parallel(p->heads * p->queries, fac_grain(row),
+                     single ? forward_rows_f32 : forward_rows_f64, p);
+    } else {
+        const int64_t block = single ? BLOCK_f32 : BLOCK_f64;
+        fac_parallel(p->heads * fac_chunks(p->queries, block), fac_grain(row * block),
+                     single ? forward_f32 : forward_f64, p);
+    }
+}
+
 /* (query, key, value, mask, keep, dropout_p, is_causal, scale) -> (result, lse). */
 FacStatus
 FAC_KERNEL(flash_attention)(FacCall *call)
 {
     const FacDType dt = plain_compute(fac_arg_tensor(call, 0));
-    const bool single = dt == FAC_DT_F32;
     FacTensor *held[HELD] = {NULL};
     Attention p = {.failed = false};
     FacStatus st = FAC_OK;
@@ -188,18 +202,31 @@ FAC_KERNEL(flash_attention)(FacCall *call)
     FAC_TRY(target(call, 0, dt, &held[OUT]));
     p.out = operand(&p, held[OUT]);
     p.lse = fac_data(fac_result_tensor(call, 1));
-    const int64_t row = p.keys * (p.size + p.value_size) / 8 + 1; /* cheap operations of a query */
-    if (p.queries <= FEW_QUERIES) {
-        fac_parallel(p.heads * p.queries, fac_grain(row),
-                     single ? forward_rows_f32 : forward_rows_f64, &p);
-    } else {
-        const int64_t block = single ? BLOCK_f32 : BLOCK_f64;
-        fac_parallel(p.heads * fac_chunks(p.queries, block), fac_grain(row * block),
-                     single ? forward_f32 : forward_f64, &p);
-    }
+    run_forward(&p, dt);
     FAC_TRY(plain_done(call, 0, held[OUT]));
 done:
     return close_call(&p, held, st);
+}
+
+/* The result and its lse as forward gave them. A result in half precision is too coarse to be
+ * multiplied with the gradient: it is computed again. */
+static FacStatus
+result_of(FacCall *call, FacDType dt, Attention *p, FacTensor **held)
+{
+    FacTensor *result = fac_arg_tensor(call, 4), *lse = fac_arg_tensor(call, 5);
+    const bool again = result->dtype != dt;
+    if (again) {
+        FAC_RETURN_IF_ERROR(
+            fac_tensor_new(dt, result->device, result->ndim, result->sizes, &held[OUT]));
+        FAC_RETURN_IF_ERROR(fac_tensor_new(dt, lse->device, lse->ndim, lse->sizes, &held[LSE]));
+    } else {
+        FAC_RETURN_IF_ERROR(as_is(result, dt, &held[OUT]));
+        FAC_RETURN_IF_ERROR(plain_in(lse, dt, &held[LSE]));
+    }
+    p->out = operand(p, held[OUT]);
+    p->lse = fac_data(held[LSE]);
+    if (again) run_forward(p, dt);
+    return FAC_OK;
 }
 
 /* (grad, query, key, value, result, lse, mask, keep, dropout_p, is_causal, scale) -> the gradients of
@@ -213,12 +240,9 @@ FAC_KERNEL(flash_attention_backward)(FacCall *call)
     FacStatus st = FAC_OK;
     FAC_TRY(open_call(call, 1, 6, dt, &p, held));
     FAC_TRY(as_is(fac_arg_tensor(call, 0), dt, &held[GRAD]));
-    FAC_TRY(as_is(fac_arg_tensor(call, 4), dt, &held[OUT]));
-    FAC_TRY(plain_in(fac_arg_tensor(call, 5), dt, &held[LSE]));
+    FAC_TRY(result_of(call, dt, &p, held));
     for (int i = 0; i < 3; i++) FAC_TRY(target(call, i, dt, &held[DQ + i]));
     p.g = operand(&p, held[GRAD]);
-    p.out = operand(&p, held[OUT]);
-    p.lse = fac_data(held[LSE]);
     p.dq = operand(&p, held[DQ]);
     p.dk = operand(&p, held[DK]);
     p.dv = operand(&p, held[DV]);
