@@ -4,7 +4,8 @@
  * interpreter that the bindings named). Those threads may then resize, set or release the very
  * tensors that it works on. So it gets snapshots of them: tensors that nobody else knows, with
  * layouts of their own over storages that are pinned, whose memory stays as it is. What other
- * threads write to that memory is theirs to answer for; it may give other numbers, never a crash.
+ * threads write to that memory meanwhile is theirs to answer for: it gives other numbers, and where
+ * they change indices that the kernel has checked already, it may read or write elsewhere.
  */
 #include "dispatch/pin.h"
 
