@@ -107,8 +107,7 @@ def compute(task):
 
 
 def values_at(tier, task):
-    path = os.pathsep.join(filter(None, [str(ROOT / "python"), os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"FACULA_CPU": tier, "PYTHONPATH": path}
+    environment = os.environ | {"FACULA_CPU": tier}
     done = subprocess.run(
         [sys.executable, __file__, "--compute"],
         input=json.dumps(task), capture_output=True, text=True, env=environment,
