@@ -123,6 +123,8 @@ fac_rule_reduce_extreme(FacCall *call)
     FAC_RETURN_IF_ERROR(fac_reduce_mask(call, self, true, &mask));
     FAC_RETURN_IF_ERROR(check_not_empty(call, self, mask, FAC_RUNTIME_ERROR));
     call->compute = (int8_t)compute_of((FacDType)self->dtype);
+    if (call->op->dtypes)
+        FAC_RETURN_IF_ERROR(fac_check_dtypes(call, (FacDType)call->compute, call->op->dtypes));
     return make_reduced(call, 0, (FacDType)self->dtype, self, mask);
 }
 

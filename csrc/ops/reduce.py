@@ -253,7 +253,8 @@ op("logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor",
    doc="log(sum(exp(self))) over some dimensions, without overflow.")
 
 op("_logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor",
-   variants="function", module="_C", rule="reduce_extreme", kernel="logsumexp", batch="dims", grad=None,
+   variants="function", module="_C", rule="reduce_extreme", kernel="logsumexp", batch="dims",
+   dtypes="float", grad=None,
    like="scipy.special.logsumexp",
    doc="logsumexp of real floats over dimensions that have elements.")
 
