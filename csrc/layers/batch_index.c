@@ -84,6 +84,9 @@ plan_indices(const FacBatch *b, int arg, Plan *p)
         int ndim = mask ? 1 : t->ndim;
         if (ndim > p->ndim) p->ndim = ndim;
     }
+    if (p->before + p->indexed > fac_batch_ndim(b, 0))
+        return fac_error(FAC_INDEX_ERROR, "too many indices for tensor of dimension %d",
+                         fac_batch_ndim(b, 0));
     if (p->apart) p->before = 0;
     return FAC_OK;
 }

@@ -36,7 +36,7 @@ cast_scalars(FacBatch *b)
         shaped += v.v.t->ndim > 0;
         scalars += v.v.t->ndim == 0;
         if (first < 0) first = i;
-        types += v.v.t->dtype != operands[0].v.t->dtype;
+        types += v.v.t->dtype != fac_batch_logical(b, first)->dtype;
     }
     if (!scalars || !shaped || !types) return FAC_OK;
     FacDType common = fac_promote_operands(operands, n);

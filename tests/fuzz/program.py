@@ -298,16 +298,51 @@ def use(result):
         result.detach().clone().add_(result.detach())
 
 
+def inside(kinds, seed, call):
+    """Runs call(made) in levels of transforms, to which most tensors that it makes belong."""
+    rng, levels, core = random.Random(seed), [], facula._C
+
+    def made(*args, **kwargs):
+        t = facula.tensor(*args, **kwargs)
+        for kind, level in zip(kinds, levels):
+            if rng.random() < 0.3:
+                continue
+            if kind == 0:
+                t = core._batch(facula.stack([t, t]), 0, level)
+            elif kind == 1:
+                t = core._lift(t, level)
+            elif t.is_floating_point() or t.is_complex():
+                t = core._make_dual(t, facula.ones_like(t), level)
+        return t
+
+    try:
+        for kind in kinds:
+            levels.append(core._level_push(kind, 2, 2))
+        result = call(made)
+        use(result)
+        return result
+    finally:
+        for level in reversed(levels):
+            core._level_pop(level)
+
+
 def write(seed, count, names, mutator):
-    """The call of that number: of a sample that was changed, of anything at all, or an index."""
+    """The call of that number: of a sample that was changed, of anything at all, or an index; at
+    times inside of transforms."""
     for attempt in range(10):
         writer = Writer(random.Random(f"{seed}-{count}-{attempt}"))
         kind = writer.rng.random()
         if kind < 0.1:
-            return writer.indexing()
-        line = mutator.call(writer) if kind < 0.6 else writer.call(*writer.rng.choice(names))
-        if line:
-            return line
+            line = writer.indexing()
+        else:
+            line = mutator.call(writer) if kind < 0.6 else writer.call(*writer.rng.choice(names))
+        if not line:
+            continue
+        if "facula.tensor(" in line and writer.rng.random() < 0.25:
+            kinds = [writer.rng.randrange(3) for _ in range(writer.rng.choice((1, 1, 2, 3)))]
+            line = line.replace("facula.tensor(", "made(")
+            return f"inside({kinds}, {writer.rng.randrange(10**6)}, lambda made: {line})"
+        return line
 
 
 def main(seed, seconds, log):
@@ -328,7 +363,7 @@ def main(seed, seconds, log):
             last.write(line.encode() + b"\n")
             signal.alarm(CALL_SECONDS)
             try:
-                use(eval(line, dict(NAMES)))
+                use(eval(line, NAMES | {"inside": inside}))
                 answered += 1
             except Exception:
                 pass

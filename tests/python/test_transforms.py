@@ -278,6 +278,13 @@ def test_batched_gradients_of_autograd():
     assert close(rows, facula.diag(2 * x.detach()))
 
 
+def test_numbers_beside_scalars_of_the_batch():
+    x, s = randn(4, 3), randn(4)
+    truth = facula.where(x > 0, 2.0, s[:, None])
+    assert close(vmap(lambda x, s: facula.where(x > 0, 2.0, s))(x, s), truth)
+    assert close(vmap(lambda s: facula.add(1.5, s) + x[0])(s), s[:, None] + 1.5 + x[0])
+
+
 def test_history_goes_through_vmap():
     x = randn(5, 3).requires_grad_()
     vmap(lambda row: row.pow(2).sum())(x).sum().backward()
