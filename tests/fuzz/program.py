@@ -21,7 +21,7 @@ import facula.nn.functional
 from mutate import Mutator
 
 CALL_SECONDS = 30
-MEMORY = 4 << 30
+MEMORY = 1 << 30
 
 
 class Stubborn:
