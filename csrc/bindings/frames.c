@@ -6,6 +6,7 @@
  */
 #include "bindings/bindings.h"
 
+#include <frameobject.h> /* in 3.10, PyFrame_GetBack is declared there only */
 #include <string.h>
 
 static char package[1024]; /* the directory of facula, with a slash at its end; "" if unknown */
