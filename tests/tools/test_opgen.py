@@ -131,7 +131,7 @@ def test_accepts(declare, text):
         (composite("x.shape", "Tensor? x", "int[]"), "it may be None"),
         (composite("expand(self, 3)"), "'size' takes int[], not int"),
         (composite("expand(self)"), "'size' is missing"),
-        (composite("lambda: self"), "formulas cannot say '{self}'"),
+        (composite("{self}"), "formulas cannot say '{self}'"),
         (composite("self", results="(Tensor, Tensor)"), "2 values are wanted"),
         (composite("[self, 1]", results="Tensor[]"), "a list has items of one type"),
         # bodies
