@@ -431,9 +431,21 @@ no_way(const Forward *f)
     return FAC_OK;
 }
 
+/* Whether a result can have a tangent at all. */
+static bool
+some_result_carries(const Forward *f)
+{
+    for (int i = 0; i < f->n; i++) {
+        const FacTensor *result = result_at(f, i);
+        if (result && carries(result)) return true;
+    }
+    return false;
+}
+
 static FacStatus
 make_tangents(Forward *f)
 {
+    if (!some_result_carries(f)) return FAC_OK;
     if (is_linear(f->call, f->level)) return linear_way(f);
     if (!f->row) return no_way(f);
     find_inputs(f);

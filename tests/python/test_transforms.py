@@ -226,6 +226,13 @@ def test_writing_in_forward_mode():
             facula.sin(forward_ad.make_dual(x, v), out=facula.empty_like(x))
 
 
+def test_results_that_carry_no_tangent():
+    with forward_ad.dual_level():
+        value = forward_ad.make_dual(facula.tensor(1.5), facula.tensor(1.0))
+        filled = facula.zeros(3, dtype=facula.int64).masked_fill_(facula.tensor(True), value)
+        assert filled.tolist() == [1, 1, 1] and forward_ad.unpack_dual(filled).tangent is None
+
+
 def test_tangents_must_fit():
     with forward_ad.dual_level():
         with pytest.raises(RuntimeError, match="size"):
