@@ -567,7 +567,8 @@ run_writing(FacCall *call, FacLevel *level)
 {
     const FacOp *op = call->op;
     FacTensor *target = fac_v_as_tensor(call->args[0]), *tangent = NULL;
-    FacValue args[FAC_MAX_PARAMS], results[FAC_MAX_RESULTS] = {{0}};
+    FacValue results[FAC_MAX_RESULTS] = {{0}};
+    const Forward f = {.call = call, .level = level};
     FacCall below = *call;
     if (!target || !(op->linear & 1 || op->flags & FAC_OP_RANDOM))
         return fac_error(FAC_NOT_IMPLEMENTED,
@@ -577,16 +578,9 @@ run_writing(FacCall *call, FacLevel *level)
     FAC_RETURN_IF_ERROR(fac_dispatch(&below));
     if (!tangent) return FAC_OK;
     if (!(op->linear & 1)) return fac_op_zero_(tangent);
-    FacStatus st = FAC_OK;
-    memcpy(args, call->args, op->nparams * sizeof *args);
-    for (int i = 0; i < op->nparams; i++) args[i].flags &= (uint8_t)~FAC_VALUE_OWNED;
-    args[0] = fac_v_tensor(tangent);
-    for (int i = 1; i < op->nparams && st == FAC_OK; i++)
-        if (op->linear >> i & 1) st = linear_argument(call->args[i], level, &args[i]);
-    if (st == FAC_OK) st = fac_call(op, op->nparams, args, results);
+    FAC_RETURN_IF_ERROR(call_on_tangents(&f, op->linear, results)); /* of the target: `tangent` */
     fac_values_release(results, op->nresults);
-    fac_values_release(args, op->nparams);
-    return st;
+    return FAC_OK;
 }
 
 FacStatus

@@ -5,6 +5,7 @@ from collections import namedtuple
 from .. import _C, Tensor, zeros_like
 from ..autograd.function import Function, FunctionCtx
 from ._level import BATCH, FORWARD, GRADIENT, Level
+from ._vmap import RANDOMNESS
 
 VmapInfo = namedtuple("VmapInfo", ("batch_size", "randomness"))
 
@@ -144,11 +145,10 @@ class _InnerContext:
 def _apply_generated(cls, level, args):
     """A Function on values, whose forward, backward and jvp run those of cls in a batch."""
     size, randomness = _C._level_batch(level)
-    codes = {"error": 0, "same": 1, "different": 2}
     batched = [isinstance(t, Tensor) and _C._in_batch(t, level) for t in args]
 
     def batch():
-        return Level(BATCH, size, codes[randomness])
+        return Level(BATCH, size, RANDOMNESS[randomness])
 
     def inside(values, flags, inner):
         return tuple(_C._batch(v, 0, inner) if flag else v for v, flag in zip(values, flags))

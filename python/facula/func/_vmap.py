@@ -6,7 +6,7 @@ from .. import _C, Tensor, cat
 from ..utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_unflatten
 from ._level import BATCH, Level, name_of
 
-_RANDOMNESS = {"error": 0, "same": 1, "different": 2}
+RANDOMNESS = {"error": 0, "same": 1, "different": 2}  # as levels of batches take it
 
 
 def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
@@ -17,7 +17,7 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     randomness: whether random operators in `func` raise ("error"), draw once for all ("same"), or
     for each ("different"). chunk_size: how many examples are computed at once; all unless given.
     """
-    if randomness not in _RANDOMNESS:
+    if randomness not in RANDOMNESS:
         raise RuntimeError(
             f"vmap: randomness is 'error', 'same' or 'different', not {randomness!r}"
         )
@@ -137,7 +137,7 @@ def _unbatched(leaf, dim, level, func):
 
 def _run_flat(func, dims, leaves, spec, out_dims, randomness, size, kwargs):
     """The batched results as a list, their dims, and their structure."""
-    with Level(BATCH, size, _RANDOMNESS[randomness]) as level:
+    with Level(BATCH, size, RANDOMNESS[randomness]) as level:
         inside = [
             leaf if dim is None else _C._batch(leaf, dim, level) for dim, leaf in zip(dims, leaves)
         ]

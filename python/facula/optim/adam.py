@@ -2,12 +2,12 @@
 
 from .. import zeros_like
 from .._C import _functions
-from .optimizer import Optimizer, check_betas, check_options, count, gather, single
+from .optimizer import FusedOptimizer, check_betas, check_options, count, gather, single
 
 _fused_adam, _fused_adamw = _functions["_fused_adam_"], _functions["_fused_adamw_"]
 
 
-class Adam(Optimizer):
+class Adam(FusedOptimizer):
     """Adam: steps by the mean of gradients over the root of the mean of their squares.
 
     All parameters of a group are updated in one call, whatever `foreach` and `fused` say.
@@ -63,10 +63,7 @@ class Adam(Optimizer):
             state["max_exp_avg_sq"] = zeros_like(param)
         return state
 
-    def _update(self, group):
-        params, grads, states = self._with_gradients(group)
-        if not params:
-            return
+    def _fused(self, group, params, grads, states):
         amsgrad = group["amsgrad"]
         beta1, beta2 = group["betas"]
         step = _fused_adamw if group["decoupled_weight_decay"] else _fused_adam

@@ -2,14 +2,14 @@
 
 from .. import zeros_like
 from .._C import _functions
-from .optimizer import Optimizer, check_betas, check_options, count, gather, single
+from .optimizer import FusedOptimizer, check_betas, check_options, count, gather, single
 
 _fused_adamax = _functions["_fused_adamax_"]
 _fused_nadam = _functions["_fused_nadam_"]
 _fused_radam = _functions["_fused_radam_"]
 
 
-class _Moments(Optimizer):
+class _Moments(FusedOptimizer):
     """What the three have in common: their options, and a state of two moments."""
 
     second = "exp_avg_sq"
@@ -72,10 +72,7 @@ class Adamax(_Moments):
             capturable=capturable,
         )
 
-    def _update(self, group):
-        params, grads, states = self._with_gradients(group)
-        if not params:
-            return
+    def _fused(self, group, params, grads, states):
         moments = gather(states, "exp_avg"), gather(states, "exp_inf")
         _fused_adamax(params, grads, *moments, count(states), **self._numbers(group))
 
@@ -117,10 +114,7 @@ class NAdam(_Moments):
     def _new_state(self, param, group):
         return {"mu_product": single(1.0)} | super()._new_state(param, group)
 
-    def _update(self, group):
-        params, grads, states = self._with_gradients(group)
-        if not params:
-            return
+    def _fused(self, group, params, grads, states):
         steps, decay = count(states), group["momentum_decay"]
         for state in states:
             shrink = 0.96 ** (state["step"].item() * decay)
@@ -168,10 +162,7 @@ class RAdam(_Moments):
             differentiable=differentiable,
         )
 
-    def _update(self, group):
-        params, grads, states = self._with_gradients(group)
-        if not params:
-            return
+    def _fused(self, group, params, grads, states):
         _fused_radam(
             params,
             grads,

@@ -149,21 +149,6 @@ class Optimizer:
     def _update(self, group: dict) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no step()")
 
-    def _new_state(self, param: Tensor, group: dict) -> dict:
-        """The state of a parameter before its first step."""
-        raise NotImplementedError
-
-    def _with_gradients(self, group: dict) -> tuple[tuple, tuple, list[dict]]:
-        """The parameters of a group that have gradients, these, and their states."""
-        params = tuple(param for param in group["params"] if param.grad is not None)
-        states = []
-        for param in params:
-            state = self.state[param]
-            if not state:
-                state.update(self._new_state(param, group))
-            states.append(state)
-        return params, tuple(param.grad for param in params), states
-
     def register_step_pre_hook(self, hook: Callable) -> RemovableHandle:
         """Registers `hook(optimizer, args, kwargs)`, which may return other arguments of step."""
         return _add(self._optimizer_step_pre_hooks, hook)
@@ -295,6 +280,37 @@ class Optimizer:
         self.__setstate__({"state": state, "param_groups": saved})
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
+
+
+class FusedOptimizer(Optimizer):
+    """An optimizer that updates all parameters of a group in one call.
+
+    A subclass defines `_new_state`, and `_fused` for those parameters that have gradients, of which
+    there is at least one.
+    """
+
+    def _new_state(self, param: Tensor, group: dict) -> dict:
+        """The state of a parameter before its first step."""
+        raise NotImplementedError
+
+    def _fused(self, group: dict, params: tuple, grads: tuple, states: list[dict]) -> None:
+        raise NotImplementedError
+
+    def _with_gradients(self, group: dict) -> tuple[tuple, tuple, list[dict]]:
+        """The parameters of a group that have gradients, these, and their states."""
+        params = tuple(param for param in group["params"] if param.grad is not None)
+        states = []
+        for param in params:
+            state = self.state[param]
+            if not state:
+                state.update(self._new_state(param, group))
+            states.append(state)
+        return params, tuple(param.grad for param in params), states
+
+    def _update(self, group: dict) -> None:
+        params, grads, states = self._with_gradients(group)
+        if params:
+            self._fused(group, params, grads, states)
 
 
 def _fitted(param: Tensor | None, value, key=None):

@@ -2,14 +2,14 @@
 
 from .. import full_like, zeros_like
 from .._C import _functions
-from .optimizer import Optimizer, check_options, count, gather, single
+from .optimizer import FusedOptimizer, check_options, count, gather, single
 
 _fused_rmsprop = _functions["_fused_rmsprop_"]
 _fused_adagrad = _functions["_fused_adagrad_"]
 _fused_adadelta = _functions["_fused_adadelta_"]
 
 
-class RMSprop(Optimizer):
+class RMSprop(FusedOptimizer):
     """RMSprop: the squares are a moving mean; `centered` takes the variance instead."""
 
     def __init__(
@@ -60,10 +60,7 @@ class RMSprop(Optimizer):
             state["grad_avg"] = zeros_like(param)
         return state
 
-    def _update(self, group):
-        params, grads, states = self._with_gradients(group)
-        if not params:
-            return
+    def _fused(self, group, params, grads, states):
         count(states)
         _fused_rmsprop(
             params,
@@ -80,7 +77,7 @@ class RMSprop(Optimizer):
         )
 
 
-class Adagrad(Optimizer):
+class Adagrad(FusedOptimizer):
     """Adagrad: the squares of all steps are added up."""
 
     def __init__(
@@ -129,10 +126,7 @@ class Adagrad(Optimizer):
         start = group["initial_accumulator_value"]
         return {"step": single(), "sum": full_like(param, start).detach()}
 
-    def _update(self, group):
-        params, grads, states = self._with_gradients(group)
-        if not params:
-            return
+    def _fused(self, group, params, grads, states):
         _fused_adagrad(
             params,
             grads,
@@ -146,7 +140,7 @@ class Adagrad(Optimizer):
         )
 
 
-class Adadelta(Optimizer):
+class Adadelta(FusedOptimizer):
     """Adadelta: steps also by the root of the mean of past squared steps."""
 
     def __init__(
@@ -187,10 +181,7 @@ class Adadelta(Optimizer):
         zeros = zeros_like(param)
         return {"step": single(), "square_avg": zeros, "acc_delta": zeros_like(param)}
 
-    def _update(self, group):
-        params, grads, states = self._with_gradients(group)
-        if not params:
-            return
+    def _fused(self, group, params, grads, states):
         count(states)
         _fused_adadelta(
             params,

@@ -2,12 +2,12 @@
 
 from .. import full_like, zeros_like
 from .._C import _functions
-from .optimizer import Optimizer, check_options, count, gather, single
+from .optimizer import FusedOptimizer, check_options, count, gather, single
 
 _fused_rprop, _fused_asgd = _functions["_fused_rprop_"], _functions["_fused_asgd_"]
 
 
-class Rprop(Optimizer):
+class Rprop(FusedOptimizer):
     """Resilient propagation: each element has a step of its own, which grows until it turns."""
 
     def __init__(
@@ -40,10 +40,7 @@ class Rprop(Optimizer):
         width = full_like(param, float(group["lr"])).detach()
         return {"step": single(), "prev": zeros_like(param), "step_size": width}
 
-    def _update(self, group):
-        params, grads, states = self._with_gradients(group)
-        if not params:
-            return
+    def _fused(self, group, params, grads, states):
         count(states)
         _fused_rprop(
             params,
@@ -58,7 +55,7 @@ class Rprop(Optimizer):
         )
 
 
-class ASGD(Optimizer):
+class ASGD(FusedOptimizer):
     """Stochastic gradient descent that also keeps the average of the parameters (state "ax")."""
 
     def __init__(
@@ -98,10 +95,7 @@ class ASGD(Optimizer):
         numbers = {"step": single(), "eta": single(float(group["lr"])), "mu": single(1.0)}
         return numbers | {"ax": zeros_like(param)}
 
-    def _update(self, group):
-        params, grads, states = self._with_gradients(group)
-        if not params:
-            return
+    def _fused(self, group, params, grads, states):
         steps = count(states)
         _fused_asgd(
             params,
