@@ -33,8 +33,8 @@ FacStatus fac_call_inplace(const FacOp *op, int nargs, const FacValue *args) FAC
 FacStatus fac_call_out(const FacOp *op, int nargs, const FacValue *args,
                        FacTensor **targets) FAC_MUST_CHECK;
 
-/* By key index. dispatch/ fills LAZY, layers/ GRAD; the slots of PROFILE, TRACE, PYTHON, AUTOCAST,
- * TRANSFORM and OVERRIDE are open for their layers, which install themselves. */
+/* By key index. dispatch/ fills LAZY, layers/ GRAD; the slots of TRIPWIRE, TRACE, PYTHON,
+ * AUTOCAST, TRANSFORM, PROFILE and OVERRIDE are open for their layers, which install themselves. */
 extern FacKernel fac_layers[FAC_KEYS];
 FacStatus fac_layer_lazy(FacCall *call) FAC_MUST_CHECK;
 

@@ -147,9 +147,9 @@ fac_tripwire_set(unsigned kinds, FacTripped tripped)
     tripwire = kinds;
     tripped_hook = tripped;
     if (kinds)
-        fac_thread.include |= FAC_KEY(PROFILE);
+        fac_thread.include |= FAC_KEY(TRIPWIRE);
     else
-        fac_thread.include &= ~FAC_KEY(PROFILE);
+        fac_thread.include &= ~FAC_KEY(TRIPWIRE);
     return before;
 }
 
@@ -214,9 +214,9 @@ is_silent(const FacOp *op)
 }
 
 static FacStatus
-layer_profile(FacCall *call)
+layer_tripwire(FacCall *call)
 {
-    call->keys &= ~FAC_KEY(PROFILE);
+    call->keys &= ~FAC_KEY(TRIPWIRE);
     FAC_RETURN_IF_ERROR(fac_dispatch_next(call));
     if (is_silent(call->op)) return FAC_OK;
     FacStatus st = look(call);
@@ -228,5 +228,5 @@ layer_profile(FacCall *call)
 __attribute__((constructor)) static void
 install(void)
 {
-    fac_layers[FAC_KEY_INDEX_PROFILE] = layer_profile;
+    fac_layers[FAC_KEY_INDEX_TRIPWIRE] = layer_tripwire;
 }

@@ -77,12 +77,13 @@ enum { FAC_MAX_NDIM = 64, FAC_INLINE_NDIM = 5 };
 #define FAC_KEY_LIST(X)                                                                            \
     X(LEVEL, "the bottom of a level of transforms")                                                \
     X(LAZY, "conj and neg bits")                                                                   \
-    X(PROFILE, "profile")                                                                          \
+    X(TRIPWIRE, "the tripwire for NaN")                                                            \
     X(TRACE, "trace")                                                                              \
     X(PYTHON, "__torch_dispatch__")                                                                \
     X(GRAD, "autograd")                                                                            \
     X(AUTOCAST, "autocast")                                                                        \
     X(TRANSFORM, "transforms")                                                                     \
+    X(PROFILE, "profile")                                                                          \
     X(OVERRIDE, "__torch_function__")
 typedef enum FacKeyIndex {
 #define FAC_KEY_ENUM(name, text) FAC_KEY_INDEX_##name,
