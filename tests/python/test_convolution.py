@@ -23,6 +23,10 @@ CASES = [
     (6, 4, 1, (50,), (5,), (2,), (2,), (3,)),
     (2, 9, 1, (5, 6, 7), (3, 2, 3), (1, 2, 1), (1, 0, 1), (1, 1, 1)),
     (2, 3, 2, (4, 9, 4), (2, 3, 2), (3, 1, 2), (1, 2, 0), (1, 2, 1)),
+    # by Winograd's way: whole vectors of tiles or one that is not full, sizes that are odd
+    (40, 33, 1, (13, 16), (3, 3), (1, 1), (1, 1), (1, 1)),
+    (32, 35, 2, (12, 15), (3, 3), (1, 1), (2, 0), (1, 1)),
+    (130, 32, 1, (5, 71), (3, 3), (1, 1), (1, 1), (1, 1)),
 ]
 
 
@@ -93,12 +97,15 @@ def test_threads_and_batch(case):
     assert bool((convolve(case, x[2:3], w, b)[0] == results[0][0][2]).all())
 
 
-def test_not_finite():
-    x, w = facula.ones(1, 2, 6, 6), facula.ones(3, 2, 3, 3)
-    x[0, 1, 0, 5] = float("inf")
+@pytest.mark.parametrize("channels, outputs, size", [(2, 3, 6), (32, 48, 14)])
+def test_not_finite(channels, outputs, size):
+    x, w = facula.ones(2, channels, size, size), facula.ones(outputs, channels, 3, 3)
+    clean = F.conv2d(x[1:], w, padding=1)
+    x[0, 1, 0, size - 1] = float("inf")
     w.requires_grad_()
     y = F.conv2d(x, w, padding=1)
-    assert y.isinf().sum().item() == 3 * 4 and not y.isnan().any()
+    assert y.isinf().sum().item() == outputs * 4 and not y.isnan().any()
+    assert bool((y[1:] == clean).all())
     y.backward(facula.ones_like(y))
     # the corner is seen by the taps that reach it from the four positions around it
-    assert w.grad.isinf().sum().item() == 3 * 4 and not w.grad.isnan().any()
+    assert w.grad.isinf().sum().item() == outputs * 4 and not w.grad.isnan().any()

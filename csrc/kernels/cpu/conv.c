@@ -12,6 +12,7 @@
  * alone.
  */
 #include "base/cpu.h"
+#include "kernels/cpu/conv_winograd.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/gemm_tile.h"
 #include "kernels/cpu/plain.h"
@@ -23,6 +24,7 @@ enum {
     CONV_SLOTS = 16,      /* samples whose columns lie in memory at once */
     CONV_PANELS = 8,      /* of outputs, */
     CONV_STRIPS = 16,     /* and strips of positions, that make a task */
+    CONV_FEW = 256,       /* positions for which a weight is not packed */
     CONV_RUN = 288,       /* channels times taps, or positions, summed from zero in one go */
     CONV_SLACK = 1024,    /* bytes behind the images that vectors may read */
     CONV_PHASES = 64      /* of the stride: with more of them the adjoint makes columns */
@@ -72,6 +74,7 @@ typedef struct Tiled {
     int64_t w_output, w_channel, w_group;
     int64_t first, slots, positions; /* the samples of the wave */
     int64_t run, runs;               /* of channels */
+    bool in_place;                   /* the weight is not packed */
     int64_t q_block, q_blocks, i_blocks;
     int64_t lines, *line_at; /* of the adjoint in the weight: a run, and where its lines start */
     const char *from, *bias;
@@ -566,7 +569,9 @@ run_tiled(Tiled *p, const Conv *c)
     p->runs = fac_chunks(p->channels, run < 1 ? 1 : run);
     p->run = fac_chunks(p->channels, p->runs);
     p->runs = fac_chunks(p->channels, p->run);
-    if (!depthwise) fac_parallel(p->groups * p->runs, 1, TILED(p, pack_weight), p);
+    /* a weight that passes few positions is read where it lies */
+    p->in_place = !c->adjoint && p->batch * p->part <= CONV_FEW;
+    if (!depthwise && !p->in_place) fac_parallel(p->groups * p->runs, 1, TILED(p, pack_weight), p);
     for (int64_t first = 0; first < p->batch; first += slots) {
         tiled_wave(p, first, slots);
         const int64_t strip = p->dtype == FAC_DT_F32 ? NR_f32 : NR_f64;
@@ -646,6 +651,70 @@ conv_tiled(const Conv *c)
     return st;
 }
 
+/* As one with few products, for windows of 3x3 that go step by step. */
+static FacWinograd
+as_winograd(const Conv *c)
+{
+    FacWinograd p = {.batch = c->batch,
+                     .groups = c->groups,
+                     .channels = c->adjoint ? c->outputs : c->channels,
+                     .outputs = c->adjoint ? c->channels : c->outputs,
+                     .x = (const float *)(c->adjoint ? c->y : c->x),
+                     .w = (const float *)c->w,
+                     .bias = (const float *)c->bias,
+                     .y = (float *)(c->adjoint ? c->x : c->y),
+                     .w_output = c->adjoint ? 9 : 9 * c->channels,
+                     .w_channel = c->adjoint ? 9 * c->channels : 9,
+                     .w_group = 9 * c->channels * c->outputs,
+                     .turned = c->adjoint};
+    for (int i = 0; i < 2; i++) {
+        p.in[i] = c->adjoint ? c->out[i + 1] : c->in[i + 1];
+        p.out[i] = c->adjoint ? c->in[i + 1] : c->out[i + 1];
+        p.before[i] = c->adjoint ? 2 - c->before[i + 1] : c->before[i + 1];
+    }
+    return p;
+}
+
+static bool
+is_winograd(const Conv *c)
+{
+    bool fits = c->dtype == FAC_DT_F32 && c->in[0] == 1 && c->kernel[0] == 1 && c->out[0] == 1;
+    for (int i = 1; i < 3; i++)
+        fits = fits && c->kernel[i] == 3 && c->stride[i] == 1 && c->dilation[i] == 1;
+    if (!fits) return false;
+    const FacWinograd p = as_winograd(c);
+    return FAC_TIERED(winograd_pays)(&p);
+}
+
+/* Samples whose results are not finite are done again, as sums: there a number that is not finite
+ * reaches further than it should. */
+static FacStatus
+conv_winograd(const Conv *c)
+{
+    const FacWinograd p = as_winograd(c);
+    bool *again = fac_mem_alloc((size_t)c->batch * sizeof *again);
+    if (!again) return fac_mem_error((size_t)c->batch * sizeof *again);
+    memset(again, 0, (size_t)c->batch * sizeof *again);
+    FacStatus st = FAC_TIERED(winograd)(&p, again);
+    for (int64_t i = 0; i < c->batch && !st; i++) {
+        Conv one = *c;
+        one.batch = 1;
+        one.x += i * c->groups * c->channels * c->area * c->item;
+        one.y += i * c->groups * c->outputs * c->positions * c->item;
+        if (again[i]) st = conv_tiled(&one);
+    }
+    fac_mem_free(again);
+    return st;
+}
+
+/* Forward, or the adjoint in the input. */
+static FacStatus
+convolve(Conv *c)
+{
+    if (is_winograd(c)) return conv_winograd(c);
+    return is_tiled(c) ? conv_tiled(c) : run(c);
+}
+
 /* The adjoint in the weight. */
 static FacStatus
 weight_tiled(const Conv *c)
@@ -699,7 +768,7 @@ FAC_KERNEL(conv)(FacCall *call)
     FAC_TRY(plain_out(call, 0, dt, &y));
     Conv c = geometry(call, 3, x, w, y);
     c.bias = bias ? fac_data(bias) : NULL;
-    FAC_TRY(is_tiled(&c) ? conv_tiled(&c) : run(&c));
+    FAC_TRY(convolve(&c));
     FAC_TRY(plain_done(call, 0, y));
 done:
     fac_tensor_release(x);
@@ -722,7 +791,7 @@ FAC_KERNEL(conv_input)(FacCall *call)
     FAC_TRY(plain_out(call, 0, dt, &x));
     Conv c = geometry(call, 3, x, w, y);
     c.adjoint = true;
-    FAC_TRY(is_tiled(&c) ? conv_tiled(&c) : run(&c));
+    FAC_TRY(convolve(&c));
     FAC_TRY(plain_done(call, 0, x));
 done:
     fac_tensor_release(x);

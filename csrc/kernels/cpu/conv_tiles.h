@@ -122,13 +122,12 @@ NAME(pack_weight)(int64_t begin, int64_t end, void *context)
         T *to = (T *)p->packed + (group * p->channels + c0) * p->taps * p->outputs;
         for (int64_t i = 0; i < p->outputs;) {
             const int rows = gemm_height(p->outputs - i, false);
-            for (int r = 0; r < rows; r++, i++)
-                for (int64_t c = 0; c < n; c++) {
-                    const T *from = w + i * p->w_output + c * p->w_channel;
-                    for (int64_t tap = 0; tap < p->taps; tap++)
-                        to[(tap * n + c) * rows + r] = from[p->tap[tap]];
-                }
-            to += rows * n * p->taps;
+            for (int64_t tap = 0; tap < p->taps; tap++) {
+                const T *from = w + i * p->w_output + p->tap[tap];
+                for (int64_t c = 0; c < n; c++, from += p->w_channel, to += rows)
+                    for (int r = 0; r < rows; r++) to[r] = from[r * p->w_output];
+            }
+            i += rows;
         }
     }
 }
@@ -149,12 +148,17 @@ NAME(conv_block)(const Tiled *p, int64_t group, int64_t i0, int64_t i1, int64_t 
         for (int64_t c0 = 0; c0 < p->channels; c0 += p->run) {
             const int64_t n = p->channels - c0 < p->run ? p->channels - c0 : p->run;
             const T *weight =
-                (const T *)p->packed + ((group * p->channels + c0) * p->outputs + i * n) * p->taps;
+                p->in_place
+                    ? (const T *)p->weight + group * p->w_group + i * p->w_output + c0 * p->taps
+                    : (const T *)p->packed +
+                          ((group * p->channels + c0) * p->outputs + i * n) * p->taps;
             for (int64_t q = q0; q < q1; q += NAME(NR)) {
                 const int vecs = q1 - q > NAME(VL) ? 2 : 1;
                 FAC_TIERED(NAME(gemm_tile))
-                [rows][vecs](n, p->taps, weight, 1, rows, 0, images + c0 *p->room + q, p->room,
-                             p->tap_at, sums + q - q0, WIDTH, c0 > 0);
+                [rows][vecs](n, p->taps, weight, p->in_place ? p->w_output : 1,
+                             p->in_place ? p->taps : rows, p->in_place ? 1 - n *p->taps : 0,
+                             images + c0 *p->room + q, p->room, p->tap_at, sums + q - q0, WIDTH,
+                             c0 > 0);
             }
         }
         for (int r = 0; r < rows; r++, i++)
