@@ -21,6 +21,17 @@ like(FacCall *call, int i, const FacTensor *t)
     return fac_out(call, i, (FacDType)t->dtype, t->device, t->ndim, t->sizes);
 }
 
+/* Result i like `t`, channels last if that is. */
+static FacStatus
+like_channels(FacCall *call, int i, const FacTensor *t)
+{
+    FacDim strides[FAC_MAX_NDIM];
+    const FacMemoryFormat format = fac_format_of(t->ndim, t->sizes, t->strides);
+    if (format == FAC_CONTIGUOUS) return like(call, i, t);
+    fac_strides_format(format, t->ndim, t->sizes, strides);
+    return fac_out_strided(call, i, (FacDType)t->dtype, t->device, t->ndim, t->sizes, strides);
+}
+
 /* --- softmax ---------------------------------------------------------------------------------------- */
 
 FacStatus
@@ -149,17 +160,64 @@ fac_rule_layer_norm_backward(FacCall *call)
     return like(call, 0, fac_arg_tensor(call, 1));
 }
 
-FacStatus
-fac_rule_layer_norm_backward_affine(FacCall *call)
+/* The gradients of weight and bias, results `first` and the one after. */
+static FacStatus
+layer_affine_out(FacCall *call, int first)
 {
     const FacTensor *x = fac_arg_tensor(call, 1);
     const FacValue shape = FAC_ARG(call, 2);
     const FacDType dt = (FacDType)fac_arg_tensor(call, 3)->dtype;
-    FAC_RETURN_IF_ERROR(check_layer_backward(call));
     if (dt != x->dtype && dt != fac_dtype_info[x->dtype].compute)
         return fac_argument_error(FAC_RUNTIME_ERROR, call, 3, "is %s, the input is %s",
                                   fac_dtype_info[dt].name, fac_dtype_info[x->dtype].name);
-    FAC_RETURN_IF_ERROR(fac_out(call, 0, dt, x->device, (int)shape.len, shape.v.ints));
+    FAC_RETURN_IF_ERROR(fac_out(call, first, dt, x->device, (int)shape.len, shape.v.ints));
+    return fac_out(call, first + 1, dt, x->device, (int)shape.len, shape.v.ints);
+}
+
+FacStatus
+fac_rule_layer_norm_backward_affine(FacCall *call)
+{
+    FAC_RETURN_IF_ERROR(check_layer_backward(call));
+    return layer_affine_out(call, 0);
+}
+
+FacStatus
+fac_rule_layer_norm_backward_all(FacCall *call)
+{
+    FAC_RETURN_IF_ERROR(fac_rule_layer_norm_backward(call));
+    return layer_affine_out(call, 1);
+}
+
+/* (input, normalized_shape, weight, eps) -> (result, rstd), which is in the compute dtype. */
+FacStatus
+fac_rule_rms_norm(FacCall *call)
+{
+    const FacTensor *x = fac_arg_tensor(call, 0);
+    const FacValue shape = FAC_ARG(call, 1);
+    FacDim sizes[FAC_MAX_NDIM];
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    FAC_RETURN_IF_ERROR(check_rows(call, 1, x, sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 2, (int)shape.len, shape.v.ints));
+    FAC_RETURN_IF_ERROR(check_dtype(call, x));
+    FAC_RETURN_IF_ERROR(like(call, 0, x));
+    return fac_out(call, 1, (FacDType)call->compute, x->device, x->ndim, sizes);
+}
+
+/* (grad_output, input, normalized_shape, rstd, weight, eps). */
+FacStatus
+fac_rule_rms_norm_backward(FacCall *call)
+{
+    const FacTensor *x = fac_arg_tensor(call, 1), *weight = fac_arg_tensor(call, 4);
+    const FacValue shape = FAC_ARG(call, 2);
+    FacDim sizes[FAC_MAX_NDIM];
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    FAC_RETURN_IF_ERROR(check_rows(call, 2, x, sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 0, x->ndim, x->sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 3, x->ndim, sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 4, (int)shape.len, shape.v.ints));
+    FAC_RETURN_IF_ERROR(check_dtype(call, x));
+    FAC_RETURN_IF_ERROR(like(call, 0, x));
+    const FacDType dt = weight ? (FacDType)weight->dtype : (FacDType)x->dtype;
     return fac_out(call, 1, dt, x->device, (int)shape.len, shape.v.ints);
 }
 
@@ -190,7 +248,9 @@ fac_rule_native_batch_norm(FacCall *call)
     const FacTensor *like_one = weight ? weight : fac_arg_tensor(call, 3);
     const FacDType dt = statistics_dtype(x, like_one);
     const FacDim channels = train ? x->sizes[1] : 0;
-    FAC_RETURN_IF_ERROR(like(call, 0, x));
+    if (train && !x->numel)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 0, "must have at least one element");
+    FAC_RETURN_IF_ERROR(like_channels(call, 0, x));
     FAC_RETURN_IF_ERROR(fac_out(call, 1, dt, x->device, 1, &channels));
     return fac_out(call, 2, dt, x->device, 1, &channels);
 }
@@ -211,17 +271,76 @@ FacStatus
 fac_rule_batch_norm_backward(FacCall *call)
 {
     FAC_RETURN_IF_ERROR(check_batch_backward(call));
-    return like(call, 0, fac_arg_tensor(call, 1));
+    return like_channels(call, 0, fac_arg_tensor(call, 1));
+}
+
+/* The gradients of weight and bias, results `first` and the one after. */
+static FacStatus
+channels_out(FacCall *call, int first, const FacTensor *weight)
+{
+    const FacTensor *x = fac_arg_tensor(call, 1);
+    const FacDType dt = weight ? (FacDType)weight->dtype : (FacDType)x->dtype;
+    FAC_RETURN_IF_ERROR(fac_out(call, first, dt, x->device, 1, &x->sizes[1]));
+    return fac_out(call, first + 1, dt, x->device, 1, &x->sizes[1]);
 }
 
 FacStatus
 fac_rule_batch_norm_backward_affine(FacCall *call)
 {
-    const FacTensor *x = fac_arg_tensor(call, 1), *weight = fac_arg_tensor(call, 2);
-    const FacDType dt = weight ? (FacDType)weight->dtype : (FacDType)x->dtype;
     FAC_RETURN_IF_ERROR(check_batch_backward(call));
-    FAC_RETURN_IF_ERROR(fac_out(call, 0, dt, x->device, 1, &x->sizes[1]));
-    return fac_out(call, 1, dt, x->device, 1, &x->sizes[1]);
+    return channels_out(call, 0, fac_arg_tensor(call, 2));
+}
+
+FacStatus
+fac_rule_batch_norm_backward_all(FacCall *call)
+{
+    FAC_RETURN_IF_ERROR(fac_rule_batch_norm_backward(call));
+    return channels_out(call, 1, fac_arg_tensor(call, 2));
+}
+
+/* The input args[i], the number of groups behind it, parameters of channels at args[from] to args[to]. */
+static FacStatus
+check_group(FacCall *call, int i, int from, int to, FacDim *sizes)
+{
+    const FacTensor *x = fac_arg_tensor(call, i);
+    const int64_t groups = FAC_ARG(call, i + 1).v.i;
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    if (x->ndim < 2)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must have at least 2 dimensions");
+    if (groups < 1 || x->sizes[1] % groups)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, i + 1,
+                                  "must divide the %lld channels of the input, not be %lld",
+                                  (long long)x->sizes[1], (long long)groups);
+    for (int j = from; j <= to; j++) FAC_RETURN_IF_ERROR(check_channels(call, j, x, x->sizes[1]));
+    sizes[0] = x->sizes[0];
+    sizes[1] = groups;
+    return check_dtype(call, x);
+}
+
+/* (input, num_groups, weight, bias, eps) -> (result, mean, rstd), these in the compute dtype. */
+FacStatus
+fac_rule_group_norm(FacCall *call)
+{
+    const FacTensor *x = fac_arg_tensor(call, 0);
+    FacDim sizes[2];
+    FAC_RETURN_IF_ERROR(check_group(call, 0, 2, 3, sizes));
+    FAC_RETURN_IF_ERROR(like_channels(call, 0, x));
+    FAC_RETURN_IF_ERROR(fac_out(call, 1, (FacDType)call->compute, x->device, 2, sizes));
+    return fac_out(call, 2, (FacDType)call->compute, x->device, 2, sizes);
+}
+
+/* (grad_output, input, num_groups, mean, rstd, weight, eps). */
+FacStatus
+fac_rule_group_norm_backward(FacCall *call)
+{
+    const FacTensor *x = fac_arg_tensor(call, 1);
+    FacDim sizes[2];
+    FAC_RETURN_IF_ERROR(check_group(call, 1, 5, 5, sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 0, x->ndim, x->sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 3, 2, sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 4, 2, sizes));
+    FAC_RETURN_IF_ERROR(like_channels(call, 0, x));
+    return channels_out(call, 1, fac_arg_tensor(call, 5));
 }
 
 /* --- losses ------------------------------------------------------------------------------------------- */

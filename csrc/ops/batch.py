@@ -112,6 +112,14 @@ op("_layer_norm_affine_each(Tensor grad_output, Tensor input, int[] normalized_s
              "normalized_shape))), sum_to_like(grad_output, n))",
    doc="layer_norm_backward_affine.")
 
+op("_layer_norm_all_each(Tensor grad_output, Tensor input, int[] normalized_shape, Tensor mean, "
+   "Tensor rstd, Tensor? weight, float eps) -> (Tensor input_grad, Tensor weight_grad, Tensor bias_grad)",
+   variants="function", module="_C",
+   composite="(layer_norm_backward(grad_output, input, normalized_shape, mean, rstd, weight, eps), "
+             "(d := layer_norm_backward_affine(grad_output, input, normalized_shape, mean, rstd, "
+             "eps))[0], d[1])",
+   doc="layer_norm_backward_all.")
+
 # --- the negative log likelihood: classes are dim 1, or dim 0 of a vector
 
 op("_class_weights(Tensor target, Tensor self, Tensor? weight, int ignore_index) -> Tensor",

@@ -77,8 +77,8 @@ op("native_layer_norm(Tensor input, int[] normalized_shape, Tensor? weight, Tens
    variants="function", rule="native_layer_norm", kernel="native_layer_norm",
    batch="lead _layer_norm_each", dtypes="float",
    nondiff="mean rstd", flags="broadcasts",
-   grad={"input": "layer_norm_backward(grad, input, normalized_shape, mean, rstd, weight, eps)",
-         "weight, bias": "layer_norm_backward_affine(grad, input, normalized_shape, mean, rstd, eps)"},
+   grad={"input, weight, bias": "layer_norm_backward_all(grad, input, normalized_shape, mean, rstd, "
+                                "weight, eps)"},
    doc="Normalizes over the last dims; also gives the mean and 1 / sqrt(variance + eps).")
 op("layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, "
    "float eps=1e-05, bool cudnn_enable=True) -> Tensor",
@@ -109,6 +109,13 @@ op("layer_norm_backward_affine(Tensor grad_output, Tensor input, int[] normalize
                   "last_dims(input.ndim, len(normalized_shape)), eps)"},
    doc="The gradients of layer_norm with respect to weight and bias.")
 
+op("layer_norm_backward_all(Tensor grad_output, Tensor input, int[] normalized_shape, Tensor mean, "
+   "Tensor rstd, Tensor? weight, float eps) -> (Tensor input_grad, Tensor weight_grad, Tensor bias_grad)",
+   variants="function", module="_C", rule="layer_norm_backward_all",
+   kernel="layer_norm_backward_all", batch="as _layer_norm_all_each", dtypes="float",
+   composite="_layer_norm_all_each(grad_output, input, normalized_shape, mean, rstd, weight, eps)",
+   doc="The gradients of layer_norm, in one pass.")
+
 # --- batch_norm
 
 op("native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, "
@@ -117,10 +124,8 @@ op("native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? runnin
    variants="function out", rule="native_batch_norm", kernel="native_batch_norm", batch="channels",
    dtypes="float",
    nondiff="save_mean save_invstd",
-   grad={"input": "batch_norm_backward(grad, input, weight, running_mean, running_var, save_mean, "
-                  "save_invstd, training, eps)",
-         "weight, bias": "batch_norm_backward_affine(grad, input, weight, running_mean, running_var, "
-                         "save_mean, save_invstd, training, eps)"},
+   grad={"input, weight, bias": "batch_norm_backward_all(grad, input, weight, running_mean, "
+                                "running_var, save_mean, save_invstd, training, eps)"},
    doc="Normalizes each channel by the statistics of the batch (training, which also updates the "
        "running ones) or by the running ones.")
 op("batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, "
@@ -155,6 +160,15 @@ op("batch_norm_backward_affine(Tensor grad_output, Tensor input, Tensor? weight,
                   "input.shape[1])), input, running_mean, running_var, save_mean, save_invstd, "
                   "train, eps)"},
    doc="The gradients of batch_norm with respect to weight and bias.")
+op("batch_norm_backward_all(Tensor grad_output, Tensor input, Tensor? weight, Tensor? running_mean, "
+   "Tensor? running_var, Tensor save_mean, Tensor save_invstd, bool train, float eps)"
+   " -> (Tensor input_grad, Tensor weight_grad, Tensor bias_grad)",
+   variants="function", module="_C", rule="batch_norm_backward_all",
+   kernel="batch_norm_backward_all", batch="channels", dtypes="float",
+   composite="(batch_norm_backward(grad_output, input, weight, running_mean, running_var, save_mean, "
+             "save_invstd, train, eps), (d := batch_norm_backward_affine(grad_output, input, weight, "
+             "running_mean, running_var, save_mean, save_invstd, train, eps))[0], d[1])",
+   doc="The gradients of batch_norm, in one pass.")
 op("_batch_backward(Tensor v, Tensor input, Tensor? running_mean, Tensor? running_var, "
    "Tensor save_mean, Tensor save_invstd, bool train, float eps) -> Tensor",
    variants="function", module="_C",
@@ -187,25 +201,88 @@ op("_channel_shifted(Tensor self, Tensor? bias) -> Tensor",
    composite="self if bias is None else "
              "self + reshape(bias, channel_shape(self.ndim, self.shape[1]))",
    doc="Each channel plus its bias.")
-op("_rms_normalized(Tensor input, int[] dims, float eps) -> Tensor",
-   variants="function", module="_C",
-   composite="input * rsqrt(mean(square(input), dims, True) + eps)",
-   doc="The input divided by its root mean square.")
+
+# --- group_norm: by a kernel where a channel has a plane of some size, else over rows of layer_norm
 
 op("group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, "
    "float eps=1e-05, bool cudnn_enabled=True) -> Tensor",
    variants="function",
-   composite="_channel_shifted(_channel_scaled(reshape(native_layer_norm(reshape(input, "
-             "[input.shape[0] * num_groups, (n := group_size(input.shape, num_groups))]), [n], None, "
-             "None, eps)[0], input.shape), weight), bias)",
+   composite="_group_norm_rows(input, num_groups, weight, bias, eps)[0] "
+             "if group_size(input.shape, num_groups) < 16 * (input.shape[1] // num_groups) "
+             "else _group_norm(input, num_groups, weight, bias, eps)[0]",
    doc="Normalizes each sample over groups of channels, then scales and shifts each channel.")
+op("_group_norm(Tensor input, int num_groups, Tensor? weight, Tensor? bias, float eps)"
+   " -> (Tensor result, Tensor mean, Tensor rstd)",
+   variants="function", module="_C", rule="group_norm", kernel="group_norm",
+   batch="as _group_norm_rows", dtypes="float", nondiff="mean rstd",
+   grad={"input, weight, bias": "_group_norm_backward(grad, input, num_groups, mean, rstd, weight, "
+                                "eps)"},
+   doc="group_norm, and the statistics of the groups.")
+op("_group_norm_backward(Tensor grad_output, Tensor input, int num_groups, Tensor mean, Tensor rstd, "
+   "Tensor? weight, float eps) -> (Tensor input_grad, Tensor weight_grad, Tensor bias_grad)",
+   variants="function", module="_C", rule="group_norm_backward", kernel="group_norm_backward",
+   batch="as _group_norm_backward_rows", dtypes="float",
+   composite="_group_norm_backward_rows(grad_output, input, num_groups, mean, rstd, weight, eps)",
+   doc="The gradients of group_norm.")
+op("_group_norm_rows(Tensor input, int num_groups, Tensor? weight, Tensor? bias, float eps)"
+   " -> (Tensor result, Tensor mean, Tensor rstd)",
+   variants="function", module="_C",
+   composite="(_channel_shifted(_channel_scaled(reshape((r := native_layer_norm(reshape(input, "
+             "[input.shape[0] * num_groups, (n := group_size(input.shape, num_groups))]), [n], None, "
+             "None, eps))[0], input.shape), weight), bias), reshape(r[1], [input.shape[0], num_groups]), "
+             "reshape(r[2], [input.shape[0], num_groups]))",
+   doc="group_norm as layer_norm of groups.")
+op("_group_norm_backward_rows(Tensor grad_output, Tensor input, int num_groups, Tensor mean, "
+   "Tensor rstd, Tensor? weight, float eps)"
+   " -> (Tensor input_grad, Tensor weight_grad, Tensor bias_grad)",
+   variants="function", module="_C",
+   composite="(reshape(layer_norm_backward(reshape(_channel_scaled(grad_output, weight), (s := "
+             "[input.shape[0] * num_groups, (n := group_size(input.shape, num_groups))])), (rows := "
+             "reshape(input, s)), [n], reshape(mean, [s[0], 1]), reshape(rstd, [s[0], 1]), None, eps), "
+             "input.shape), sum(grad_output * reshape(_norm_hat(widened(rows), [1], eps), "
+             "input.shape), (d := channel_dims(input.ndim))), sum(grad_output, d))",
+   doc="The gradients of _group_norm_rows.")
 op("instance_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, "
    "Tensor? running_var, bool use_input_stats, float momentum, float eps, bool cudnn_enabled)"
    " -> Tensor",
    variants="function", composite="c:instance_norm",
    doc="Normalizes each channel of each sample, then scales and shifts.")
+
+# --- rms_norm
+
 op("rms_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor",
    variants="function",
-   composite="narrowed(_weighted(_rms_normalized(widened(input), normalized_dims(input.shape, "
-             "normalized_shape), dtype_eps(input.dtype) if eps is None else eps), weight), input.dtype)",
+   composite="_rms_norm_any(input, normalized_shape, weight, dtype_eps(input.dtype) if eps is None "
+             "else eps)",
    doc="Divides by the root of the mean square over the last dims, then scales.")
+op("_rms_norm_any(Tensor input, int[] normalized_shape, Tensor? weight, float eps) -> Tensor",
+   variants="function", module="_C",
+   composite="_rms_norm(input, normalized_shape, weight, eps)[0] if input.dtype.is_floating_point "
+             "else _rms_norm_formula(input, normalized_shape, weight, eps)[0]",
+   doc="rms_norm with a given eps.")
+op("_rms_norm(Tensor input, int[] normalized_shape, Tensor? weight, float eps)"
+   " -> (Tensor result, Tensor rstd)",
+   variants="function", module="_C", rule="rms_norm", kernel="rms_norm",
+   batch="as _rms_norm_formula", dtypes="float", nondiff="rstd", flags="broadcasts",
+   grad={"input, weight": "_rms_norm_backward(grad, input, normalized_shape, rstd, weight, eps)"},
+   doc="rms_norm, and 1 / the root of the mean square.")
+op("_rms_norm_backward(Tensor grad_output, Tensor input, int[] normalized_shape, Tensor rstd, "
+   "Tensor? weight, float eps) -> (Tensor input_grad, Tensor weight_grad)",
+   variants="function", module="_C", rule="rms_norm_backward", kernel="rms_norm_backward",
+   batch="as _rms_norm_backward_formula", dtypes="float",
+   composite="_rms_norm_backward_formula(grad_output, input, normalized_shape, rstd, weight, eps)",
+   doc="The gradients of rms_norm.")
+op("_rms_norm_formula(Tensor input, int[] normalized_shape, Tensor? weight, float eps)"
+   " -> (Tensor result, Tensor rstd)",
+   variants="function", module="_C",
+   composite="(narrowed(_weighted((x := widened(input)) * (r := rsqrt(mean(square(x), normalized_dims("
+             "input.shape, normalized_shape), True) + eps)), weight), input.dtype), r)",
+   doc="rms_norm, differentiable to any order.")
+op("_rms_norm_backward_formula(Tensor grad_output, Tensor input, int[] normalized_shape, Tensor rstd, "
+   "Tensor? weight, float eps) -> (Tensor input_grad, Tensor weight_grad)",
+   variants="function", module="_C",
+   composite="((r := rsqrt(mean(square((x := widened(input))), (d := normalized_dims(input.shape, "
+             "normalized_shape)), True) + eps)) * ((v := _weighted(widened(grad_output), weight)) "
+             "- x * (square(r) * mean(v * x, d, True))), sum_to_like(widened(grad_output) * (x * r), "
+             "new_empty(grad_output, normalized_shape)))",
+   doc="The gradients of rms_norm, differentiable to any order.")
