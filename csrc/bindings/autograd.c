@@ -528,6 +528,14 @@ increment_version(PyObject *Py_UNUSED(module), PyObject *o)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+set_layout_policy(PyObject *Py_UNUSED(module), PyObject *o)
+{
+    int kept = PyObject_IsTrue(o);
+    if (kept < 0) return NULL;
+    return PyBool_FromLong(!fac_set_any_gradient_layout(!kept));
+}
+
 PyMethodDef fac_autograd_functions[] = {
     {"_run_backward", KEYWORDS(run_backward),
      "_run_backward(roots, gradients, retain_graph, create_graph, inputs=None, allow_unused=False, "
@@ -540,6 +548,9 @@ PyMethodDef fac_autograd_functions[] = {
      "is_inference_mode_enabled()\n--\n\nWhether new tensors are inference tensors."},
     {"_set_inference_mode", set_inference_mode, METH_O,
      "_set_inference_mode(mode, /)\n--\n\nTurns inference mode on or off; returns what it was."},
+    {"_set_grad_layout_policy", set_layout_policy, METH_O,
+     "_set_grad_layout_policy(kept, /)\n--\n\nWhether first gradients lie as their leaves; returns "
+     "what it was."},
     {"_gradient_edge", gradient_edge, METH_O,
      "_gradient_edge(tensor, /)\n--\n\n(node, index): where the gradient of a tensor goes."},
     {"_current_graph_task_id", current_run, METH_NOARGS,

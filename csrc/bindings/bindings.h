@@ -343,7 +343,7 @@ extern PyMethodDef fac_build_functions[], fac_numpy_functions[], fac_autograd_fu
     fac_override_functions[], fac_generator_functions[], fac_device_functions[],
     fac_library_functions[], fac_dtype_functions[], fac_tensor_functions[], fac_op_functions[],
     fac_wrap_functions[], fac_config_functions[], fac_copy_functions[], fac_storage_functions[],
-    fac_transform_functions[];
+    fac_transform_functions[], fac_profile_functions[];
 /* Each file's start: makes its types, adds them to the module. 0 or -1. */
 int fac_start_dtype(PyObject *module);
 int fac_start_device(PyObject *module);

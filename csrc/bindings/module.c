@@ -248,7 +248,7 @@ add_functions(PyObject *module)
         fac_op_functions,        fac_build_functions,    fac_numpy_functions,
         fac_autograd_functions,  fac_override_functions, fac_library_functions,
         fac_config_functions,    fac_copy_functions,     fac_storage_functions,
-        fac_transform_functions,
+        fac_transform_functions, fac_profile_functions,
     };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         if (PyModule_AddFunctions(module, tables[i]) < 0) return -1;

@@ -11,6 +11,8 @@
  */
 #include "bindings/bindings.h"
 
+#include "layers/profile.h"
+
 #include <structmember.h>
 
 typedef struct FacPyModule {
@@ -168,7 +170,11 @@ static PyObject *
 module_vectorcall(PyObject *o, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     if (Py_EnterRecursiveCall(" while calling a module")) return NULL;
+    FacEventHandle event = 0;
+    if (FAC_UNLIKELY(fac_profiling()))
+        event = fac_profile_begin(FAC_EVENT_MODULE, Py_TYPE(o)->tp_name, o);
     PyObject *result = call_forward(o, args, nargsf, kwnames);
+    if (FAC_UNLIKELY(event != 0)) fac_profile_end(event);
     Py_LeaveRecursiveCall();
     return result;
 }

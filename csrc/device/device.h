@@ -62,5 +62,7 @@ typedef struct FacMemoryStats {
 } FacMemoryStats;
 void fac_host_stats(FacMemoryStats *out);
 void fac_host_reset_peak(void);
+/* What this thread has taken, less what it has given back: only differences mean anything. */
+int64_t fac_host_thread_bytes(void);
 
 #endif

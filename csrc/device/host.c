@@ -46,6 +46,7 @@ typedef struct ThreadCache {
     Block *bins[SMALL_CLASSES];
     int32_t room[SMALL_CLASSES]; /* blocks that the bin still takes */
     OwnCount allocated, allocations, frees, hits;
+    int64_t before; /* what was carried over, and large blocks: with `allocated`, all bytes */
     struct ThreadCache *next, **link; /* the list of all; under the lock */
     bool ready;
 } ThreadCache;
@@ -128,6 +129,7 @@ static void
 carry_over(ThreadCache *cache)
 {
     add_allocated(cache->allocated);
+    cache->before += cache->allocated;
     allocations += cache->allocations;
     frees += cache->frees;
     cache_hits += cache->hits;
@@ -144,8 +146,9 @@ count_small(ThreadCache *cache, int64_t bytes)
 }
 
 static void
-count_large(int64_t bytes)
+count_large(ThreadCache *cache, int64_t bytes)
 {
+    cache->before += bytes;
     atomic_fetch_add(bytes > 0 ? &allocations : &frees, 1);
     add_allocated(bytes);
 }
@@ -409,7 +412,7 @@ fac_host_alloc(size_t bytes, void **out)
     if (c < SMALL_CLASSES)
         count_small(cache, (int64_t)block);
     else
-        count_large((int64_t)block);
+        count_large(cache, (int64_t)block);
     *out = at;
     return FAC_OK;
 }
@@ -424,7 +427,7 @@ fac_host_free(void *at, size_t bytes)
     if (c < SMALL_CLASSES)
         count_small(cache, -(int64_t)block);
     else
-        count_large(-(int64_t)block);
+        count_large(cache, -(int64_t)block);
     if (FAC_UNLIKELY(cache_off)) {
         if (fac_stress()) memset(at, 0xDB, block);
         system_free(at, block);
@@ -477,6 +480,13 @@ fac_host_stats(FacMemoryStats *out)
                             .frees = sums[2],
                             .cache_hits = sums[3],
                             .system_allocations = system_allocations};
+}
+
+int64_t
+fac_host_thread_bytes(void)
+{
+    const ThreadCache *cache = thread_cache();
+    return cache->before + cache->allocated;
 }
 
 void

@@ -423,15 +423,21 @@ fac_batch_widen(FacBatch *b)
 }
 
 /* How far the elements of the batch are apart if each has these sizes and strides. */
-static int64_t
-extent(FacValue sizes, FacValue strides)
+static FacStatus
+find_extent(FacValue sizes, FacValue strides, int64_t *out)
 {
-    int64_t last = 0;
-    for (uint32_t i = 0; i < sizes.len && i < strides.len; i++) {
-        if (sizes.v.ints[i] == 0) return 0;
-        last += (sizes.v.ints[i] - 1) * strides.v.ints[i];
+    int64_t step;
+    *out = 1;
+    for (uint32_t i = 0; i < sizes.len; i++) {
+        if (sizes.v.ints[i] == 0) {
+            *out = 0;
+            return FAC_OK;
+        }
+        if (__builtin_mul_overflow(sizes.v.ints[i] - 1, strides.v.ints[i], &step) ||
+            __builtin_add_overflow(*out, step, out))
+            return fac_sizes_overflow((int)sizes.len, sizes.v.ints);
     }
-    return last + 1;
+    return FAC_OK;
 }
 
 /* as_strided: within the memory of each element; new_empty_strided: one after the other. */
@@ -444,7 +450,10 @@ fac_batch_strided(FacBatch *b)
     if (given.len > FAC_MAX_NDIM || given.len != b->call->args[1].len)
         return fac_error(FAC_RUNTIME_ERROR, "%u strides do not fit %u sizes", given.len,
                          b->call->args[1].len);
-    strides[0] = view ? fac_batch_value(b, 0)->strides[0] : extent(b->call->args[1], given);
+    if (view)
+        strides[0] = fac_batch_value(b, 0)->strides[0];
+    else
+        FAC_RETURN_IF_ERROR(find_extent(b->call->args[1], given, &strides[0]));
     for (uint32_t i = 0; i < given.len; i++) strides[i + 1] = given.v.ints[i];
     FAC_RETURN_IF_ERROR(fac_batch_set_ints(b, 2, strides, (int)given.len + 1));
     FAC_RETURN_IF_ERROR(shift_sizes(b, 1));
@@ -460,6 +469,9 @@ fac_batch_spec(FacBatch *b)
     FacValue given = b->call->args[at];
     if (given.len > FAC_INDEX_SPEC_MAX)
         return fac_error(FAC_INDEX_ERROR, "there are more indices than a tensor has dimensions");
+    if (given.len % FAC_INDEX_STRIDE)
+        return fac_error(FAC_VALUE_ERROR, "the items of an index are triples, not %u numbers",
+                         given.len);
     if (given.len) memcpy(spec + FAC_INDEX_STRIDE, given.v.ints, given.len * sizeof *spec);
     FAC_RETURN_IF_ERROR(fac_batch_expand(b, 0));
     if (src >= 0 && fac_batch_has(b, src)) { /* it broadcasts */

@@ -13,6 +13,7 @@
 #include "layers/engine.h"
 
 #include "layers/gradient.h"
+#include "layers/profile.h"
 #include "layers/run.h"
 
 #include <string.h>
@@ -166,10 +167,13 @@ run_node(FacRun *run, FacNode *node, FacTensor **grads, FacTensor **out)
     FacStatus st = FAC_OK;
     if (FAC_UNLIKELY(fac_has_hooks(&node->prehooks)))
         FAC_RETURN_IF_ERROR(call_hooks(&node->prehooks, false, node, (int)node->nresults, grads));
+    FacEventHandle event =
+        FAC_UNLIKELY(fac_profiling()) ? fac_profile_begin_node(FAC_EVENT_NODE, node) : 0;
     if (node->kind == &fac_accumulate_kind)
         st = fac_run_accumulator(node, grads);
     else
         st = fac_node_apply(node, grads, out, !run->what->retain_graph);
+    if (FAC_UNLIKELY(event != 0)) fac_profile_end(event);
     const FacWatch *watch = fac_watching();
     if (FAC_UNLIKELY(watch != NULL)) st = watch->ran(node, st, grads, out);
     if (st == FAC_OK && FAC_UNLIKELY(fac_has_hooks(&node->hooks)))
@@ -387,12 +391,23 @@ hand_out(FacRun *run)
 /* --- the run ---------------------------------------------------------------------------------- */
 
 static FacStatus
+run_noted(FacRun *run, uint32_t index)
+{
+    FacEventHandle event = fac_profile_begin_node(FAC_EVENT_TASK, run->tasks[index].node);
+    FacStatus st = run_task(run, index);
+    fac_profile_end(event);
+    return st;
+}
+
+static FacStatus
 run_all(FacRun *run)
 {
     uint32_t index;
     for (uint32_t i = 0; i < run->ntasks; i++)
         if (run->tasks[i].pending == 0) FAC_RETURN_IF_ERROR(fac_run_push(run, i));
-    while (fac_run_pop(run, &index)) FAC_RETURN_IF_ERROR(run_task(run, index));
+    while (fac_run_pop(run, &index))
+        FAC_RETURN_IF_ERROR(FAC_UNLIKELY(fac_profiling()) ? run_noted(run, index)
+                                                          : run_task(run, index));
     return FAC_OK;
 }
 

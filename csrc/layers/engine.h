@@ -49,4 +49,8 @@ FacTensor *const *fac_current_grads(int *n);
  * AccumulateGrad. */
 FacStatus fac_accumulate(FacTensor *have, FacTensor *grad, FacTensor **out) FAC_MUST_CHECK;
 
+/* Whether this thread takes a first gradient over that lies otherwise than its leaf, rather than copy
+ * it; what it was. */
+bool fac_set_any_gradient_layout(bool any);
+
 #endif

@@ -246,13 +246,23 @@ copy_like(FacTensor *t, FacTensor *grad, FacTensor **out)
     return FAC_OK;
 }
 
+static _Thread_local bool any_layout;
+
+bool
+fac_set_any_gradient_layout(bool any)
+{
+    bool was = any_layout;
+    any_layout = any;
+    return was;
+}
+
 /* The first gradient: taken as it is (*grad becomes NULL) if nobody else holds it, else a copy. */
 static FacStatus
 first_gradient(FacTensor *t, FacTensor **grad, FacTensor **out)
 {
     bool foreign = (*grad)->keys & FAC_KEY(PYTHON); /* its class knows how to copy it */
     if (fac_grad_enabled() || foreign) return fac_op_clone(*grad, FAC_VALUE_NONE, out);
-    if (!is_sole(*grad) || !lies_like(*grad, t)) return copy_like(t, *grad, out);
+    if (!is_sole(*grad) || !(any_layout || lies_like(*grad, t))) return copy_like(t, *grad, out);
     if ((*grad)->base || (*grad)->extra) return fac_tensor_alias(*grad, out);
     *out = *grad;
     *grad = NULL;

@@ -76,6 +76,12 @@ fac_node_new_with(const FacNodeKind *kind, const FacOp *op, int nedges, int nres
     return FAC_OK;
 }
 
+uint64_t
+fac_next_sequence(void)
+{
+    return atomic_load_explicit(&next_sequence, memory_order_relaxed);
+}
+
 FacStatus
 fac_node_new(const FacNodeKind *kind, const FacOp *op, int nedges, int nresults, int nsaved,
              FacNode **out)

@@ -108,6 +108,8 @@ FacStatus fac_node_new(const FacNodeKind *kind, const FacOp *op, int nedges, int
 /* The same with `bytes` of zeroed room behind the node, at node->foreign. */
 FacStatus fac_node_new_with(const FacNodeKind *kind, const FacOp *op, int nedges, int nresults,
                             int nsaved, size_t bytes, FacNode **out) FAC_MUST_CHECK;
+/* The number that the next node will have, or a larger one: later nodes have no smaller one. */
+uint64_t fac_next_sequence(void);
 /* For rows that return a list: the number of results is known after the call only. */
 FacStatus fac_node_set_results(FacNode *node, int nresults) FAC_MUST_CHECK;
 /* Of the node that runs in this thread: which of its edges lead somewhere wanted, one byte each;

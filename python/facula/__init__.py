@@ -75,6 +75,7 @@ _HOMES = {
     "ops": None,
     "optim": None,
     "overrides": None,
+    "profiler": None,
     "random": None,
     "special": None,
     "testing": None,
@@ -120,7 +121,7 @@ for _name in _HOMES:  # what Python adds to an operator of that name counts
 # Parts of the interface that are planned.
 _PLANNED = {"amp", "compile", "compiler", "cuda", "distributed", "distributions", "export", "fft"}
 _PLANNED |= {"fx", "hub", "jit", "load", "masked", "multiprocessing", "nested", "onnx"}
-_PLANNED |= {"package", "profiler", "save", "serialization", "signal", "sparse"}
+_PLANNED |= {"package", "save", "serialization", "signal", "sparse"}
 
 
 def __getattr__(name):

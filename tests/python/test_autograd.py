@@ -735,8 +735,6 @@ def test_older_names():
         assert facula.autograd.is_multithreading_enabled() is False
     with facula.autograd.profiler.record_function("part"):
         pass
-    with pytest.raises(NotImplementedError):
-        facula.autograd.profiler.profile()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         leaf(1.0).backward()

@@ -12,6 +12,7 @@ from .anomaly_mode import detect_anomaly, set_detect_anomaly
 from .function import Function, NestedIOFunction
 from .grad_mode import (
     enable_grad,
+    enforce_grad_layout_policy,
     inference_mode,
     is_multithreading_enabled,
     no_grad,
@@ -19,6 +20,7 @@ from .grad_mode import (
     set_multithreading_enabled,
 )
 from .nonfinite import NonfiniteError, trace_nonfinite
+from .profiler import ProfilerActivity, kineto_available
 from .variable import Variable
 
 
@@ -107,8 +109,11 @@ def grad(
     return grads
 
 
+_LATE = ("functional", "gradcheck", "gradgradcheck", "profiler_legacy")  # imported when asked for
+
+
 def __getattr__(name):
-    if name not in ("functional", "gradcheck", "gradgradcheck"):  # imported when asked for
+    if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 

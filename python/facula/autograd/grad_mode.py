@@ -123,6 +123,26 @@ class inference_mode(_Mode):
         return type(self)(self.mode)
 
 
+class enforce_grad_layout_policy(_Mode):
+    """Whether the first gradient of a leaf is copied when it lies otherwise than the leaf.
+
+    It is unless switched off; then a gradient that nobody else holds becomes .grad as it lies.
+    """
+
+    def __init__(self, enable: bool = True):
+        self.mode = enable
+        self.prev = _C._set_grad_layout_policy(enable)
+
+    def __enter__(self):
+        _C._set_grad_layout_policy(self.mode)
+
+    def __exit__(self, *exc):
+        _C._set_grad_layout_policy(self.prev)
+
+    def clone(self):
+        return type(self)(self.mode)
+
+
 _multithreading = True
 
 

@@ -18,9 +18,11 @@ __all__ = [
     "disable_saved_tensors_hooks",
     "get_gradient_edge",
     "increment_version",
+    "region_activation_memory_budget",
     "register_multi_grad_hook",
     "save_on_cpu",
     "saved_tensors_hooks",
+    "set_override_stale_capture_stream",
     "set_warn_on_accumulate_grad_stream_mismatch",
 ]
 
@@ -258,3 +260,23 @@ def register_multi_grad_hook(
 
 def set_warn_on_accumulate_grad_stream_mismatch(enabled: bool) -> None:
     """Accepted for programs that set it: there is nothing here to warn of."""
+
+
+def set_override_stale_capture_stream(enabled: bool) -> None:
+    """Accepted for programs that set it: there are no streams here to be captured."""
+
+
+def region_activation_memory_budget(budget: float):
+    """For what a compiler keeps between forward and backward of the code inside.
+
+    There is no compiler around a program that calls this, so that it raises as it does for
+    everybody outside of one. `utils.checkpoint` is the way to spend less on what is kept.
+    """
+    if isinstance(budget, bool) or not isinstance(budget, (int, float)):
+        raise TypeError(f"the budget is a float, not {type(budget).__name__}")
+    if not 0.0 <= budget <= 1.0:
+        raise ValueError(f"the budget is a share from 0 to 1, not {budget}")
+    raise RuntimeError(
+        "region_activation_memory_budget() is for code that is being compiled; "
+        "utils.checkpoint.checkpoint saves memory in any code"
+    )
