@@ -199,6 +199,25 @@ op("lstm_cell(Tensor input, Tensor[] hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=
    variants="function",
    composite="_lstm_cell(linear(input, w_ih, b_ih) + linear(hx[0], w_hh, b_hh), hx[1])",
    doc="One step of an LSTM.")
+op("_gru_step(Tensor gx, Tensor gh, Tensor hx) -> Tensor",
+   variants="function", module="_C",
+   composite="(n := tanh(narrow(gx, -1, 2 * (h := hx.shape[hx.ndim - 1]), h) + sigmoid(narrow(gx, -1, 0, h) "
+             "+ narrow(gh, -1, 0, h)) * narrow(gh, -1, 2 * h, h))) + sigmoid(narrow(gx, -1, h, h) "
+             "+ narrow(gh, -1, h, h)) * (hx - n)",
+   doc="The pointwise part of a GRU step: reset, update, new, side by side.")
+op("gru_cell(Tensor input, Tensor hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=None, "
+   "Tensor? b_hh=None) -> Tensor",
+   variants="function",
+   composite="_gru_step(linear(input, w_ih, b_ih), linear(hx, w_hh, b_hh), hx)",
+   doc="One step of a GRU.")
+op("rnn_tanh_cell(Tensor input, Tensor hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=None, "
+   "Tensor? b_hh=None) -> Tensor",
+   variants="function", composite="tanh(linear(input, w_ih, b_ih) + linear(hx, w_hh, b_hh))",
+   doc="One step of an Elman layer with tanh.")
+op("rnn_relu_cell(Tensor input, Tensor hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=None, "
+   "Tensor? b_hh=None) -> Tensor",
+   variants="function", composite="relu(linear(input, w_ih, b_ih) + linear(hx, w_hh, b_hh))",
+   doc="One step of an Elman layer with relu.")
 
 op("dropout(Tensor input, float p, bool train) -> Tensor",
    variants="function",

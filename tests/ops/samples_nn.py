@@ -561,6 +561,22 @@ def _(make):
     )
 
 
+def declare_cell(name, gates, step):
+    def reference(x, h, w_ih, w_hh, b_ih=0, b_hh=0):
+        return step(x @ w_ih.T + b_ih, h @ w_hh.T + b_hh, h, None)[0]
+
+    def build(make):
+        rows = 3 * gates
+        yield Sample((make(2, 4), make(2, 3), make(rows, 4), make(rows, 3)))
+        yield Sample((make(2, 4), make(2, 3), make(rows, 4), make(rows, 3), make(rows), make(rows)))
+
+    samples(f"{name}_cell", reference=reference, slack=8, dtypes=FLOAT)(build)
+
+
+for name, (gates, step) in STEPS.items():
+    declare_cell(name, gates, step)
+
+
 # --- resizing
 
 

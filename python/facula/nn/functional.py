@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from .. import _C, full_like
 from .._C import Tensor
 from ..autograd.grad_mode import no_grad
+from ._attention import multi_head_attention_forward as multi_head_attention_forward
 
 globals().update(_C._published("nn.functional"))
 _ops = SimpleNamespace(**_C._functions)

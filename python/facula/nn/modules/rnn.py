@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from ... import _C, empty, lstm_cell
+from ... import _C, empty, gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
 from .. import init
 from ..parameter import Parameter
 from .module import Module
@@ -241,15 +241,17 @@ class GRU(RNNBase):
         super().__init__("GRU", *args, **kwargs)
 
 
-class _RNNCell(Module):
-    gates: int
+class RNNCellBase(Module):
+    """One step of a recurrent layer; num_chunks gates stand one above the other in a weight."""
 
-    def __init__(self, input_size, hidden_size, bias=True, device=None, dtype=None):
+    def __init__(
+        self, input_size, hidden_size, bias: bool, num_chunks: int, device=None, dtype=None
+    ):
         super().__init__()
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.bias = bias
-        rows = self.gates * hidden_size
+        rows = num_chunks * hidden_size
         shapes = {"weight_ih": (rows, input_size), "weight_hh": (rows, hidden_size)}
         shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
         for name, shape in shapes.items():
@@ -265,29 +267,66 @@ class _RNNCell(Module):
         for weight in self.parameters():
             init.uniform_(weight, -bound, bound)
 
+    def _step(self, function, input, states, names):
+        """The new states, for a batch or one element."""
+        kind = type(self).__name__
+        if input.dim() not in (1, 2):
+            raise ValueError(f"{kind}: Expected input to be 1D or 2D, got {input.dim()}D instead")
+        if states is None:
+            states = [input.new_zeros(*input.shape[:-1], self.hidden_size)] * len(names)
+        for name, state in zip(names, states):
+            if state.dim() not in (1, 2):
+                raise ValueError(
+                    f"{kind}: Expected {name} to be 1D or 2D, got {state.dim()}D instead"
+                )
+        single = input.dim() == 1
+        if single:
+            input, states = input.unsqueeze(0), [state.unsqueeze(0) for state in states]
+        hx = states[0] if len(names) == 1 else list(states)
+        new = function(input, hx, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        new = (new,) if len(names) == 1 else tuple(new)
+        return tuple(state.squeeze(0) for state in new) if single else new
+
     def extra_repr(self):
         bias = "" if self.bias is True else f", bias={self.bias}"
         return f"{self.input_size}, {self.hidden_size}{bias}"
 
 
-class LSTMCell(_RNNCell):
-    """One step of an LSTM."""
+class RNNCell(RNNCellBase):
+    """One step of an Elman layer."""
 
-    gates = 4
+    def __init__(
+        self, input_size, hidden_size, bias=True, nonlinearity="tanh", device=None, dtype=None
+    ):
+        super().__init__(input_size, hidden_size, bias, 1, device, dtype)
+        self.nonlinearity = nonlinearity
 
     def forward(self, input, hx=None):
-        if input.dim() not in (1, 2):
-            raise ValueError(f"LSTMCell: Expected input to be 1D or 2D, got {input.dim()}D instead")
-        if hx is None:
-            zeros = input.new_zeros(*input.shape[:-1], self.hidden_size)
-            hx = (zeros, zeros)
-        for i, state in enumerate(hx):
-            if state.dim() not in (1, 2):
-                raise ValueError(
-                    f"LSTMCell: Expected hx[{i}] to be 1D or 2D, got {state.dim()}D instead"
-                )
-        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        if input.dim() == 2:
-            return tuple(lstm_cell(input, list(hx), *weights))
-        states = lstm_cell(input.unsqueeze(0), [state.unsqueeze(0) for state in hx], *weights)
-        return tuple(state.squeeze(0) for state in states)
+        if self.nonlinearity not in ("tanh", "relu"):
+            raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
+        step = rnn_tanh_cell if self.nonlinearity == "tanh" else rnn_relu_cell
+        return self._step(step, input, None if hx is None else [hx], ["hidden"])[0]
+
+    def extra_repr(self):
+        kind = "" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity}"
+        return super().extra_repr() + kind
+
+
+class LSTMCell(RNNCellBase):
+    """One step of an LSTM."""
+
+    def __init__(self, input_size, hidden_size, bias=True, device=None, dtype=None):
+        super().__init__(input_size, hidden_size, bias, 4, device, dtype)
+
+    def forward(self, input, hx=None):
+        return self._step(lstm_cell, input, hx, ["hx[0]", "hx[1]"])
+
+
+class GRUCell(RNNCellBase):
+    """One step of a GRU."""
+
+    def __init__(self, input_size, hidden_size, bias=True, device=None, dtype=None):
+        super().__init__(input_size, hidden_size, bias, 3, device, dtype)
+
+    def forward(self, input, hx=None):
+        return self._step(gru_cell, input, None if hx is None else [hx], ["hidden"])[0]
