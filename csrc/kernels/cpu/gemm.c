@@ -10,7 +10,7 @@
 #include "base/cpu.h"
 #include "kernels/cpu/gemm_tile.h"
 
-#pragma GCC optimize("fp-contract=fast")
+#pragma GCC optimize("fp-contract=fast", "no-version-loops-for-strides")
 
 #if defined(__AVX512F__)
 enum { GEMM_SERIAL_ROWS = 28, GEMM_BLOCK_ROWS = 56 };
@@ -46,7 +46,9 @@ enum { GEMM_SERIAL_ROWS = 30, GEMM_BLOCK_ROWS = 48 };
 /* Rows are real rows. */
 enum {
     GEMM_TASKS = 8,       /* blocks that a stage should have at least */
-    GEMM_PACK_STRIPS = 4, /* a task that packs */
+    GEMM_PACK_STRIPS = 8, /* a task that packs */
+    GEMM_HIGH = 2016,     /* rows of A that are packed at once */
+    GEMM_AHEAD = 16,      /* steps that the tile asks for B in advance: from the second cache */
     GEMM_SMALL = 64 * 64 * 64,
     GEMM_CLOSE = 24576,  /* bytes that stay in the first cache */
     GEMM_FEW_STRIPS = 4, /* too few to pack A for */

@@ -50,15 +50,19 @@ NAME(element)(const char *a, const char *ninth, int64_t r, int64_t r3, int64_t r
             if (vecs == 2) __builtin_prefetch(c + i * c_row + NAME(VL), 0, 2);                     \
         }                                                                                          \
         for (; lines > 0; lines--, at += a_skip, ninth += a_skip) {                                \
-            const T *from = b + *b_at++;                                                           \
-            for (int64_t p = k; p > 0; p--, at += a_col, ninth += a_col, from += b_row) {          \
+            const T *from = b + *b_at++, *soon = from + GEMM_AHEAD * b_row;                        \
+            for (int64_t p = k; p > 0; p--, at += a_col, ninth += a_col) {                         \
                 const NAME(vec) *bv = (const NAME(vec) *)from;                                     \
+                __builtin_prefetch(soon, 0, 3);                                                    \
+                if (vecs == 2) __builtin_prefetch(soon + NAME(VL), 0, 3);                          \
                 _Pragma("GCC unroll 16")                                                           \
                 for (int i = 0; i < rows; i++) {                                                   \
                     const T x = NAME(element)(at, ninth, r, r3, r5, r7, i);                        \
                     _Pragma("GCC unroll 2")                                                        \
                     for (int v = 0; v < vecs; v++) acc[i][v] += bv[v] * x;                         \
                 }                                                                                  \
+                from += b_row;                                                                     \
+                soon += b_row;                                                                     \
             }                                                                                      \
         }                                                                                          \
         _Pragma("GCC unroll 16")                                                                   \
@@ -463,14 +467,14 @@ NAME(serial)(const FacGemm *g)
 
 /* --- large products ------------------------------------------------------------------------------------- */
 
-/* A stage: columns [j0, j1) of C, steps [p0, p0 + run). B is packed first, a few strips a task; then a
- * task is `width` columns of GEMM_BLOCK_ROWS rows, and packs the panels of A that it needs one by one,
- * unless they are read in place. */
+/* A stage: rows [i0, i1) and columns [j0, j1) of C, steps [p0, p0 + run). B is packed first, a few strips
+ * a task; then a task is `width` columns of GEMM_BLOCK_ROWS rows. The panels of A are packed in front of
+ * all stages that share them or, with one stage, by the task that needs them, or are read in place. */
 typedef struct NAME(Stage) {
     const FacGemm *g;
-    int64_t j0, j1, p0, run, width;
+    int64_t i0, i1, j0, j1, p0, run, width;
     bool add, last, in_place;
-    T *b;
+    T *a, *b; /* a: NULL where A is packed by the tasks or not at all */
 } NAME(Stage);
 
 /* Whole strips of rows in memory, side by side: long pieces of a row are read at once. */
@@ -507,8 +511,33 @@ NAME(stage_pack)(int64_t task, int64_t end, void *context)
     }
 }
 
-/* Asks for a part of the rows of A that the next panel will be packed from, where these are rows in
- * memory: `part` of `parts`. */
+/* Packs blocks of rows of A, panel after panel, for all blocks of B. */
+static void
+NAME(stage_pack_a)(int64_t task, int64_t end, void *context)
+{
+    const NAME(Stage) *s = context;
+    for (; task < end; task++) {
+        const int64_t i0 = s->i0 + task * GEMM_BLOCK_ROWS;
+        const int64_t i1 = i0 + GEMM_BLOCK_ROWS < s->i1 ? i0 + GEMM_BLOCK_ROWS : s->i1;
+        for (int64_t i = i0; i < i1;) {
+            const int rows = gemm_height(i1 - i, FAC_IS_COMPLEX(s->g->dtype));
+            NAME(pack_a)(s->g, i, rows, s->p0, s->run, s->a + (i - s->i0) * s->run);
+            i += rows;
+        }
+    }
+}
+
+/* Asks for a part of the panel of A after the one of `rows` rows at a: `part` of `parts`. */
+static inline void
+NAME(prefetch_panel)(const NAME(Stage) * s, const T *a, int rows, int64_t part, int64_t parts)
+{
+    const int64_t lines = fac_chunks(rows * s->run * (int64_t)sizeof(T), 64);
+    const char *next = (const char *)(a + rows * s->run);
+    for (int64_t i = lines * part / parts; i < lines * (part + 1) / parts; i++)
+        __builtin_prefetch(next + 64 * i, 0, 2);
+}
+
+/* The same of rows of A in memory. */
 static inline void
 NAME(prefetch_a)(const NAME(Stage) * s, int64_t i, int64_t part, int64_t parts)
 {
@@ -532,14 +561,22 @@ NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j
     const bool complex = FAC_IS_COMPLEX(g->dtype);
     for (int64_t i = i0; i < i1;) {
         const int rows = gemm_height(i1 - i, complex);
-        const T *a = s->in_place ? (const T *)g->a + i * g->a_row + s->p0 * g->a_col : panel;
-        if (!s->in_place) NAME(pack_a)(g, i, rows, s->p0, s->run, panel);
+        const T *a = panel;
+        if (s->in_place)
+            a = (const T *)g->a + i * g->a_row + s->p0 * g->a_col;
+        else if (s->a)
+            a = s->a + (i - s->i0) * s->run;
+        else
+            NAME(pack_a)(g, i, rows, s->p0, s->run, panel);
         for (int64_t j = j0; j < j1; j += NAME(NR)) {
             const int64_t columns = j1 - j < NAME(NR) ? j1 - j : NAME(NR);
             const int vecs = columns > NAME(VL) ? 2 : 1;
             const T *b = s->b + (j - s->j0) * s->run;
-            if (!complex)
-                NAME(prefetch_a)(s, i + rows, (j - j0) / NAME(NR), (j1 - j0) / NAME(NR) + 1);
+            const int64_t part = (j - j0) / NAME(NR), parts = (j1 - j0) / NAME(NR) + 1;
+            if (s->a)
+                NAME(prefetch_panel)(s, a, rows, part, parts);
+            else if (!complex)
+                NAME(prefetch_a)(s, i + rows, part, parts);
             NAME(run_tile)(g, rows, vecs, s->run, a, s->in_place ? g->a_row : 1,
                            s->in_place ? g->a_col : rows, b, vecs * NAME(VL), i, j, columns,
                            s->add);
@@ -553,12 +590,11 @@ static void
 NAME(stage_blocks)(int64_t task, int64_t end, void *context)
 {
     const NAME(Stage) *s = context;
-    const int64_t m = s->g->m * (FAC_IS_COMPLEX(s->g->dtype) ? 2 : 1);
-    const int64_t blocks = fac_chunks(m, GEMM_BLOCK_ROWS);
+    const int64_t blocks = fac_chunks(s->i1 - s->i0, GEMM_BLOCK_ROWS);
     for (; task < end; task++) {
-        const int64_t i0 = task % blocks * GEMM_BLOCK_ROWS, i1 = i0 + GEMM_BLOCK_ROWS;
+        const int64_t i0 = s->i0 + task % blocks * GEMM_BLOCK_ROWS, i1 = i0 + GEMM_BLOCK_ROWS;
         const int64_t j0 = s->j0 + task / blocks * s->width, j1 = j0 + s->width;
-        NAME(block)(s, i0, i1 < m ? i1 : m, j0, j1 < s->j1 ? j1 : s->j1);
+        NAME(block)(s, i0, i1 < s->i1 ? i1 : s->i1, j0, j1 < s->j1 ? j1 : s->j1);
     }
 }
 
@@ -574,25 +610,34 @@ NAME(block_columns)(int64_t n)
 static FacStatus
 NAME(parallel)(const FacGemm *g)
 {
-    const int64_t part = FAC_IS_COMPLEX(g->dtype) ? 2 : 1, k = g->k * part;
-    const int64_t rows = fac_chunks(g->m * part, GEMM_BLOCK_ROWS);
+    const int64_t part = FAC_IS_COMPLEX(g->dtype) ? 2 : 1, m = g->m * part, k = g->k * part;
     const int64_t width = NAME(block_columns)(g->n), blocks = fac_chunks(g->n, width);
-    const int64_t step = fac_chunks(blocks, fac_chunks(blocks * rows, GEMM_TASKS)) * width;
-    const size_t bytes = (size_t)(step * (k < RUN ? k : RUN)) * sizeof(T);
+    const bool in_place = part == 1 && g->n <= GEMM_FEW_STRIPS * NAME(NR) && g->a_col == 1 &&
+                          GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
+    const bool ahead = blocks > 1;
+    const int64_t high = ahead && m > GEMM_HIGH ? GEMM_HIGH : m;
+    const int64_t tasks = fac_chunks(high, GEMM_BLOCK_ROWS), run = k < RUN ? k : RUN;
+    const int64_t step = fac_chunks(blocks, fac_chunks(blocks * tasks, GEMM_TASKS)) * width;
+    const size_t bytes = (size_t)((step + (ahead ? high : 0)) * run) * sizeof(T);
     void *scratch;
     FAC_RETURN_IF_ERROR(fac_host_alloc(bytes, &scratch));
-    NAME(Stage) s = {.g = g, .width = width, .b = scratch};
-    s.in_place = part == 1 && g->n <= GEMM_FEW_STRIPS * NAME(NR) && g->a_col == 1 &&
-                 GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
-    for (s.j0 = 0; s.j0 < g->n; s.j0 = s.j1) {
-        s.j1 = s.j0 + step < g->n ? s.j0 + step : g->n;
-        for (s.p0 = 0; s.p0 < k; s.p0 += RUN) {
-            s.run = k - s.p0 < RUN ? k - s.p0 : RUN;
-            s.add = s.p0 > 0 || g->accumulate;
-            s.last = s.p0 + s.run == k;
-            fac_parallel(fac_chunks(s.j1 - s.j0, GEMM_PACK_STRIPS * NAME(NR)), 1, NAME(stage_pack),
-                         &s);
-            fac_parallel(rows * fac_chunks(s.j1 - s.j0, width), 1, NAME(stage_blocks), &s);
+    NAME(Stage) s = {.g = g, .width = width, .in_place = in_place, .b = scratch};
+    if (ahead) s.a = s.b + step * run;
+    for (s.p0 = 0; s.p0 < k; s.p0 += RUN) {
+        s.run = k - s.p0 < RUN ? k - s.p0 : RUN;
+        s.add = s.p0 > 0 || g->accumulate;
+        s.last = s.p0 + s.run == k;
+        for (s.i0 = 0; s.i0 < m; s.i0 = s.i1) {
+            s.i1 = s.i0 + high < m ? s.i0 + high : m;
+            const int64_t high_blocks = fac_chunks(s.i1 - s.i0, GEMM_BLOCK_ROWS);
+            if (ahead) fac_parallel(high_blocks, 1, NAME(stage_pack_a), &s);
+            for (s.j0 = 0; s.j0 < g->n; s.j0 = s.j1) {
+                s.j1 = s.j0 + step < g->n ? s.j0 + step : g->n;
+                fac_parallel(fac_chunks(s.j1 - s.j0, GEMM_PACK_STRIPS * NAME(NR)), 1,
+                             NAME(stage_pack), &s);
+                fac_parallel(high_blocks * fac_chunks(s.j1 - s.j0, width), 1, NAME(stage_blocks),
+                             &s);
+            }
         }
     }
     fac_host_free(scratch, bytes);
