@@ -168,6 +168,7 @@ start_rows(void)
     Entry *entries = fac_mem_alloc(bytes);
     if (!entries) return fac_mem_error(bytes);
     tier->fill_casts(fac_casts);
+    for (const FacTunedLoop *t = tier->tuned; t->loops; t++) t->loops->loop[t->dtype] = t->loop;
     for (int i = 0; i < fac_op_count; i++) {
         FacOp *op = &fac_ops[i];
         if (tier->loops[i]) op->loops = tier->loops[i];

@@ -54,8 +54,8 @@ typedef struct FacLoopArgs {
     _Pragma("GCC ivdep")                                                                           \
     for (int64_t i = 0; i < n; i++)
 #define FAC_LOOPS(name, ...)                                                                       \
-    extern const FacLoops FAC_TIERED(loops_##name);                                                \
-    const FacLoops FAC_TIERED(loops_##name) = {.loop = {__VA_ARGS__}};
+    extern FacLoops FAC_TIERED(loops_##name);                                                      \
+    FacLoops FAC_TIERED(loops_##name) = {.loop = {__VA_ARGS__}};
 
 #endif
 

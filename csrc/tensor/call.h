@@ -104,6 +104,13 @@ typedef struct FacLoops {
     FacLoop loop[FAC_DTYPES];
 } FacLoops;
 
+/* A loop that takes the place of a generated one when the tier is chosen; NULL loops end a list. */
+typedef struct FacTunedLoop {
+    FacLoops *loops;
+    FacDType dtype;
+    FacLoop loop;
+} FacTunedLoop;
+
 /* --- the row ------------------------------------------------------------------------------------ */
 
 struct FacOp {

@@ -193,15 +193,15 @@ def loops(table: Table, row: Row) -> list[str]:
 def kernel_table(table: Table) -> str:
     pointwise = [row.ident for row in table.rows if row.scalar]
     kernels = {row.ident: row.kernel for row in table.rows if row.kernel}
-    lines = [f"extern const FacLoops FAC_TIERED(loops_{ident});" for ident in pointwise]
+    lines = [f"extern FacLoops FAC_TIERED(loops_{ident});" for ident in pointwise]
     for name in sorted(set(kernels.values())):
         lines.append(f"FacStatus FAC_KERNEL({name})(FacCall *call);")
-    lines += ["void FAC_TIERED(fill_casts)(FacCast (*casts)[FAC_DTYPES]);"]
     lines += ["extern const FacTierTable FAC_TIERED(tier_table);", ""]
-    lines += ["static const FacLoops *const loops[FAC_OP_COUNT] = {"]
+    lines += ["static FacLoops *const loops[FAC_OP_COUNT] = {"]
     lines += [f"[FAC_OP_ID_{ident}] = &FAC_TIERED(loops_{ident})," for ident in pointwise]
     lines += ["};", "", "static const FacKernel kernels[FAC_OP_COUNT] = {"]
     lines += [f"[FAC_OP_ID_{ident}] = FAC_KERNEL({name})," for ident, name in kernels.items()]
     lines += ["};", "", "const FacTierTable FAC_TIERED(tier_table) = {"]
-    lines += [".loops = loops, .kernels = kernels, .fill_casts = FAC_TIERED(fill_casts),", "};"]
+    lines += [".loops = loops, .tuned = FAC_TIERED(tuned_loops), .kernels = kernels,"]
+    lines += [".fill_casts = FAC_TIERED(fill_casts),", "};"]
     return c_file(["kernels/cpu/kernel.h", "ops.h"], lines)

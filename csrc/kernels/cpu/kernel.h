@@ -23,6 +23,10 @@
 #define FAC_KERNEL(name) FAC_JOIN(fac_k_, name, FAC_TIER)
 #define FAC_TIERED(name) FAC_JOIN(fac_, name, FAC_TIER) /* shared between files of one tier */
 
+/* Beside loops and kernels, what a tier's table (generated) holds. */
+void FAC_TIERED(fill_casts)(FacCast (*casts)[FAC_DTYPES]); /* cast.c */
+extern const FacTunedLoop FAC_TIERED(tuned_loops)[];       /* elementary.c */
+
 /* X(enumerator suffix, C type) */
 #define FAC_INT_TYPES(X)                                                                           \
     X(U8, uint8_t)                                                                                 \
