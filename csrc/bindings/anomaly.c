@@ -165,7 +165,7 @@ is_nan_checked(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 
 /* The call whose result is not finite, as Python is told: the exception is Python's to raise. */
 static FacStatus
-tripped(const FacCall *call, int result, bool nan)
+tripped(const FacCall *call, FacValue where_found, bool nan)
 {
     PyGILState_STATE gil = PyGILState_Ensure();
     char where[512];
@@ -178,7 +178,7 @@ tripped(const FacCall *call, int result, bool nan)
         if (!pair || PyList_Append(args, pair) < 0) Py_CLEAR(args);
         Py_XDECREF(pair);
     }
-    PyObject *found = fac_value_to_python(call->results[result]);
+    PyObject *found = fac_value_to_python(where_found);
     if (report && node && args && found)
         raised = PyObject_CallFunction(report, "ssOOOO", call->op->name, where, node, args, found,
                                        nan ? Py_True : Py_False);

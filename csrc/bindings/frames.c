@@ -26,12 +26,29 @@ find_package(void)
 }
 
 static bool
-is_ours(PyCodeObject *code)
+is_our_file(PyObject *name)
 {
-    const char *file = PyUnicode_AsUTF8(code->co_filename);
+    const char *file = PyUnicode_AsUTF8(name);
     if (!*package) find_package();
     if (!file) PyErr_Clear();
     return file && *package && strncmp(file, package, strlen(package)) == 0;
+}
+
+/* All code of a file shares one string with its name, so that the answer is kept by its address:
+ * a few names, held for ever, each with the answer in its lowest bit. */
+static bool
+is_ours(PyCodeObject *code)
+{
+    enum { KNOWN = 64 };
+    static _Atomic uintptr_t known[KNOWN];
+    uintptr_t name = (uintptr_t)code->co_filename, nothing = 0;
+    _Atomic uintptr_t *slot = &known[name / 16 % KNOWN];
+    uintptr_t had = atomic_load_explicit(slot, memory_order_acquire);
+    if (FAC_LIKELY((had & ~(uintptr_t)1) == name)) return had & 1;
+    bool ours = is_our_file(code->co_filename);
+    if (!had && atomic_compare_exchange_strong(slot, &nothing, name | ours))
+        Py_INCREF(code->co_filename);
+    return ours;
 }
 
 PyFrameObject *

@@ -104,6 +104,7 @@ typedef struct FacTierTable {
     const FacTunedLoop *tuned; /* to be put into them */
     const FacKernel *kernels;  /* by op id; NULL for rows without */
     void (*fill_casts)(FacCast (*casts)[FAC_DTYPES]);
+    FacAllFinite all_finite;
 } FacTierTable;
 
 /* Once a process, idempotent, thread-safe: chooses the tier, fills slots, installs layers; refuses

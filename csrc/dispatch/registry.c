@@ -169,6 +169,7 @@ start_rows(void)
     if (!entries) return fac_mem_error(bytes);
     tier->fill_casts(fac_casts);
     for (const FacTunedLoop *t = tier->tuned; t->loops; t++) t->loops->loop[t->dtype] = t->loop;
+    fac_all_finite = tier->all_finite;
     for (int i = 0; i < fac_op_count; i++) {
         FacOp *op = &fac_ops[i];
         if (tier->loops[i]) op->loops = tier->loops[i];

@@ -128,6 +128,9 @@ fac_k_pointwise(FacCall *call)
     for (int i = 0; i < op->nresults; i++) results[i] = fac_result_tensor(call, i);
     FAC_RETURN_IF_ERROR(fac_iter_init(&it, op->nresults, results, op->noperands, call->args,
                                       result_dtype, compute));
+    _Atomic bool hit = false;
+    it.hit = fac_look_start(call, &hit);
     fac_iter_blocks(&it, loop, params);
+    if (FAC_UNLIKELY(it.looked)) fac_look_end(call, &hit);
     return FAC_OK;
 }

@@ -1,19 +1,22 @@
 /* nonfinite.c - the search for NaN and infinities.
  *
  * The question that is asked of every result is only whether all is finite, and the answer is yes:
- * the exponent plus one carries into the sign bit just where all its bits are set, so that
- * and, add, or over lanes of bits decide at the speed of memory. Which
- * of the two it is, and whether an argument had it already, is asked after a hit.
+ * a scan of the processor tier gives it at the speed of memory (kernels/cpu/finite.c). Which
+ * of the two it is, and whether an argument had it already, is asked after a hit; only what a call
+ * overwrites is looked at before.
  *
  * The layer stands below autograd, so that it sees the calls that formulas make in backward, and
- * the parts of composites rather than the whole.
+ * the parts of composites rather than the whole. Rows that give birth to nothing are passed over by
+ * a slot of their own.
  */
 #include "layers/nonfinite.h"
 
 #include "base/pool.h"
+#include "generated/ops.h"
 #include "tensor/layout.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <string.h>
 
 /* --- one tensor ------------------------------------------------------------------------------- */
@@ -32,39 +35,13 @@ real_of(FacDType dt)
     return FAC_IS_COMPLEX(dt) ? fac_dtype_info[dt].real : dt;
 }
 
-enum { LANE_BYTES = 64 };
-#define CARRIES(name, type, mask, one)                                                             \
-    static bool name(const type *x, int64_t n)                                                     \
-    {                                                                                              \
-        typedef type Lanes __attribute__((vector_size(LANE_BYTES)));                               \
-        enum { LANES = LANE_BYTES / sizeof(type) };                                                \
-        Lanes lanes, all = {0};                                                                    \
-        type any = 0;                                                                              \
-        int64_t i = 0;                                                                             \
-        for (; i + LANES <= n; i += LANES) {                                                       \
-            memcpy(&lanes, x + i, LANE_BYTES);                                                     \
-            all |= (lanes & (type)(mask)) + (type)(one);                                           \
-        }                                                                                          \
-        for (int k = 0; k < LANES; k++) any |= all[k];                                             \
-        for (; i < n; i++) any |= (type)((x[i] & (type)(mask)) + (type)(one));                     \
-        return any >> (8 * sizeof(type) - 1);                                                      \
-    }
-CARRIES(carries_f64, uint64_t, UINT64_C(0x7ff0000000000000), UINT64_C(0x0010000000000000))
-CARRIES(carries_f32, uint32_t, 0x7f800000u, 0x00800000u)
-CARRIES(carries_f16, uint16_t, 0x7c00u, 0x0400u)
-CARRIES(carries_bf16, uint16_t, 0x7f80u, 0x0080u)
-
 static void
 scan(int64_t begin, int64_t end, void *context)
 {
     Scan *s = context;
     const char *at = (const char *)s->data + begin * fac_dtype_info[s->dtype].size;
-    int64_t n = end - begin;
-    bool hit = s->dtype == FAC_DT_F32   ? carries_f32((const void *)at, n)
-               : s->dtype == FAC_DT_F64 ? carries_f64((const void *)at, n)
-               : s->dtype == FAC_DT_F16 ? carries_f16((const void *)at, n)
-                                        : carries_bf16((const void *)at, n);
-    if (hit) atomic_store_explicit(&s->hit, true, memory_order_relaxed);
+    if (!fac_all_finite(s->dtype, at, end - begin))
+        atomic_store_explicit(&s->hit, true, memory_order_relaxed);
 }
 
 /* The elements in one piece of memory, in any order: the tensor itself, or a copy (new reference
@@ -90,9 +67,12 @@ in_one_piece(const FacTensor *t, FacTensor **out)
 static bool
 has_data(const FacTensor *t)
 {
-    FacDType dt = real_of((FacDType)t->dtype);
-    bool known = dt == FAC_DT_F32 || dt == FAC_DT_F64 || dt == FAC_DT_F16 || dt == FAC_DT_BF16;
-    return known && t->device.type == FAC_DEV_CPU && t->numel && t->storage->data;
+    enum {
+        KNOWN = FAC_BIT(FAC_DT_F32) | FAC_BIT(FAC_DT_F64) | FAC_BIT(FAC_DT_F16) |
+        FAC_BIT(FAC_DT_BF16)
+    };
+    return (KNOWN >> real_of((FacDType)t->dtype) & 1) && t->device.type == FAC_DEV_CPU &&
+           t->numel && t->storage->data;
 }
 
 static FacStatus
@@ -101,13 +81,14 @@ all_finite(const FacTensor *t, bool *yes)
     FacTensor *piece;
     *yes = true;
     if (!has_data(t)) return FAC_OK;
+    if (FAC_LIKELY(t->contiguous && t->numel <= GRAIN / 2)) {
+        *yes = fac_all_finite(real_of((FacDType)t->dtype), fac_data(t),
+                              t->numel << FAC_IS_COMPLEX(t->dtype));
+        return FAC_OK;
+    }
     FAC_RETURN_IF_ERROR(in_one_piece(t, &piece));
     Scan s = {.data = fac_data(piece), .dtype = real_of((FacDType)t->dtype)};
-    int64_t n = piece->numel << FAC_IS_COMPLEX(t->dtype);
-    if (n <= GRAIN)
-        scan(0, n, &s);
-    else
-        fac_parallel(n, GRAIN, scan, &s);
+    fac_parallel(piece->numel << FAC_IS_COMPLEX(t->dtype), GRAIN, scan, &s);
     *yes = !atomic_load(&s.hit);
     fac_tensor_release(piece);
     return FAC_OK;
@@ -140,10 +121,186 @@ fac_find_nonfinite(const FacTensor *t, bool *nan, bool *inf)
 static _Thread_local unsigned tripwire;
 static FacTripped tripped_hook;
 
+/* Adds the kinds (FAC_TRIP_) of what is in a value. */
+static FacStatus
+add_kinds(FacValue v, unsigned *kinds)
+{
+    FacTensor *const *list = v.tag == FAC_V_TENSORS ? v.v.tensors : &v.v.t;
+    uint32_t n = v.tag == FAC_V_TENSORS ? v.len : v.tag == FAC_V_TENSOR;
+    bool nan = v.tag == FAC_V_FLOAT && isnan(v.v.f), inf = v.tag == FAC_V_FLOAT && isinf(v.v.f);
+    for (uint32_t i = 0;; i++) {
+        *kinds |= (nan ? FAC_TRIP_NAN : 0u) | (inf ? FAC_TRIP_INF : 0u);
+        while (i < n && !list[i]) i++;
+        if (i >= n) return FAC_OK;
+        FAC_RETURN_IF_ERROR(fac_find_nonfinite(list[i], &nan, &inf));
+    }
+}
+
+/* Whether the call writes to its argument k, which then is what it gives. */
+static bool
+is_written(const FacCall *call, int k)
+{
+    if (k == 0 && (call->flags & FAC_CALL_INPLACE)) return true;
+    return call->op->params[k].flags & FAC_P_WRITE;
+}
+
+/* What is in the arguments, those that are written or the others. */
+static FacStatus
+kinds_given(const FacCall *call, bool written, unsigned *kinds)
+{
+    for (int k = 0; k < call->op->nparams; k++)
+        if (is_written(call, k) == written) FAC_RETURN_IF_ERROR(add_kinds(call->args[k], kinds));
+    return FAC_OK;
+}
+
+/* After a hit: does it begin here? `before` was in what the call has overwritten. */
+static FacStatus
+judge(const FacCall *call, FacValue found, unsigned before)
+{
+    unsigned kinds = 0, given = before;
+    FAC_RETURN_IF_ERROR(add_kinds(found, &kinds));
+    FAC_RETURN_IF_ERROR(kinds_given(call, false, &given));
+    kinds &= tripwire;
+    if ((kinds & FAC_TRIP_NAN) && !(given & FAC_TRIP_NAN)) return tripped_hook(call, found, true);
+    if ((kinds & FAC_TRIP_INF) && !given) return tripped_hook(call, found, false);
+    return FAC_OK;
+}
+
+static FacStatus
+look(const FacCall *call, FacValue v, unsigned before)
+{
+    FacTensor *const *list = v.tag == FAC_V_TENSORS ? v.v.tensors : &v.v.t;
+    uint32_t n = v.tag == FAC_V_TENSORS ? v.len : v.tag == FAC_V_TENSOR;
+    for (uint32_t k = 0; k < n; k++) {
+        bool finite = true;
+        if (list[k]) FAC_RETURN_IF_ERROR(all_finite(list[k], &finite));
+        if (FAC_UNLIKELY(!finite)) return judge(call, v, before);
+    }
+    return FAC_OK;
+}
+
+/* Arguments that were written and are not results. */
+static FacStatus
+look_at_written(const FacCall *call, unsigned before)
+{
+    const FacTensor *result = call->op->nresults ? fac_v_as_tensor(call->results[0]) : NULL;
+    for (int k = 0; k < call->op->nparams; k++)
+        if ((call->op->params[k].flags & FAC_P_WRITE) &&
+            (!result || fac_v_as_tensor(call->args[k]) != result))
+            FAC_RETURN_IF_ERROR(look(call, call->args[k], before));
+    return FAC_OK;
+}
+
+/* Usually nothing is left between here and the kernel. */
+static inline FacStatus
+go_on(FacCall *call)
+{
+    call->keys &= ~FAC_KEY(TRIPWIRE);
+    return FAC_LIKELY(!call->keys) ? fac_dispatch_device(call) : fac_dispatch_next(call);
+}
+
+static FacStatus
+layer_tripwire(FacCall *call)
+{
+    const FacOp *op = call->op;
+    FacStatus st = FAC_OK;
+    unsigned before = 0;
+    bool writes = (call->flags & FAC_CALL_INPLACE) || (op->flags & FAC_OP_WRITES);
+    if (FAC_UNLIKELY(writes)) FAC_RETURN_IF_ERROR(kinds_given(call, true, &before));
+    call->look = writes || call->targets ? 0 : FAC_LOOK_ASKED;
+    FAC_RETURN_IF_ERROR(go_on(call));
+    if (call->look & FAC_LOOK_FINITE) return FAC_OK;
+    for (int i = 0; st == FAC_OK && i < op->nresults; i++)
+        st = look(call, call->results[i], before);
+    if (FAC_UNLIKELY(writes) && st == FAC_OK) st = look_at_written(call, before);
+    for (int i = 0; st != FAC_OK && i < op->nresults; i++) fac_value_release(&call->results[i]);
+    return st;
+}
+
+/* A step of an optimizer: of the parameters before it only the gradients are asked, which are not
+ * finite where these were not. */
+static FacStatus
+layer_optimizer(FacCall *call)
+{
+    unsigned given = 0;
+    call->look = FAC_LOOK_ASKED;
+    FAC_RETURN_IF_ERROR(go_on(call));
+    if (!(call->look & FAC_LOOK_HIT)) return FAC_OK;
+    FAC_RETURN_IF_ERROR(add_kinds(call->args[1], &given));
+    return judge(call, call->args[0], given);
+}
+
+/* --- rows that are passed over ---------------------------------------------------------------- */
+
+/* Finite arguments give finite results, and no NaN comes of infinities: rows that only move,
+ * choose or bound what they are given, in its dtype. */
+static const uint16_t tame[] = {
+    FAC_OP_ID_relu,
+    FAC_OP_ID_threshold_backward,
+    FAC_OP_ID_neg,
+    FAC_OP_ID_sign,
+    FAC_OP_ID_sigmoid,
+    FAC_OP_ID_tanh,
+    FAC_OP_ID_floor,
+    FAC_OP_ID_ceil,
+    FAC_OP_ID_trunc,
+    FAC_OP_ID_cat,
+    FAC_OP_ID_stack,
+    FAC_OP_ID_index_select,
+    FAC_OP_ID_gather,
+    FAC_OP_ID_embedding,
+    FAC_OP_ID_flip,
+    FAC_OP_ID_roll,
+    FAC_OP_ID_tril,
+    FAC_OP_ID_triu,
+    FAC_OP_ID_clone,
+    FAC_OP_ID_repeat,
+    FAC_OP_ID_amax,
+    FAC_OP_ID_amin,
+    FAC_OP_ID_max,
+    FAC_OP_ID_min,
+    FAC_OP_ID_max_dim,
+    FAC_OP_ID_min_dim,
+    FAC_OP_ID_sort,
+    FAC_OP_ID_topk,
+    FAC_OP_ID_index,
+    FAC_OP_ID_masked_select,
+    FAC_OP_ID_max_pool1d_with_indices,
+    FAC_OP_ID_max_pool2d_with_indices,
+    FAC_OP_ID_max_pool3d_with_indices,
+};
+
+static FacStatus
+pass_over(FacCall *call)
+{
+    if (FAC_UNLIKELY(call->flags & FAC_CALL_OUT)) return layer_tripwire(call); /* may convert */
+    return go_on(call);
+}
+
+/* Views show what is there already, factories what nobody has written yet, and composites what
+ * their parts gave. */
+static void
+find_silent_rows(void)
+{
+    for (int i = 0; i < fac_op_count; i++) {
+        const FacOp *op = &fac_ops[i];
+        bool parts = op->composite && !op->kernel[FAC_DEV_CPU];
+        if (parts || (op->flags & (FAC_OP_VIEW | FAC_OP_FACTORY)))
+            fac_ops[i].layer[FAC_KEY_INDEX_TRIPWIRE] = pass_over;
+    }
+    for (int i = 0; i < fac_op_count; i++)
+        if (!strncmp(fac_ops[i].name, "_fused_", 7))
+            fac_ops[i].layer[FAC_KEY_INDEX_TRIPWIRE] = layer_optimizer;
+    for (size_t i = 0; i < sizeof tame / sizeof *tame; i++)
+        fac_ops[tame[i]].layer[FAC_KEY_INDEX_TRIPWIRE] = pass_over;
+}
+
 unsigned
 fac_tripwire_set(unsigned kinds, FacTripped tripped)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     unsigned before = tripwire;
+    pthread_once(&once, find_silent_rows);
     tripwire = kinds;
     tripped_hook = tripped;
     if (kinds)
@@ -151,78 +308,6 @@ fac_tripwire_set(unsigned kinds, FacTripped tripped)
     else
         fac_thread.include &= ~FAC_KEY(TRIPWIRE);
     return before;
-}
-
-static FacStatus
-look_at_value(FacValue v, bool *nan, bool *inf)
-{
-    FacTensor *const *list = v.tag == FAC_V_TENSORS ? v.v.tensors : &v.v.t;
-    uint32_t n = v.tag == FAC_V_TENSORS ? v.len : v.tag == FAC_V_TENSOR;
-    if (v.tag == FAC_V_FLOAT) {
-        *nan |= isnan(v.v.f) != 0;
-        *inf |= isinf(v.v.f) != 0;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        bool has_nan, has_inf;
-        if (!list[i]) continue;
-        FAC_RETURN_IF_ERROR(fac_find_nonfinite(list[i], &has_nan, &has_inf));
-        *nan |= has_nan;
-        *inf |= has_inf;
-    }
-    return FAC_OK;
-}
-
-/* After a hit in result i: does it begin here? */
-static FacStatus
-judge(const FacCall *call, int i)
-{
-    bool nan = false, inf = false, given_nan = false, given_inf = false;
-    FAC_RETURN_IF_ERROR(look_at_value(call->results[i], &nan, &inf));
-    for (int k = 0; k < call->op->nparams; k++)
-        FAC_RETURN_IF_ERROR(look_at_value(call->args[k], &given_nan, &given_inf));
-    if (nan && !given_nan && (tripwire & FAC_TRIP_NAN)) return tripped_hook(call, i, true);
-    if (inf && !given_nan && !given_inf && (tripwire & FAC_TRIP_INF))
-        return tripped_hook(call, i, false);
-    return FAC_OK;
-}
-
-static FacStatus
-look(const FacCall *call)
-{
-    for (int i = 0; i < call->op->nresults; i++) {
-        FacValue v = call->results[i];
-        FacTensor *const *list = v.tag == FAC_V_TENSORS ? v.v.tensors : &v.v.t;
-        uint32_t n = v.tag == FAC_V_TENSORS ? v.len : v.tag == FAC_V_TENSOR;
-        for (uint32_t k = 0; k < n; k++) {
-            bool finite = true;
-            if (list[k]) FAC_RETURN_IF_ERROR(all_finite(list[k], &finite));
-            if (FAC_LIKELY(finite)) continue;
-            FAC_RETURN_IF_ERROR(judge(call, i));
-            break;
-        }
-    }
-    return FAC_OK;
-}
-
-/* Views show what is there already, factories what nobody has written yet, and composites what
- * their parts gave. */
-static bool
-is_silent(const FacOp *op)
-{
-    return (op->flags & (FAC_OP_VIEW | FAC_OP_FACTORY)) ||
-           (op->composite && !op->kernel[FAC_DEV_CPU]);
-}
-
-static FacStatus
-layer_tripwire(FacCall *call)
-{
-    call->keys &= ~FAC_KEY(TRIPWIRE);
-    FAC_RETURN_IF_ERROR(fac_dispatch_next(call));
-    if (is_silent(call->op)) return FAC_OK;
-    FacStatus st = look(call);
-    for (int i = 0; st != FAC_OK && i < call->op->nresults; i++)
-        fac_value_release(&call->results[i]);
-    return st;
 }
 
 __attribute__((constructor)) static void

@@ -44,6 +44,7 @@ typedef struct Job {
     FacLoop loop;
     const void *params;
     uint32_t tiled; /* operands that are read by tiles */
+    FacBody task;   /* what looking_task does before it looks */
 } Job;
 
 typedef struct Worker {
@@ -426,16 +427,47 @@ has_only_constants(const FacIter *it)
     return fits;
 }
 
+/* Results in one row, as the loop leaves them, are looked at while they are in the cache. */
+static bool
+can_look(const FacIter *it)
+{
+    bool can = it->hit && it->ndim == 1;
+    for (int k = 0; k < it->nresults && can; k++) {
+        const FacIterOperand *op = &it->operand[k];
+        can = op->dtype == op->loop_dtype && op->strides[0] == fac_dtype_size(op->dtype);
+    }
+    return can;
+}
+
+static void
+looking_task(int64_t begin, int64_t end, void *context)
+{
+    const Job *job = context;
+    job->task(begin, end, context);
+    for (int k = 0; k < job->it->nresults; k++) {
+        const FacIterOperand *op = &job->it->operand[k];
+        const FacDType real = fac_dtype_info[op->dtype].real;
+        const int64_t n = (end - begin) * (FAC_IS_COMPLEX(op->dtype) ? 2 : 1);
+        if (FAC_IS_FLOAT(real) && !fac_all_finite(real, op->data + begin * op->strides[0], n))
+            atomic_store_explicit(job->it->hit, true, memory_order_relaxed);
+    }
+}
+
 void
 fac_iter_blocks(FacIter *it, FacLoop loop, const void *params)
 {
     if (it->numel == 0) return;
-    Job job = {it, loop, params, 0};
+    Job job = {it, loop, params, 0, NULL};
     FacBody task = in_place_task;
     if (!it->contiguous) {
         job.tiled = it->ndim > 1 && it->numel > RUN_AT_ONCE ? find_tiled(it) : 0;
         task = it->ndim == 1 || it->sizes[0] >= LONG_ROW ? rows_task : short_rows_task;
         if (has_only_constants(it)) task = constants_task;
+    }
+    if (FAC_UNLIKELY(can_look(it))) {
+        it->looked = true;
+        job.task = task;
+        task = looking_task;
     }
     if (job.tiled)
         fac_iter_panels(it, panel_body, &job);

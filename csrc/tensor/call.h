@@ -152,6 +152,9 @@ enum {
     FAC_CALL_OUT = 2,     /* targets[] come from out= */
 };
 
+/* A kernel may be asked whether its results are finite, and may answer, while they are at hand. */
+enum { FAC_LOOK_ASKED = 1, FAC_LOOK_FINITE = 2, FAC_LOOK_HIT = 4 };
+
 struct FacCall {
     const FacOp *op;
     FacValue *args;      /* op->nparams */
@@ -161,6 +164,7 @@ struct FacCall {
     uint8_t flags;       /* FAC_CALL_ bits */
     int8_t compute;      /* FacDType of the arithmetic, set by the rule for the kernel */
     uint8_t direct;      /* bit i: result i is its target itself, not made aside */
+    uint8_t look;        /* FAC_LOOK_ bits */
 };
 
 #define FAC_ARG(call, i) ((call)->args[i])
@@ -173,6 +177,18 @@ static inline FacTensor *
 fac_result_tensor(const FacCall *call, int i)
 {
     return call->results[i].v.t;
+}
+
+/* For kernels: where to note that a result is not finite, NULL if nobody asks; and the answer. */
+static inline _Atomic bool *
+fac_look_start(const FacCall *call, _Atomic bool *hit)
+{
+    return call->look & FAC_LOOK_ASKED ? hit : NULL;
+}
+static inline void
+fac_look_end(FacCall *call, const _Atomic bool *hit)
+{
+    call->look |= *hit ? FAC_LOOK_HIT : FAC_LOOK_FINITE;
 }
 
 /* For rules: makes result i, in C order; honours the target (in-place: sizes must fit; out=: resized

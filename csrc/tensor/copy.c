@@ -11,6 +11,7 @@
 #include <string.h>
 
 FacCast fac_casts[FAC_DTYPES][FAC_DTYPES];
+FacAllFinite fac_all_finite;
 
 enum { SHORT_ROW = 16 };
 

@@ -231,6 +231,8 @@ fac_iter_init(FacIter *it, int nresults, FacTensor *const *results, int noperand
     if (FAC_UNLIKELY(n > FAC_MAX_OPERANDS)) return too_many(n);
     it->noperands = n;
     it->nresults = nresults;
+    it->looked = false;
+    it->hit = NULL;
     if (init_simple(it, nresults, results, noperands, operands, result_dtype, compute))
         return FAC_OK;
     for (int k = 0; k < n; k++) {
@@ -257,6 +259,8 @@ fac_iter_init_skip(FacIter *it, int ntensors, FacTensor *const *tensors, int ndi
     if (ntensors > FAC_MAX_OPERANDS) return too_many(ntensors);
     it->noperands = ntensors;
     it->nresults = 0;
+    it->looked = false;
+    it->hit = NULL;
     for (int k = 0; k < ntensors; k++) {
         take_tensor(&it->operand[k], tensors[k], FAC_DT_NONE);
         FAC_RETURN_IF_ERROR(take_strides(&it->operand[k], tensors[k], ndim, sizes, skip));

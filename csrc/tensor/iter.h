@@ -30,7 +30,9 @@ typedef struct FacIter {
     int ndim;                   /* after merging; at least 1 */
     FacDim sizes[FAC_MAX_NDIM]; /* innermost first */
     int64_t numel;
-    bool contiguous; /* one row, every operand contiguous in its loop dtype */
+    bool contiguous;   /* one row, every operand contiguous in its loop dtype */
+    bool looked;       /* fac_iter_blocks has told `hit` all of the results */
+    _Atomic bool *hit; /* set where a result is not finite; NULL: nobody asks */
     FacIterOperand operand[FAC_MAX_OPERANDS];
 } FacIter;
 
@@ -54,6 +56,9 @@ void fac_iter_rows(FacIter *it, int64_t grain, FacRowBody body, void *context);
  * every pair of dtypes. Complex to real drops the imaginary part. */
 typedef void (*FacCast)(const void *from, void *to, int64_t n);
 extern FacCast fac_casts[FAC_DTYPES][FAC_DTYPES];
+/* Whether n elements of a real floating dtype are all finite. Filled in as the casts are. */
+typedef bool (*FacAllFinite)(FacDType real, const void *data, int64_t n);
+extern FacAllFinite fac_all_finite;
 
 /* Copies elementwise with conversion and broadcasting of `from` to the shape of `to`. */
 FacStatus fac_tensor_copy(FacTensor *to, FacTensor *from) FAC_MUST_CHECK;

@@ -710,6 +710,55 @@ def test_the_tripwire_lets_pass_what_was_given():
     1 / scores
 
 
+def large(*shape, dtype=facula.float32):
+    return facula.ones(*shape, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    "operator, call",
+    [
+        ("exp", lambda: (large(300, 300) * facula.linspace(0, 90, 300)).exp()),
+        ("exp", lambda: (large(300, 300) * facula.linspace(0, 90, 300)).T.exp()),
+        ("mul", lambda: large(70_000, dtype=facula.float64) * 1e200 * 1e200),
+        ("mul", lambda: large(70_000, dtype=facula.complex64) * 1e30 * 1e30),
+        ("mul", lambda: large(70_000, dtype=facula.bfloat16) * 1e30 * 1e30),
+        ("mm", lambda: (large(256, 256) * 1e19) @ (large(256, 256) * 1e20)),
+        ("mm", lambda: (large(256, 256) * 1e19) @ (large(2, 256) * 1e20).T),
+        ("bmm", lambda: (large(3, 200, 200) * 1e19).bmm(large(3, 200, 200) * 1e20)),
+        ("linear", lambda: facula.nn.functional.linear(large(9, 9) * 1e30, large(9, 9) * 1e30)),
+        ("_to_copy", lambda: (large(70_000) * 70_000).half()),
+        ("log", lambda: facula.zeros(10).log_()),
+        ("_clamp_min", lambda: facula.zeros(10, dtype=facula.float16).clamp(min=1e9)),
+        ("sub", lambda: facula.full((9,), float("inf")).sub_(float("inf"))),
+    ],
+)
+def test_the_tripwire_in_each_way_of_looking(operator, call):
+    with facula.autograd.trace_nonfinite():
+        with pytest.raises(facula.autograd.NonfiniteError) as error:
+            call()
+    assert error.value.operator == operator
+
+
+def test_the_tripwire_passes_over_what_was_not_finite_before():
+    given = facula.tensor([float("nan"), float("inf"), 1.0])
+    with facula.autograd.trace_nonfinite():
+        given.add_(1).exp_().relu_()
+        (given * 2).clone().sort()
+
+
+@pytest.mark.parametrize("size", [3, 50_000])
+def test_the_tripwire_in_a_step_of_an_optimizer(size):
+    x = facula.zeros(size, requires_grad=True)
+    optimizer = facula.optim.Adam([x], eps=0.0)
+    x.grad = facula.zeros(size)
+    with facula.autograd.trace_nonfinite():
+        with pytest.raises(facula.autograd.NonfiniteError, match="first NaN") as error:
+            optimizer.step()
+        assert error.value.operator == "_fused_adam_"
+        x.grad = facula.full((size,), float("nan"))
+        optimizer.step()
+
+
 # --- pictures -----------------------------------------------------------------------------------
 
 

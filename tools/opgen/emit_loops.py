@@ -203,5 +203,5 @@ def kernel_table(table: Table) -> str:
     lines += [f"[FAC_OP_ID_{ident}] = FAC_KERNEL({name})," for ident, name in kernels.items()]
     lines += ["};", "", "const FacTierTable FAC_TIERED(tier_table) = {"]
     lines += [".loops = loops, .tuned = FAC_TIERED(tuned_loops), .kernels = kernels,"]
-    lines += [".fill_casts = FAC_TIERED(fill_casts),", "};"]
+    lines += [".fill_casts = FAC_TIERED(fill_casts), .all_finite = FAC_TIERED(all_finite),", "};"]
     return c_file(["kernels/cpu/kernel.h", "ops.h"], lines)

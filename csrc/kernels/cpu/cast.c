@@ -314,8 +314,6 @@ FAC_DTYPE_LIST(COPY_CAST)
 
 /* --- the table -------------------------------------------------------------------------------- */
 
-void FAC_TIERED(fill_casts)(FacCast (*casts)[FAC_DTYPES]);
-
 #define ENTRY(A, B) casts[FAC_DT_##A][FAC_DT_##B] = cast_##A##_##B;
 #define ROW_DIRECT(A)                                                                              \
     ENTRY(A, BOOL)                                                                                 \

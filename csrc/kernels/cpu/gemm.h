@@ -24,6 +24,7 @@ typedef struct FacGemm {
     bool scale; /* alpha and beta are not both one */
     double alpha[2], beta[2];
     int64_t int_alpha, int_beta; /* the same for integers */
+    _Atomic bool *hit;           /* set where C is not finite; NULL: nobody asks */
 } FacGemm;
 
 /* In the pool. Takes scratch memory for large products, which may fail. */

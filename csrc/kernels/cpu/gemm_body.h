@@ -267,7 +267,7 @@ NAME(add_number)(T *c, T x, int64_t n)
 
 /* C = alpha * C + beta * D over a block of C. */
 static void
-NAME(finish)(const FacGemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
+NAME(combine)(const FacGemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
 {
     const T ar = (T)g->alpha[0], ai = (T)g->alpha[1], br = (T)g->beta[0], bi = (T)g->beta[1];
     if (!g->add && !g->scale) return;
@@ -299,6 +299,20 @@ NAME(finish)(const FacGemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
             c[2 * j] = re;
             c[2 * j + 1] = im;
         }
+    }
+}
+
+/* What happens to a block of C when its sums are there. */
+static void
+NAME(finish)(const FacGemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
+{
+    const int64_t part = FAC_IS_COMPLEX(g->dtype) ? 2 : 1;
+    NAME(combine)(g, i0, i1, j0, j1);
+    if (!g->hit) return;
+    for (int64_t i = i0; i < i1; i++) {
+        const T *c = (const T *)g->c + (i * g->c_row + j0) * part;
+        if (!FAC_TIERED(all_finite)(fac_dtype_info[g->dtype].real, c, (j1 - j0) * part))
+            atomic_store_explicit(g->hit, true, memory_order_relaxed);
     }
 }
 

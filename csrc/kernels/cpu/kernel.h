@@ -24,8 +24,9 @@
 #define FAC_TIERED(name) FAC_JOIN(fac_, name, FAC_TIER) /* shared between files of one tier */
 
 /* Beside loops and kernels, what a tier's table (generated) holds. */
-void FAC_TIERED(fill_casts)(FacCast (*casts)[FAC_DTYPES]); /* cast.c */
-extern const FacTunedLoop FAC_TIERED(tuned_loops)[];       /* elementary.c */
+void FAC_TIERED(fill_casts)(FacCast (*casts)[FAC_DTYPES]);               /* cast.c */
+extern const FacTunedLoop FAC_TIERED(tuned_loops)[];                     /* elementary.c */
+bool FAC_TIERED(all_finite)(FacDType real, const void *data, int64_t n); /* finite.c */
 
 /* X(enumerator suffix, C type) */
 #define FAC_INT_TYPES(X)                                                                           \

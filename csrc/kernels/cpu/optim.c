@@ -48,6 +48,7 @@ typedef struct Row {
     Item *items;
     uint32_t count;
     int64_t n;
+    _Atomic bool *hit; /* set where a parameter is not finite any more; NULL: nobody asks */
 } Row;
 
 /* How an optimizer goes: its loops, which argument is which part, and the numbers of parameter i. */
@@ -56,6 +57,17 @@ typedef struct Recipe {
     int parts;
     FacStatus (*numbers)(FacCall *call, uint32_t i, Step *s); /* NULL: the same for all */
 } Recipe;
+
+static void
+run_item(const Row *row, const Item *item, int64_t begin, int64_t end)
+{
+    item->body(begin, end, &item->step);
+    if (!row->hit) return;
+    const FacDType dt = (FacDType)item->held[PARAM]->dtype;
+    const char *at = (const char *)item->step.at[PARAM] + begin * fac_dtype_size(dt);
+    if (!FAC_TIERED(all_finite)(dt, at, end - begin))
+        atomic_store_explicit(row->hit, true, memory_order_relaxed);
+}
 
 static void
 run_row(int64_t begin, int64_t end, void *context)
@@ -73,7 +85,7 @@ run_row(int64_t begin, int64_t end, void *context)
         const Item *item = &row->items[low];
         const int64_t next = low + 1 < row->count ? row->items[low + 1].first : row->n;
         const int64_t stop = next < end ? next : end;
-        if (stop > begin) item->body(begin - item->first, stop - item->first, &item->step);
+        if (stop > begin) run_item(row, item, begin - item->first, stop - item->first);
         begin = stop;
     }
 }
@@ -93,10 +105,11 @@ open_item(FacCall *call, const Recipe *r, const Step *common, uint32_t i, Item *
     return r->numbers ? r->numbers(call, i, &item->step) : FAC_OK;
 }
 
-/* What was copied for the loops goes back. */
+/* What was copied for the loops goes back; as rounding may make it infinite, it counts as a hit. */
 static FacStatus
-write_back(FacCall *call, const Recipe *r, uint32_t i, const Item *item)
+write_back(FacCall *call, const Recipe *r, uint32_t i, const Item *item, _Atomic bool *hit)
 {
+    if (item->held[PARAM] != FAC_ARG(call, PARAM).v.tensors[i]) *hit = true;
     for (int j = 0; j < r->parts; j++) {
         FacTensor *to = item->held[j] ? FAC_ARG(call, j).v.tensors[i] : NULL;
         if (j != GRAD && to && to != item->held[j])
@@ -109,7 +122,8 @@ write_back(FacCall *call, const Recipe *r, uint32_t i, const Item *item)
 static FacStatus
 run(FacCall *call, const Recipe *r, const Step *common)
 {
-    Row row = {.count = FAC_ARG(call, 0).len};
+    _Atomic bool hit = false;
+    Row row = {.count = FAC_ARG(call, 0).len, .hit = fac_look_start(call, &hit)};
     FacStatus st = FAC_OK;
     if (!row.count) return FAC_OK;
     row.items = fac_mem_zalloc(row.count * sizeof *row.items);
@@ -120,7 +134,8 @@ run(FacCall *call, const Recipe *r, const Step *common)
         row.n += FAC_ARG(call, 0).v.tensors[i]->numel;
     }
     fac_parallel(row.n, fac_grain(4), run_row, &row);
-    for (uint32_t i = 0; i < row.count; i++) FAC_TRY(write_back(call, r, i, &row.items[i]));
+    for (uint32_t i = 0; i < row.count; i++) FAC_TRY(write_back(call, r, i, &row.items[i], &hit));
+    if (row.hit) fac_look_end(call, &hit);
 done:
     for (uint32_t i = 0; i < row.count; i++)
         for (int j = 0; j < PARTS; j++) fac_tensor_release(row.items[i].held[j]);

@@ -8,6 +8,8 @@
 
 #pragma GCC optimize("fp-contract=fast")
 
+enum { LOOK_AT_BLOCKS = 1 << 15 }; /* smaller results stay in the cache anyway */
+
 typedef struct Product {
     FacGemm g;
     FacTensor *a, *b, *add; /* in the compute dtype; owned */
@@ -105,12 +107,16 @@ product_numbers(Product *p, const FacCall *call, int i)
 
 /* Computes, rounds to the dtype of the result, and closes. */
 static FacStatus
-product_run(Product *p)
+product_run(FacCall *call, Product *p)
 {
     FacStatus st = FAC_OK;
+    _Atomic bool hit = false;
+    const bool worth = p->c->numel >= LOOK_AT_BLOCKS && !FAC_IS_INT(p->g.dtype);
+    if (p->c == p->out && worth) p->g.hit = fac_look_start(call, &hit);
     FAC_TRY(
         FAC_TIERED(gemm_batched)(&p->g, p->count, p->a_step, p->b_step, p->c_step, p->add_step));
     if (p->c != p->out) FAC_TRY(fac_tensor_copy(p->out, p->c));
+    if (p->g.hit) fac_look_end(call, &hit);
 done:
     product_close(p);
     return st;
@@ -123,7 +129,7 @@ FAC_KERNEL(mm)(FacCall *call)
     FAC_RETURN_IF_ERROR(product_open(&p, fac_arg_tensor(call, 0), fac_arg_tensor(call, 1), NULL,
                                      fac_result_tensor(call, 0)));
     product_matrices(&p);
-    return product_run(&p);
+    return product_run(call, &p);
 }
 
 /* addmm and baddbmm: (self, a, b, *, beta, alpha). */
@@ -138,7 +144,7 @@ FAC_KERNEL(addmm)(FacCall *call)
     p.g.add_col = add_stride(p.add, 0);
     p.g.add_row = add_stride(p.add, 1);
     p.add_step = add_stride(p.add, 2);
-    return product_run(&p);
+    return product_run(call, &p);
 }
 
 /* A matrix times a column. */
@@ -163,7 +169,7 @@ FAC_KERNEL(mv)(FacCall *call)
     FAC_RETURN_IF_ERROR(product_open(&p, fac_arg_tensor(call, 0), fac_arg_tensor(call, 1), NULL,
                                      fac_result_tensor(call, 0)));
     product_vector(&p);
-    return product_run(&p);
+    return product_run(call, &p);
 }
 
 FacStatus
@@ -175,7 +181,7 @@ FAC_KERNEL(addmv)(FacCall *call)
     product_vector(&p);
     product_numbers(&p, call, 3);
     p.g.add_row = add_stride(p.add, 0);
-    return product_run(&p);
+    return product_run(call, &p);
 }
 
 /* x [..., k], weight [n, k] or [k], bias [n]. */
@@ -201,7 +207,7 @@ FAC_KERNEL(linear)(FacCall *call)
     g->b_col = p.b->ndim == 2 ? p.b->strides[0] : 0;
     g->c_row = g->n;
     g->add_col = p.add ? add_stride(p.add, 0) : 0;
-    st = product_run(&p);
+    st = product_run(call, &p);
 done:
     fac_tensor_release(rows);
     return st;

@@ -89,7 +89,8 @@ def _report(name, line, node, args, result, nan):
         else:
             made = f", which belongs to the call at {forward}" if forward else ""
             text = f"the first {born} is born in backward, in {name}() of {node.name()}{made}"
-        rows = [(what, _describe(value)) for what, value in args if value is not None]
+        given = [(what, value) for what, value in args if value is not None and value is not result]
+        rows = [(what, _describe(value)) for what, value in given]
         rows.append(("result", _describe(result)))
         width = max(len(what) for what, _ in rows)
         text += "".join(f"\n  {what:<{width}}  {value}" for what, value in rows)

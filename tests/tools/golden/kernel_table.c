@@ -2,19 +2,18 @@
 #include "kernels/cpu/kernel.h"
 #include "ops.h"
 
-extern const FacLoops FAC_TIERED(loops_add);
-extern const FacLoops FAC_TIERED(loops_mul);
-extern const FacLoops FAC_TIERED(loops_eq);
-extern const FacLoops FAC_TIERED(loops_abs);
-extern const FacLoops FAC_TIERED(loops_clip);
+extern FacLoops FAC_TIERED(loops_add);
+extern FacLoops FAC_TIERED(loops_mul);
+extern FacLoops FAC_TIERED(loops_eq);
+extern FacLoops FAC_TIERED(loops_abs);
+extern FacLoops FAC_TIERED(loops_clip);
 FacStatus FAC_KERNEL(cat)(FacCall *call);
 FacStatus FAC_KERNEL(fill)(FacCall *call);
 FacStatus FAC_KERNEL(pool)(FacCall *call);
 FacStatus FAC_KERNEL(sum)(FacCall *call);
-void FAC_TIERED(fill_casts)(FacCast (*casts)[FAC_DTYPES]);
 extern const FacTierTable FAC_TIERED(tier_table);
 
-static const FacLoops *const loops[FAC_OP_COUNT] = {
+static FacLoops *const loops[FAC_OP_COUNT] = {
     [FAC_OP_ID_add] = &FAC_TIERED(loops_add),
     [FAC_OP_ID_mul] = &FAC_TIERED(loops_mul),
     [FAC_OP_ID_eq] = &FAC_TIERED(loops_eq),
@@ -30,5 +29,6 @@ static const FacKernel kernels[FAC_OP_COUNT] = {
 };
 
 const FacTierTable FAC_TIERED(tier_table) = {
-    .loops = loops, .kernels = kernels, .fill_casts = FAC_TIERED(fill_casts),
+    .loops = loops, .tuned = FAC_TIERED(tuned_loops), .kernels = kernels,
+    .fill_casts = FAC_TIERED(fill_casts), .all_finite = FAC_TIERED(all_finite),
 };
