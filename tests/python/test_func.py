@@ -148,3 +148,72 @@ def test_replace_all_batch_norm_modules():
     assert model[1].running_mean is None and not list(model.buffers())
     x = facula.randn(4, 3)
     assert facula.equal(model(x), model.eval()(x))
+
+
+# --- rearrange ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pattern, sizes, made",
+    [
+        ("b c h w -> b h w c", {}, lambda x: x.permute(0, 2, 3, 1)),
+        ("b c h w -> b (c h) w", {}, lambda x: x.reshape(2, 12, 6)),
+        ("b c h w -> (w c) b h", {}, lambda x: x.permute(3, 1, 0, 2).reshape(18, 2, 4)),
+        (
+            "b c (h h1) (w w1)->(b h1 w1) c h w",
+            {"h1": 2, "w1": 3},
+            lambda x: x.reshape(2, 3, 2, 2, 2, 3).permute(0, 3, 5, 1, 2, 4).reshape(12, 3, 2, 2),
+        ),
+        ("... w -> w ...", {}, lambda x: x.permute(3, 0, 1, 2)),
+        ("b ... -> b (...)", {}, lambda x: x.reshape(2, -1)),
+        ("b ... w -> ... (b w)", {}, lambda x: x.permute(1, 2, 0, 3).reshape(3, 4, 12)),
+        ("b c h w ... -> ... b c h w", {}, lambda x: x),
+        ("b c h w -> b 1 c h () w", {}, lambda x: x[:, None, :, :, None]),
+        ("(b 1) c h w -> b c h w", {}, lambda x: x),
+    ],
+)
+def test_rearrange(pattern, sizes, made):
+    x = facula.arange(144).reshape(2, 3, 4, 6)
+    assert facula.func.rearrange(x, pattern, **sizes).tolist() == made(x).tolist()
+
+
+def test_rearrange_of_lists_batches_and_nothing():
+    x = facula.arange(6.0).reshape(2, 3)
+    assert facula.func.rearrange([x, x + 6], "l a b -> a (l b)").shape == (2, 6)
+    assert facula.func.rearrange(facula.ones(()), "... -> 1 ...").shape == (1,)
+    assert facula.func.rearrange(facula.ones(3, 1), "a 1 -> a").shape == (3,)
+    empty = facula.func.rearrange(facula.ones(0, 3), "(a b) c -> a (b c)", a=2)
+    assert empty.shape == (2, 0)
+    batched = facula.func.vmap(lambda t: facula.func.rearrange(t, "a b -> (b a)"))
+    assert batched(x[None]).tolist() == [x.mT.flatten().tolist()]
+
+
+@pytest.mark.parametrize(
+    "pattern, sizes, message",
+    [
+        ("a b", {}, "one '->'"),
+        ("a b -> a b -> a b", {}, "one '->'"),
+        ("a -> a", {}, "for 1 axes, the tensor has 2"),
+        ("a b c ... -> a b c ...", {}, "at least 3 axes"),
+        ("a b -> a", {}, "'b' is on the left side only"),
+        ("a ... -> a", {}, "'...' is on the left side only"),
+        ("a b -> a b c", {}, "'c' is on the right side only"),
+        ("a a -> a", {}, "'a' stands twice"),
+        ("(a b) c -> a b c", {}, "give the sizes of all but one of a, b"),
+        ("(a b) c -> a b c", {"a": 4}, "does not divide into parts of 4"),
+        ("(a b) c -> a b c", {"a": 3, "b": 3}, "axis 0 has size 2, the pattern says a=3 b=3"),
+        ("a 1 -> a", {}, "axis 1 has size 3, the pattern says 1"),
+        ("a b -> a b", {"z": 1}, "no axis 'z'"),
+        ("a b -> a b", {"a": -2}, "0 or more, not -2"),
+        ("a 3 -> a 3", {}, "name the 3"),
+        ("((a) b) -> a b", {}, "do not nest"),
+        ("(a b -> a b", {}, "without its '\\)'"),
+        ("a b) -> a b", {}, "without its '\\('"),
+        ("(...) -> ...", {}, "outside of brackets"),
+        ("a .. -> a ..", {}, "three dots"),
+        ("a b - > a b", {}, "one '->'"),
+    ],
+)
+def test_rearrange_says_what_is_wrong(pattern, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        facula.func.rearrange(facula.ones(2, 3), pattern, **sizes)

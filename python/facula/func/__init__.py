@@ -13,4 +13,5 @@ from ._derivatives import (
 )
 from ._level import debug_unwrap
 from ._module import functional_call, replace_all_batch_norm_modules_, stack_module_state
+from ._rearrange import rearrange
 from ._vmap import vmap
