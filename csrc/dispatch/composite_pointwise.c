@@ -1,7 +1,7 @@
 /* composite_pointwise.c - pointwise operators that choose between rows by their options.
  */
+#include "dispatch/chain.h"
 #include "dispatch/rules.h"
-#include "generated/ops.h"
 
 #include <float.h>
 #include <math.h>
@@ -196,4 +196,57 @@ fac_composite_is_complex(FacCall *call)
 {
     call->results[0] = fac_v_bool(FAC_IS_COMPLEX(fac_arg_tensor(call, 0)->dtype));
     return FAC_OK;
+}
+
+/* (start, end, steps[, base], dtype, ...) by rows, in the arithmetic of the kernel: in float32 for
+ * float32 and double otherwise, counting from the nearer end. */
+FacStatus
+fac_composite_linspace_each(FacCall *call)
+{
+    Chain c = {.n = 0};
+    FacStatus st;
+    FacDType dtype;
+    FacDevice device;
+    FacValue ends[2], i, step, low, high, first, all;
+    int64_t n = call->args[2].v.i;
+    bool complex = false, powers = !strcmp(call->op->params[3].name, "base");
+    for (int k = 0; k < 2; k++) {
+        FacTensor *t = fac_arg_tensor(call, k);
+        complex |= t ? FAC_IS_COMPLEX(t->dtype) : call->args[k].tag == FAC_V_COMPLEX;
+        if (t && t->ndim)
+            FAC_FAIL(FAC_RUNTIME_ERROR, "start and end are 0-dimensional, not %d-dimensional",
+                     t->ndim);
+    }
+    if (n < 0) FAC_FAIL(FAC_RUNTIME_ERROR, "number of steps must be non-negative");
+    FAC_TRY(fac_factory_options(call, complex ? fac_default_complex() : fac_default_dtype(), &dtype,
+                                &device));
+    bool single = dtype == FAC_DT_F32 || dtype == FAC_DT_C64;
+    FacValue real = fac_v_dtype(single ? FAC_DT_F32 : FAC_DT_F64), where = fac_v_device(device);
+    FacValue to = single                  ? fac_v_dtype(dtype)
+                  : FAC_IS_COMPLEX(dtype) ? fac_v_dtype(FAC_DT_C128)
+                                          : real;
+    for (int k = 0; k < 2; k++) {
+        if (fac_arg_tensor(call, k))
+            CHAIN(_to_copy, &ends[k], call->args[k], to, FAC_VALUE_NONE, where);
+        else
+            CHAIN(full, &ends[k], fac_v_ints(NULL, 0), call->args[k], to, FAC_VALUE_NONE, where);
+        if (FAC_IS_INT(dtype)) CHAIN(trunc, &ends[k], ends[k]);
+    }
+    if (n == 1) ends[1] = ends[0];
+    CHAIN(arange, &i, fac_v_int(n), real, FAC_VALUE_NONE, where);
+    CHAIN(sub, &step, ends[1], ends[0]);
+    CHAIN(div, &step, step, fac_v_float(n > 1 ? (double)(n - 1) : 1));
+    CHAIN(mul, &low, step, i);
+    CHAIN(add, &low, ends[0], low);
+    CHAIN(rsub, &high, i, fac_v_int(n - 1));
+    CHAIN(mul, &high, step, high);
+    CHAIN(sub, &high, ends[1], high);
+    CHAIN(lt, &first, i, fac_v_int(n / 2));
+    CHAIN(where, &all, first, low, high);
+    if (powers) CHAIN(pow, &all, call->args[3], all);
+    CHAIN(_to_copy, &all, all, fac_v_dtype(dtype));
+    st = chain_give(all, &call->results[0]);
+done:
+    chain_end(&c);
+    return st;
 }

@@ -1,8 +1,9 @@
 /* batch_product.c - rules of vmap for products, convolutions, and layers over windows and channels.
  *
  * matmul takes any number of dims in front, so that products of matrices and vectors become matmul.
- * A convolution has two dims that the batch can join: that of the samples if only the input is a
- * batch, that of the output channels if only the weight is, and groups of channels if both are.
+ * A convolution and its two adjoints are linear in two tensors, with the third as result. If one of
+ * the two is a batch, it joins a dim that this one shares with the result: samples, or channels
+ * within each group. If both are, there are as many more groups.
  */
 #include "layers/batch.h"
 
@@ -157,11 +158,58 @@ grow_size(FacBatch *b, int i, int at)
     return fac_batch_set_ints(b, i, sizes, (int)given.len);
 }
 
+static int64_t
+groups_of(const FacBatch *b)
+{
+    return b->call->args[fac_batch_param(b->call->op, "groups")].v.i;
+}
+
 static void
 grow_groups(FacBatch *b)
 {
     int at = fac_batch_param(b->call->op, "groups");
-    fac_batch_set(b, at, fac_v_int(b->call->args[at].v.i * b->level->size));
+    fac_batch_set(b, at, fac_v_int(groups_of(b) * b->level->size));
+}
+
+/* As join_arg, with the batch inside of each of the groups that dim `at` consists of. */
+static FacStatus
+join_in_groups(FacBatch *b, int i, int at, int64_t groups)
+{
+    FacTensor *value = fac_batch_value(b, i), *parts = NULL, *moved = NULL, *joined = NULL, *all;
+    FacStatus st;
+    if (value->ndim <= at + 1 || groups < 1 || value->sizes[at + 1] % groups)
+        return fac_batch_refuse(b, "got channels that do not divide into its groups");
+    FAC_TRY(fac_batch_part(value, at + 1, groups, &parts));
+    FAC_TRY(fac_batch_move(parts, 0, 1, at + 1, &moved)); /* ..., groups, batch, rest */
+    FAC_TRY(fac_batch_join(moved, at, &joined));
+    FAC_TRY(fac_batch_join(joined, at, &all));
+    fac_batch_set_take(b, i, all);
+done:
+    fac_tensor_release(parts);
+    fac_tensor_release(moved);
+    fac_tensor_release(joined);
+    return st;
+}
+
+/* As part_result, likewise. */
+static FacStatus
+part_in_groups(FacBatch *b, int at, int64_t groups)
+{
+    FacTensor *t = fac_v_as_tensor(b->call->results[0]), *apart = NULL, *parts = NULL,
+              *moved = NULL;
+    FacTensor *joined;
+    FacStatus st;
+    FAC_TRY(fac_batch_part(t, at, groups, &apart));
+    FAC_TRY(fac_batch_part(apart, at + 1, b->level->size, &parts));
+    FAC_TRY(fac_batch_move(parts, at + 1, 1, 0, &moved));
+    FAC_TRY(fac_batch_join(moved, at + 1, &joined));
+    fac_tensor_release(t);
+    fac_batch_give_take(b, 0, joined);
+done:
+    fac_tensor_release(apart);
+    fac_tensor_release(parts);
+    fac_tensor_release(moved);
+    return st;
 }
 
 /* [..., C, ...] plus a bias of [B, C]. */
@@ -184,21 +232,26 @@ add_bias(FacBatch *b, FacTensor *bias)
 FacStatus
 fac_batch_conv(FacBatch *b)
 {
-    FacTensor *bias = fac_batch_has(b, 2) ? fac_tensor_retain(fac_batch_value(b, 2)) : NULL;
-    int in = 0, out = 0; /* the dims of input and result that the batch joins; -1: none */
+    FacTensor *bias = NULL; /* added to the result */
     FacStatus st;
-    if (bias) fac_batch_set(b, 2, FAC_VALUE_NONE);
-    if (fac_batch_has(b, 1)) {
-        bool shared = !fac_batch_has(b, 0) && b->call->args[6].v.i == 1;
-        in = shared ? -1 : 1;
-        out = 1;
-        FAC_TRY(join_arg(b, 1, 0));
-        if (!shared) grow_groups(b);
-        if (!bias && fac_batch_value(b, 2)) FAC_TRY(join_arg(b, 2, 0));
+    bool weights = fac_batch_has(b, 1), alone = weights && !fac_batch_has(b, 0);
+    if (weights) FAC_TRY(fac_batch_expand(b, 2));
+    if (fac_batch_has(b, 2)) {
+        bias = fac_tensor_retain(fac_batch_value(b, 2));
+        fac_batch_set(b, 2, FAC_VALUE_NONE);
     }
-    if (in >= 0) FAC_TRY(join_arg(b, 0, in));
+    if (alone) {
+        FAC_TRY(join_in_groups(b, 1, 0, groups_of(b)));
+    } else {
+        if (weights) FAC_TRY(join_arg(b, 1, 0));
+        if (weights) grow_groups(b);
+        FAC_TRY(join_arg(b, 0, weights));
+    }
     FAC_TRY(fac_batch_run_aside(b));
-    FAC_TRY(part_result(b, 0, out));
+    if (alone)
+        FAC_TRY(part_in_groups(b, 1, groups_of(b)));
+    else
+        FAC_TRY(part_result(b, 0, weights));
     if (bias) FAC_TRY(add_bias(b, bias));
 done:
     fac_tensor_release(bias);
@@ -210,6 +263,12 @@ FacStatus
 fac_batch_conv_input(FacBatch *b)
 {
     bool weights = fac_batch_has(b, 1);
+    if (weights && !fac_batch_has(b, 0)) {
+        FAC_RETURN_IF_ERROR(join_in_groups(b, 1, 1, 1));
+        FAC_RETURN_IF_ERROR(grow_size(b, 2, 1));
+        FAC_RETURN_IF_ERROR(fac_batch_run_aside(b));
+        return part_in_groups(b, 1, groups_of(b));
+    }
     if (weights) FAC_RETURN_IF_ERROR(join_arg(b, 1, 0));
     if (weights) grow_groups(b);
     FAC_RETURN_IF_ERROR(join_arg(b, 0, weights));
@@ -222,6 +281,13 @@ fac_batch_conv_input(FacBatch *b)
 FacStatus
 fac_batch_conv_weight(FacBatch *b)
 {
+    bool input = fac_batch_has(b, 0);
+    if (!input || !fac_batch_has(b, 1)) { /* the channels of the one that is a batch */
+        FAC_RETURN_IF_ERROR(join_in_groups(b, !input, 1, groups_of(b)));
+        FAC_RETURN_IF_ERROR(grow_size(b, 2, input));
+        FAC_RETURN_IF_ERROR(fac_batch_run_aside(b));
+        return part_in_groups(b, input, input ? 1 : groups_of(b));
+    }
     FAC_RETURN_IF_ERROR(join_arg(b, 0, 1));
     FAC_RETURN_IF_ERROR(join_arg(b, 1, 1));
     FAC_RETURN_IF_ERROR(grow_size(b, 2, 0));

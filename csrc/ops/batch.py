@@ -159,3 +159,24 @@ op("_nll_loss_backward_each(Tensor grad_output, int[] size, Tensor target, Tenso
              "target, d, ignore_index), unsqueeze(neg(_class_weights(target, grad_output, weight, "
              "ignore_index) * (grad_output / total_weight if reduction == 1 else grad_output)), d))",
    doc="nll_loss_backward.")
+
+# --- others
+
+op("_linspace_each(Operand start, Operand end, int steps, *, ScalarType? dtype=None, "
+   "Layout? layout=None, Device? device=None) -> Tensor",
+   variants="function", module="_C", composite="c:linspace_each", doc="linspace.")
+op("_logspace_each(Operand start, Operand end, int steps, float base=10.0, *, "
+   "ScalarType? dtype=None, Layout? layout=None, Device? device=None) -> Tensor",
+   variants="function", module="_C", composite="c:linspace_each", doc="logspace.")
+op("_embedding_renorm_each(Tensor(a!) self, Tensor indices, float max_norm, float norm_type)"
+   " -> Tensor(a!)",
+   variants="function", module="_C",
+   composite="copy_(self, where(unsqueeze(_named_rows(self, indices) & ((n := "
+             "linalg_vector_norm(self, norm_type, [1])) > max_norm), 1), self * unsqueeze(max_norm / "
+             "(n + 1e-7), 1), self))",
+   doc="embedding_renorm_.")
+op("_named_rows(Tensor self, Tensor indices) -> Tensor",
+   variants="function", module="_C",
+   composite="index_put(new_zeros(self, [self.shape[0]], dtype=bool), [indices], new_ones(self, [], "
+             "dtype=bool))",
+   doc="Which rows of self the indices name.")

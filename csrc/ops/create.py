@@ -55,11 +55,13 @@ op("arange.start(Scalar start, Scalar end, Scalar step=1, *, ScalarType? dtype=N
    variants="function out", family=FACTORY, rule="arange", kernel="arange", grad=None,
    like="numpy.arange", doc="start, start + step, ... up to but not including end.")
 op("linspace(Operand start, Operand end, int steps, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None) -> Tensor",
-   variants="function out", family=FACTORY, rule="linspace", kernel="linspace", batch="loop",
+   variants="function out", family=FACTORY, rule="linspace", kernel="linspace",
+   batch="as _linspace_each",
    grad=None,
    like="numpy.linspace", doc="steps numbers, evenly spaced from start to end, both included.")
 op("logspace(Operand start, Operand end, int steps, float base=10.0, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None) -> Tensor",
-   variants="function out", family=FACTORY, rule="linspace", kernel="logspace", batch="loop",
+   variants="function out", family=FACTORY, rule="linspace", kernel="logspace",
+   batch="as _logspace_each",
    grad=None,
    like="numpy.logspace", doc="steps powers of base, with exponents evenly spaced from start to end.")
 op("eye(int n, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None) -> Tensor",

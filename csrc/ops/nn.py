@@ -17,7 +17,7 @@ op("embedding_dense_backward(Tensor grad_output, Tensor indices, int num_weights
    linear="grad_output", doc="The gradient of embedding.")
 op("embedding_renorm_(Tensor(a!) self, Tensor indices, float max_norm, float norm_type) -> Tensor(a!)",
    variants="function", rule="embedding_renorm", dtypes="float", kernel="embedding_renorm",
-   batch="loop", grad=None,
+   batch="as _embedding_renorm_each", grad=None,
    doc="Scales the rows that are named by index so that their norms are at most max_norm.")
 
 # --- pooling; n dims are pooled, n the length of kernel_size

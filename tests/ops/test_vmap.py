@@ -16,12 +16,6 @@ from facula.func import grad
 from test_table import CASES, differentiable
 
 SIZE = 3
-# Rows that run element by element, with a warning.
-LOOPS = {
-    "linspace",  # of two tensors: rare
-    "logspace",
-    "embedding_renorm_",  # steps on one table, in order
-}
 # What these do has no meaning for a batch.
 REFUSED = {
     *("resize_", "resize_as_", "set_", "set_.storage", "set_.tensor"),
@@ -131,12 +125,10 @@ def cases(having=lambda case: True):
 
 
 @pytest.fixture(autouse=True)
-def no_loops(request):
-    """The warning that a row has no rule is an error, but for the rows that are known to loop."""
-    case = request.node.callspec.params.get("case") if hasattr(request.node, "callspec") else None
+def no_loops():
+    """The warning that a row has no rule, and runs element by element, is an error."""
     with warnings.catch_warnings():
-        known = case is not None and case.name in LOOPS
-        warnings.filterwarnings("ignore" if known else "error", ".*performance drop.*")
+        warnings.filterwarnings("error", ".*performance drop.*")
         yield
 
 
@@ -174,7 +166,7 @@ def test_elements_of_all_samples(case):
         check_values(case, sample)
 
 
-@cases(lambda case: "data_shape" not in case.flags and case.name not in LOOPS)
+@cases(lambda case: "data_shape" not in case.flags)
 def test_nested(case):
     """vmap in vmap: one argument a batch of both, or all of them."""
     sample = samples_of(case, 1)[0]
@@ -233,7 +225,7 @@ def test_inplace(case):
             assert_equal(batch.vmap(call), batch.loop(call), case.samples.slack)
 
 
-@cases(lambda case: "out" in case.flags and case.name not in LOOPS)
+@cases(lambda case: "out" in case.flags)
 def test_out(case):
     def call(sample):
         expected = case.call(sample)
@@ -279,7 +271,7 @@ def of_main_dtype(case, sample):
 def checked_gradient(case):
     if main_dtype(case) != facula.float64 or not differentiable(case, facula.float64):
         return False
-    return case.name not in LOOPS and "data_shape" not in case.flags
+    return "data_shape" not in case.flags
 
 
 def loss_of(case, sample, where):

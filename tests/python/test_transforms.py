@@ -458,3 +458,64 @@ def test_functional_training_of_an_ensemble():
     x = facula.randn(5, 3)
     out = vmap(lambda p, b: functional_call(models[0], (p, b), (x,)))(params, buffers)
     assert facula.allclose(out, facula.stack([m(x) for m in models]), atol=1e-6)
+
+
+# --- convolutions and factories of a batch ------------------------------------------------------
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("which", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 2), (0, 1, 2)])
+def test_convolutions(which, transposed, groups):
+    """Each of input, weight and bias a batch or not, and the gradients of all."""
+    call = facula.nn.functional.conv_transpose2d if transposed else facula.nn.functional.conv2d
+    weight = (4, 3, 3, 2) if transposed else (6, 4 // groups, 3, 2)
+    shapes = [(2, 4, 7, 6), weight, (3 * groups if transposed else 6,)]
+    batch = [3 if i in which else 1 for i in range(3)]
+    data = [facula.randn(n, *shape, dtype=facula.float64) for n, shape in zip(batch, shapes)]
+    dims = tuple(0 if i in which else None for i in range(3))
+    args = [t if i in which else t[0] for i, t in enumerate(data)]
+
+    def loss(x, w, b):
+        return call(x, w, b, stride=2, padding=1, groups=groups).sin().sum()
+
+    run = facula.func.grad_and_value(loss, argnums=(0, 1, 2))
+    grads, values = facula.vmap(run, in_dims=dims)(*args)
+    for k in range(3):
+        each, value = run(*(t[k if i in which else 0] for i, t in enumerate(data)))
+        facula.testing.assert_close(values[k], value)
+        for ours, expected in zip(grads, each):
+            facula.testing.assert_close(ours[k], expected)
+
+
+def test_convolutions_whose_groups_do_not_fit():
+    x, w = facula.ones(1, 4, 5), facula.ones(2, 6, 2, 3)
+    for groups in (4, 0, -1):
+        with pytest.raises(RuntimeError, match="groups"):
+            facula.vmap(lambda w, n=groups: facula.nn.functional.conv1d(x, w, groups=n))(w)
+
+
+@pytest.mark.parametrize("dtype", [facula.float32, facula.float64, facula.int32, facula.complex64])
+@pytest.mark.parametrize("steps", [0, 1, 2, 7])
+def test_linspace_of_a_batch(dtype, steps):
+    ends = facula.tensor([0.3, -2.5, 4.0])
+    for call in (facula.linspace, facula.logspace):
+        made = facula.vmap(lambda e, call=call: call(e, 3, steps, dtype=dtype))(ends)
+        assert made.shape == (3, steps) and made.dtype == dtype
+        for row, end in zip(made, ends):
+            facula.testing.assert_close(row, call(end, 3, steps, dtype=dtype))
+    with pytest.raises(RuntimeError, match="non-negative"):
+        facula.vmap(lambda e: facula.linspace(e, 3, -1))(ends)
+
+
+def test_embedding_renorm_of_a_batch():
+    table = facula.randn(3, 4, 2) * 3
+    rows = facula.tensor([[0, 1, 1], [2, 2, 3], [0, 0, 0]])
+
+    def renorm(t, r):
+        return facula.embedding_renorm_(t, r, 1.0, 2.0)
+
+    expected = facula.stack([renorm(t.clone(), r) for t, r in zip(table, rows)])
+    facula.testing.assert_close(facula.vmap(renorm)(table.clone(), rows), expected)
+    with pytest.raises(RuntimeError, match="not in the batch"):
+        facula.vmap(renorm, in_dims=(None, 0))(table[0], rows)
