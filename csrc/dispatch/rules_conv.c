@@ -31,6 +31,17 @@ list_arg(const FacCall *call, int i, int n, int64_t least, int64_t *out)
     return FAC_OK;
 }
 
+/* Makes result i of the given sizes, in the memory format of t if that has as many dims. */
+static FacStatus
+out_like(FacCall *call, int i, FacDType dtype, const FacTensor *t, int ndim, const FacDim *sizes)
+{
+    FacDim strides[FAC_MAX_NDIM];
+    const FacMemoryFormat format =
+        ndim == t->ndim ? fac_format_of(ndim, t->sizes, t->strides) : FAC_CONTIGUOUS;
+    fac_strides_format(format, ndim, sizes, strides);
+    return fac_out_strided(call, i, dtype, t->device, ndim, sizes, strides);
+}
+
 /* --- convolution -------------------------------------------------------------------------------------- */
 
 /* The arguments from `first` on are stride, padding, dilation, groups. */
@@ -269,8 +280,8 @@ fac_rule_max_pool(FacCall *call)
     const FacTensor *t = fac_arg_tensor(call, 0);
     FacDim sizes[FAC_MAX_NDIM];
     FAC_RETURN_IF_ERROR(pool_sizes(call, t->ndim, t->sizes, 1, 5, true, sizes));
-    FAC_RETURN_IF_ERROR(fac_out(call, 0, (FacDType)t->dtype, t->device, t->ndim, sizes));
-    return fac_out(call, 1, FAC_DT_I64, t->device, t->ndim, sizes);
+    FAC_RETURN_IF_ERROR(out_like(call, 0, (FacDType)t->dtype, t, t->ndim, sizes));
+    return out_like(call, 1, FAC_DT_I64, t, t->ndim, sizes);
 }
 
 /* divisor_override at args[i] is not zero. */
@@ -289,7 +300,7 @@ fac_rule_avg_pool(FacCall *call)
     FacDim sizes[FAC_MAX_NDIM];
     FAC_RETURN_IF_ERROR(check_divisor(call, 6));
     FAC_RETURN_IF_ERROR(pool_sizes(call, t->ndim, t->sizes, 1, 4, false, sizes));
-    return fac_out(call, 0, (FacDType)t->dtype, t->device, t->ndim, sizes);
+    return out_like(call, 0, (FacDType)t->dtype, t, t->ndim, sizes);
 }
 
 static FacStatus
@@ -315,7 +326,7 @@ fac_rule_adaptive_avg_pool(FacCall *call)
     const FacTensor *t = fac_arg_tensor(call, 0);
     FacDim sizes[FAC_MAX_NDIM];
     FAC_RETURN_IF_ERROR(adaptive_sizes(call, sizes));
-    return fac_out(call, 0, (FacDType)t->dtype, t->device, t->ndim, sizes);
+    return out_like(call, 0, (FacDType)t->dtype, t, t->ndim, sizes);
 }
 
 FacStatus
@@ -324,8 +335,8 @@ fac_rule_adaptive_max_pool(FacCall *call)
     const FacTensor *t = fac_arg_tensor(call, 0);
     FacDim sizes[FAC_MAX_NDIM];
     FAC_RETURN_IF_ERROR(adaptive_sizes(call, sizes));
-    FAC_RETURN_IF_ERROR(fac_out(call, 0, (FacDType)t->dtype, t->device, t->ndim, sizes));
-    return fac_out(call, 1, FAC_DT_I64, t->device, t->ndim, sizes);
+    FAC_RETURN_IF_ERROR(out_like(call, 0, (FacDType)t->dtype, t, t->ndim, sizes));
+    return out_like(call, 1, FAC_DT_I64, t, t->ndim, sizes);
 }
 
 /* The gradient of something of the sizes at args[size_arg], pooled over its last n dims. */
@@ -340,7 +351,7 @@ pooled_from(FacCall *call, int size_arg, int64_t n)
         memcmp(grad->sizes, size.v.ints, (size_t)(ndim - most) * sizeof *grad->sizes))
         return fac_argument_error(FAC_RUNTIME_ERROR, call, 0,
                                   "must have the dims of 'size' but for the last %d", most);
-    return fac_out(call, 0, (FacDType)grad->dtype, grad->device, (int)size.len, size.v.ints);
+    return out_like(call, 0, (FacDType)grad->dtype, grad, (int)size.len, size.v.ints);
 }
 
 /* (grad_output, size, n). */

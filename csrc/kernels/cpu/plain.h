@@ -28,6 +28,35 @@ plain_out(FacCall *call, int i, FacDType dt, FacTensor **out)
     return FAC_OK;
 }
 
+/* The same with elements in the order of a memory format. */
+static inline FacStatus
+plain_in_format(FacTensor *t, FacDType dt, FacMemoryFormat format, FacTensor **out)
+{
+    FacDim strides[FAC_MAX_NDIM];
+    if (format == FAC_CONTIGUOUS) return plain_in(t, dt, out);
+    if (t->dtype == dt && fac_is_format(format, t->ndim, t->sizes, t->strides)) {
+        *out = fac_tensor_retain(t);
+        return FAC_OK;
+    }
+    fac_strides_format(format, t->ndim, t->sizes, strides);
+    FAC_RETURN_IF_ERROR(fac_tensor_new_strided(dt, t->device, t->ndim, t->sizes, strides, out));
+    return fac_tensor_copy(*out, t);
+}
+
+static inline FacStatus
+plain_out_format(FacCall *call, int i, FacDType dt, FacMemoryFormat format, FacTensor **out)
+{
+    FacTensor *t = fac_result_tensor(call, i);
+    FacDim strides[FAC_MAX_NDIM];
+    if (format == FAC_CONTIGUOUS) return plain_out(call, i, dt, out);
+    if (t->dtype == dt && fac_is_format(format, t->ndim, t->sizes, t->strides)) {
+        *out = fac_tensor_retain(t);
+        return FAC_OK;
+    }
+    fac_strides_format(format, t->ndim, t->sizes, strides);
+    return fac_tensor_new_strided(dt, t->device, t->ndim, t->sizes, strides, out);
+}
+
 /* Rounds what was written to the result. */
 static inline FacStatus
 plain_done(FacCall *call, int i, FacTensor *written)

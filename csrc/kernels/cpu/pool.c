@@ -1,21 +1,37 @@
 /* pool.c - max and average pooling over the last one to three dims, and their gradients.
  *
  * Windows either slide (kernel, stride, padding, dilation) or divide the plane evenly (adaptive:
- * output o covers [o in / out, ceil((o + 1) in / out)) ). A task is a number of planes; a plane's
- * gradient is summed in the order of the outputs.
+ * output o covers [o in / out, ceil((o + 1) in / out)) ). Tensors are in C order or with the channels
+ * last, the result as the operand. A task is a number of planes, or of channels of a sample; a
+ * plane's gradient is summed in the order of the outputs.
  */
+#include "device/device.h"
 #include "kernels/cpu/plain.h"
+
+#include <math.h>
+#include <stdatomic.h>
+
+enum {
+    CHANNELS = 64, /* of a task, where they come last */
+    LONG = 32      /* taps of a line: more are not done tap by tap for all windows */
+};
 
 typedef enum Kind { MAX, MAX_BACKWARD, AVG, AVG_BACKWARD } Kind;
 
 typedef struct Pool {
     Kind kind;
+    int dims; /* that are pooled */
     bool adaptive, count_padding;
+    bool by_spans; /* windows of a line one by one: they are long, or not alike */
     int64_t in[3], out[3], kernel[3], stride[3], padding[3], dilation[3];
     int64_t in_area, out_area, planes;
-    int64_t divisor;     /* 0: the size of the window */
+    int64_t channels; /* 0: C order, else they come last */
+    int64_t before,
+        padded;      /* of a line in C order: what stands in front of it, and its length with all */
+    int64_t divisor; /* 0: the size of the window */
     void *large, *small; /* the side of the input, the side of the output */
     int64_t *indices;
+    _Atomic bool failed; /* a task found no memory */
 } Pool;
 
 typedef struct Span {
@@ -39,12 +55,11 @@ span(const Pool *p, int dim, int64_t o)
     return (Span){begin, end < in ? end : in, step, padded};
 }
 
+/* How many lines of a window count. */
 static inline int64_t
-divisor(const Pool *p, Span z, Span y, Span x)
+lines_of(const Pool *p, Span z, Span y)
 {
-    if (p->divisor) return p->divisor;
-    if (p->count_padding) return z.padded * y.padded * x.padded;
-    return (z.end - z.begin) * (y.end - y.begin) * (x.end - x.begin);
+    return p->count_padding ? z.padded * y.padded : (z.end - z.begin) * (y.end - y.begin);
 }
 
 /* The smallest number divided by -1 wraps. */
@@ -55,48 +70,72 @@ share_int(int64_t sum, int64_t d)
 }
 
 #define SHARE(sum, d) ((sum) / (SUM)(d))
+#define IS_NAN(x) ((x) != (x))
 #define T float
 #define SUM float
+#define INDEX int32_t
+#define LOWEST -INFINITY
+#define LAST INT32_MAX
 #define NAME(name) name##_F32
 #include "kernels/cpu/pool_body.h"
 #define T double
 #define SUM double
+#define INDEX int64_t
+#define LOWEST -INFINITY
+#define LAST INT64_MAX
 #define NAME(name) name##_F64
 #include "kernels/cpu/pool_body.h"
 #undef SHARE
+#undef IS_NAN
+#define IS_NAN(x) false
 #define SHARE(sum, d) share_int(sum, d)
 #define T uint8_t
 #define SUM int64_t
+#define INDEX int32_t
+#define LOWEST 0
+#define LAST INT32_MAX
 #define NAME(name) name##_U8
 #include "kernels/cpu/pool_body.h"
 #define T int8_t
 #define SUM int64_t
+#define INDEX int32_t
+#define LOWEST INT8_MIN
+#define LAST INT32_MAX
 #define NAME(name) name##_I8
 #include "kernels/cpu/pool_body.h"
 #define T int16_t
 #define SUM int64_t
+#define INDEX int32_t
+#define LOWEST INT16_MIN
+#define LAST INT32_MAX
 #define NAME(name) name##_I16
 #include "kernels/cpu/pool_body.h"
 #define T int32_t
 #define SUM int64_t
+#define INDEX int32_t
+#define LOWEST INT32_MIN
+#define LAST INT32_MAX
 #define NAME(name) name##_I32
 #include "kernels/cpu/pool_body.h"
 #define T int64_t
 #define SUM int64_t
+#define INDEX int64_t
+#define LOWEST INT64_MIN
+#define LAST INT64_MAX
 #define NAME(name) name##_I64
 #include "kernels/cpu/pool_body.h"
 
 static FacBody
-body_of(FacDType dt)
+body_of(FacDType dt, bool last)
 {
     switch (dt) {
-    case FAC_DT_F32: return planes_F32;
-    case FAC_DT_F64: return planes_F64;
-    case FAC_DT_U8: return planes_U8;
-    case FAC_DT_I8: return planes_I8;
-    case FAC_DT_I16: return planes_I16;
-    case FAC_DT_I32: return planes_I32;
-    case FAC_DT_I64: return planes_I64;
+    case FAC_DT_F32: return last ? samples_F32 : planes_F32;
+    case FAC_DT_F64: return last ? samples_F64 : planes_F64;
+    case FAC_DT_U8: return last ? samples_U8 : planes_U8;
+    case FAC_DT_I8: return last ? samples_I8 : planes_I8;
+    case FAC_DT_I16: return last ? samples_I16 : planes_I16;
+    case FAC_DT_I32: return last ? samples_I32 : planes_I32;
+    case FAC_DT_I64: return last ? samples_I64 : planes_I64;
     default: return NULL;
     }
 }
@@ -106,6 +145,7 @@ static Pool
 sizes(Kind kind, int n, const FacTensor *large, const FacTensor *small)
 {
     Pool p = {.kind = kind,
+              .dims = n,
               .in = {1, 1, 1},
               .out = {1, 1, 1},
               .kernel = {1, 1, 1},
@@ -138,43 +178,15 @@ sliding(Pool *p, const FacCall *call, int first)
     }
 }
 
-/* Runs with the tensor at args[0] as the one side, result 0 as the other; `indices` may be NULL. */
-static FacStatus
-run(FacCall *call, Pool *p, FacTensor *indices)
+/* How a line is padded, so that all windows have all of their elements. */
+static void
+pad_line(Pool *p)
 {
-    FacTensor *from = NULL, *to = NULL;
-    const FacDType dt = plain_compute(fac_result_tensor(call, 0));
-    const FacBody body = body_of(dt);
-    const bool backward = p->kind == MAX_BACKWARD || p->kind == AVG_BACKWARD;
-    FacStatus st = FAC_OK;
-    if (!body) return fac_not_implemented_for(call, dt);
-    if (fac_result_tensor(call, 0)->numel == 0) return FAC_OK;
-    FAC_TRY(plain_in(fac_arg_tensor(call, 0), dt, &from));
-    FAC_TRY(plain_out(call, 0, dt, &to));
-    p->large = fac_data(backward ? to : from);
-    p->small = fac_data(backward ? from : to);
-    p->indices = indices ? fac_data(indices) : NULL;
-    int64_t window = 1;
-    for (int i = 0; i < 3; i++)
-        window *= p->adaptive ? 2 : p->kernel[i] < p->in[i] ? p->kernel[i] : p->in[i];
-    fac_parallel(p->planes, fac_grain(p->in_area + p->out_area * window), body, p);
-    FAC_TRY(plain_done(call, 0, to));
-done:
-    fac_tensor_release(from);
-    fac_tensor_release(to);
-    return st;
-}
-
-/* (self, kernel_size, stride, padding, dilation, ceil_mode) -> (result, indices). */
-FacStatus
-FAC_KERNEL(max_pool)(FacCall *call)
-{
-    const FacValue dilation = FAC_ARG(call, 4);
-    const int n = (int)FAC_ARG(call, 1).len;
-    Pool p = sizes(MAX, n, fac_arg_tensor(call, 0), fac_result_tensor(call, 0));
-    sliding(&p, call, 1);
-    for (int i = 0; i < n; i++) p.dilation[3 - n + i] = dilation.v.ints[dilation.len == 1 ? 0 : i];
-    return run(call, &p, fac_result_tensor(call, 1));
+    p->by_spans = p->adaptive || p->kernel[2] > LONG;
+    p->before = p->by_spans ? 0 : p->padding[2];
+    p->padded = p->before + p->in[2];
+    const int64_t reach = (p->out[2] - 1) * p->stride[2] + (p->kernel[2] - 1) * p->dilation[2] + 1;
+    if (!p->by_spans && reach > p->padded) p->padded = reach;
 }
 
 static FacStatus
@@ -187,18 +199,72 @@ check_indices(const int64_t *indices, int64_t n, int64_t area)
     return FAC_OK;
 }
 
+/* Runs with the tensor at args[0] as the one side, result 0 as the other; `indices` belong to the small
+ * side: NULL, result 1 or args[1]. */
+static FacStatus
+run(FacCall *call, Pool *p)
+{
+    FacTensor *from = NULL, *to = NULL, *indices = NULL, *arg = fac_arg_tensor(call, 0);
+    const FacDType dt = plain_compute(fac_result_tensor(call, 0));
+    const bool backward = p->kind == MAX_BACKWARD || p->kind == AVG_BACKWARD;
+    FacMemoryFormat format = fac_format_of(arg->ndim, arg->sizes, arg->strides);
+    if (arg->ndim != p->dims + 2) format = FAC_CONTIGUOUS;
+    const FacBody body = body_of(dt, format != FAC_CONTIGUOUS);
+    FacStatus st = FAC_OK;
+    if (!body) return fac_not_implemented_for(call, dt);
+    if (fac_result_tensor(call, 0)->numel == 0) return FAC_OK;
+    if (p->kind == MAX && dt != FAC_DT_F64 && dt != FAC_DT_I64 && p->in_area > INT32_MAX)
+        return fac_error(FAC_NOT_IMPLEMENTED, "the maximum of a plane of more than 2^31 elements");
+    FAC_TRY(plain_in_format(arg, dt, format, &from));
+    FAC_TRY(plain_out_format(call, 0, dt, format, &to));
+    if (p->kind == MAX) FAC_TRY(plain_out_format(call, 1, FAC_DT_I64, format, &indices));
+    if (p->kind == MAX_BACKWARD) {
+        FAC_TRY(plain_in_format(fac_arg_tensor(call, 1), FAC_DT_I64, format, &indices));
+        FAC_TRY(check_indices(fac_data(indices), indices->numel, p->in_area));
+    }
+    p->large = fac_data(backward ? to : from);
+    p->small = fac_data(backward ? from : to);
+    p->indices = indices ? fac_data(indices) : NULL;
+    pad_line(p);
+    int64_t window = 1;
+    for (int i = 0; i < 3; i++)
+        window *= p->adaptive ? 2 : p->kernel[i] < p->in[i] ? p->kernel[i] : p->in[i];
+    int64_t tasks = p->planes, work = p->in_area + p->out_area * window;
+    if (format != FAC_CONTIGUOUS) {
+        p->channels = arg->sizes[1];
+        tasks = arg->sizes[0] * fac_chunks(p->channels, CHANNELS);
+        work *= p->channels < CHANNELS ? p->channels : CHANNELS;
+    }
+    fac_parallel(tasks, fac_grain(work), body, p);
+    if (p->failed) FAC_FAIL(FAC_MEMORY_ERROR, "no memory for a line");
+    FAC_TRY(plain_done(call, 0, to));
+    if (p->kind == MAX) FAC_TRY(plain_done(call, 1, indices));
+done:
+    fac_tensor_release(from);
+    fac_tensor_release(to);
+    fac_tensor_release(indices);
+    return st;
+}
+
+/* (self, kernel_size, stride, padding, dilation, ceil_mode) -> (result, indices). */
+FacStatus
+FAC_KERNEL(max_pool)(FacCall *call)
+{
+    const FacValue dilation = FAC_ARG(call, 4);
+    const int n = (int)FAC_ARG(call, 1).len;
+    Pool p = sizes(MAX, n, fac_arg_tensor(call, 0), fac_result_tensor(call, 0));
+    sliding(&p, call, 1);
+    for (int i = 0; i < n; i++) p.dilation[3 - n + i] = dilation.v.ints[dilation.len == 1 ? 0 : i];
+    return run(call, &p);
+}
+
 /* (grad_output, indices, size, n). */
 FacStatus
 FAC_KERNEL(max_pool_backward)(FacCall *call)
 {
-    FacTensor *indices;
     Pool p = sizes(MAX_BACKWARD, (int)FAC_ARG(call, 3).v.i, fac_result_tensor(call, 0),
                    fac_arg_tensor(call, 0));
-    FAC_RETURN_IF_ERROR(fac_contiguous(fac_arg_tensor(call, 1), FAC_DT_I64, &indices));
-    FacStatus st = check_indices(fac_data(indices), indices->numel, p.in_area);
-    if (!st) st = run(call, &p, indices);
-    fac_tensor_release(indices);
-    return st;
+    return run(call, &p);
 }
 
 /* (self, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override). */
@@ -210,7 +276,7 @@ FAC_KERNEL(avg_pool)(FacCall *call)
     sliding(&p, call, 1);
     p.count_padding = FAC_ARG(call, 5).v.i;
     if (FAC_ARG(call, 6).tag != FAC_V_NONE) p.divisor = FAC_ARG(call, 6).v.i;
-    return run(call, &p, NULL);
+    return run(call, &p);
 }
 
 /* (grad_output, size, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override). */
@@ -222,7 +288,7 @@ FAC_KERNEL(avg_pool_backward)(FacCall *call)
     sliding(&p, call, 2);
     p.count_padding = FAC_ARG(call, 6).v.i;
     if (FAC_ARG(call, 7).tag != FAC_V_NONE) p.divisor = FAC_ARG(call, 7).v.i;
-    return run(call, &p, NULL);
+    return run(call, &p);
 }
 
 /* (self, output_size). */
@@ -232,7 +298,7 @@ FAC_KERNEL(adaptive_avg_pool)(FacCall *call)
     Pool p =
         sizes(AVG, (int)FAC_ARG(call, 1).len, fac_arg_tensor(call, 0), fac_result_tensor(call, 0));
     p.adaptive = true;
-    return run(call, &p, NULL);
+    return run(call, &p);
 }
 
 /* (grad_output, size, n). */
@@ -242,7 +308,7 @@ FAC_KERNEL(adaptive_avg_pool_backward)(FacCall *call)
     Pool p = sizes(AVG_BACKWARD, (int)FAC_ARG(call, 2).v.i, fac_result_tensor(call, 0),
                    fac_arg_tensor(call, 0));
     p.adaptive = true;
-    return run(call, &p, NULL);
+    return run(call, &p);
 }
 
 /* (self, output_size) -> (result, indices). */
@@ -252,5 +318,5 @@ FAC_KERNEL(adaptive_max_pool)(FacCall *call)
     Pool p =
         sizes(MAX, (int)FAC_ARG(call, 1).len, fac_arg_tensor(call, 0), fac_result_tensor(call, 0));
     p.adaptive = true;
-    return run(call, &p, fac_result_tensor(call, 1));
+    return run(call, &p);
 }
