@@ -264,7 +264,7 @@ fac_composite_norm_name(FacCall *call)
         return fac_error(FAC_RUNTIME_ERROR, "norm(): p must be a number, 'fro' or 'nuc', not '%s'",
                          name);
     /* the sum of the singular values of the matrices over two dims */
-    const FacOp *nuclear = fac_op_find("linalg_matrix_norm.str_ord");
+    const FacOp *nuclear = fac_op_find("_matrix_norm_name");
     if (!nuclear)
         return fac_error(FAC_NOT_IMPLEMENTED, "the nuclear norm needs linalg.matrix_norm");
     int64_t last[2] = {-2, -1};

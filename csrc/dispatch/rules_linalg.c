@@ -1,4 +1,4 @@
-/* rules_linalg.c - the rules of products and of the inverse.
+/* rules_linalg.c - the rules of products.
  *
  * Matrices must have the same dtype (the operators do not promote) and shapes that fit; the message
  * draws both shapes. The last operand of addmm and its like broadcasts to the result.
@@ -195,49 +195,4 @@ fac_rule_linear(FacCall *call)
         return fac_argument_error(FAC_RUNTIME_ERROR, call, 2, "must have %lld elements",
                                   (long long)n);
     return make(call, x->ndim - (w->ndim == 1), sizes);
-}
-
-/* Square matrices, the last two dims: the inverse like the argument, and info, an int32 each. */
-FacStatus
-fac_rule_linalg_inv_ex(FacCall *call)
-{
-    FacTensor *t = fac_arg_tensor(call, 0);
-    if (t->ndim < 2)
-        return fac_argument_error(FAC_RUNTIME_ERROR, call, 0,
-                                  "must have at least 2 dimensions, not %d", t->ndim);
-    if (t->sizes[t->ndim - 1] != t->sizes[t->ndim - 2])
-        return fac_argument_error(
-            FAC_RUNTIME_ERROR, call, 0, "must be batches of square matrices, not of %lld by %lld",
-            (long long)t->sizes[t->ndim - 2], (long long)t->sizes[t->ndim - 1]);
-    if (FAC_IS_INT(t->dtype) || fac_dtype_info[t->dtype].compute != t->dtype)
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "needs float32, float64, complex64 or complex128, not %s",
-                         fac_dtype_info[t->dtype].name);
-    FAC_RETURN_IF_ERROR(fac_out(call, 0, t->dtype, t->device, t->ndim, t->sizes));
-    return fac_out(call, 1, FAC_DT_I32, t->device, t->ndim - 2, t->sizes);
-}
-
-/* (matrices) -> (U, S, Vh): the singular values are real. */
-FacStatus
-fac_rule_svd(FacCall *call)
-{
-    FacTensor *t = fac_arg_tensor(call, 0);
-    if (t->ndim < 2)
-        return fac_argument_error(FAC_RUNTIME_ERROR, call, 0,
-                                  "must have at least 2 dimensions, not %d", t->ndim);
-    if (FAC_IS_INT(t->dtype) || fac_dtype_info[t->dtype].compute != t->dtype)
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "needs float32, float64, complex64 or complex128, not %s",
-                         fac_dtype_info[t->dtype].name);
-    const int rows = t->ndim - 2, cols = t->ndim - 1;
-    const FacDim k = t->sizes[rows] < t->sizes[cols] ? t->sizes[rows] : t->sizes[cols];
-    const FacDType real = (FacDType)fac_dtype_info[t->dtype].real;
-    FacDim sizes[FAC_MAX_NDIM];
-    memcpy(sizes, t->sizes, (size_t)t->ndim * sizeof *sizes);
-    sizes[cols] = k;
-    FAC_RETURN_IF_ERROR(fac_out(call, 0, (FacDType)t->dtype, t->device, t->ndim, sizes));
-    sizes[rows] = k;
-    FAC_RETURN_IF_ERROR(fac_out(call, 1, real, t->device, cols, sizes));
-    sizes[cols] = t->sizes[cols];
-    return fac_out(call, 2, (FacDType)t->dtype, t->device, t->ndim, sizes);
 }

@@ -12,9 +12,4 @@
  * with a sentence that says where it was looked for. */
 FacStatus fac_blas_symbol(const char *name, void **out) FAC_MUST_CHECK;
 
-/* The inverse by LAPACK alone, for every dtype. */
-FacStatus fac_k_linalg_inv_ex(FacCall *call) FAC_MUST_CHECK;
-/* The first matrix that has turned out singular is an error. */
-FacStatus fac_lapack_check(const FacTensor *info) FAC_MUST_CHECK;
-
 #endif

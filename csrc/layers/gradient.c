@@ -199,7 +199,9 @@ fac_add_gradient_take(FacTensor *grad, FacTensor **slot)
         return FAC_OK;
     }
     FacValue args[2] = {fac_v_tensor(have), fac_v_tensor(grad)}, sum;
-    if (!fac_grad_enabled() && is_sole(have)) {
+    /* what belongs to a level cannot be added into what does not */
+    const bool levels = (grad->keys & ~have->keys) & FAC_KEY(TRANSFORM);
+    if (!fac_grad_enabled() && !levels && is_sole(have)) {
         st = fac_call_inplace(FAC_OP_add, 2, args);
     } else {
         st = fac_call(FAC_OP_add, 2, args, &sum);

@@ -1,15 +1,284 @@
-"""Decompositions and the norms that need them: values against NumPy, gradients of both orders."""
+"""Decompositions: values against NumPy, gradients of both orders, errors, bits."""
 
 import facula
 import numpy as np
 import pytest
+from facula import linalg
 from facula.autograd import gradcheck, gradgradcheck
+
+REAL = [facula.float32, facula.float64]
+DTYPES = [*REAL, facula.complex64, facula.complex128]
+EXACT = [facula.float64, facula.complex128]
+# Around the sizes of blocks, panels and halves.
+SIZES = [1, 2, 8, 15, 16, 17, 31, 32, 33, 48, 63, 65, 100, 130]
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    facula.manual_seed(0)
+
+
+def tolerance(dtype):
+    return 1e-3 if dtype.itemsize // (1 + dtype.is_complex) == 4 else 1e-11
+
+
+def assert_near(a, b, dtype, scale=1.0):
+    a, b = (
+        np.asarray(x.resolve_conj().numpy() if isinstance(x, facula.Tensor) else x) for x in (a, b)
+    )
+    np.testing.assert_allclose(a, b, rtol=0, atol=tolerance(dtype) * scale)
+
+
+def regular(*shape, dtype):
+    return facula.randn(*shape, dtype=dtype) + 3 * shape[-1] ** 0.5 * facula.eye(
+        shape[-1], dtype=dtype
+    )
+
+
+# --- factors and solutions
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_square(n, dtype):
+    a = regular(2, n, n, dtype=dtype)
+    b = facula.randn(2, n, 7, dtype=dtype)
+    wide = facula.randn(2, n, 41, dtype=dtype)
+    p, lower, upper = linalg.lu(a)
+    assert_near(p @ lower @ upper, a, dtype)
+    assert_near(linalg.inv(a) @ a, facula.eye(n).expand(2, n, n), dtype)
+    assert_near(a @ linalg.solve(a, b), b, dtype)
+    assert_near(linalg.solve(a, b.mT, left=False) @ a, b.mT, dtype)
+    factors = linalg.lu_factor(a)
+    assert_near(a.mH @ linalg.lu_solve(*factors, wide, adjoint=True), wide, dtype)
+    for up in (False, True):
+        s = a @ a.mH
+        c = linalg.cholesky(s, upper=up)
+        assert_near(c.mH @ c if up else c @ c.mH, s, dtype, n)
+        assert not (facula.tril(c, -1) if up else facula.triu(c, 1)).any()
+        t = facula.triu(a) if up else facula.tril(a)
+        assert_near(t @ linalg.solve_triangular(a, wide, upper=up), wide, dtype)
+    q, r = linalg.qr(a)
+    assert_near(q @ r, a, dtype)
+    assert_near(q.mH @ q, facula.eye(n).expand(2, n, n), dtype)
+    assert not facula.tril(r, -1).any()
+
+
+@pytest.mark.parametrize(
+    "m, n", [(3, 7), (7, 3), (20, 50), (100, 37), (37, 100), (17, 100), (65, 33), (0, 3)]
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rectangular(m, n, dtype):
+    a = facula.randn(2, m, n, dtype=dtype)
+    p, lower, upper = linalg.lu(a)
+    assert_near(p @ lower @ upper, a, dtype)
+    for mode in ("reduced", "complete"):
+        q, r = linalg.qr(a, mode)
+        assert_near(q @ r, a, dtype)
+        assert_near(q.mH @ q, facula.eye(q.shape[-1]).expand(2, -1, -1), dtype)
+    reflectors, tau = facula.geqrf(a)
+    assert_near(facula.triu(reflectors[:, : min(m, n)]), linalg.qr(a, "r")[1], dtype)
+    if m >= n:
+        assert_near(linalg.householder_product(reflectors, tau), linalg.qr(a)[0], dtype)
+        c = facula.randn(2, m, 3, dtype=dtype)
+        whole = linalg.qr(a, "complete")[0]
+        assert_near(facula.ormqr(reflectors, tau, c), whole @ c, dtype)
+        assert_near(facula.ormqr(reflectors, tau, c, transpose=True), whole.mH @ c, dtype)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_qr_at_the_ends_of_the_range(scale):
+    a = facula.randn(5, 3) * scale
+    q, r = linalg.qr(a)
+    np.testing.assert_allclose((q @ (r / scale)).numpy(), (a / scale).numpy(), atol=1e-5)
+    np.testing.assert_allclose((q.mT @ q).numpy(), np.eye(3), atol=1e-5)
+    q, r = linalg.qr(facula.zeros(3, 3))
+    assert q.equal(facula.eye(3)) and not r.any()
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (5, 2), (2, 3, 6), (30, 30)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_singular_vectors(shape, dtype):
+    a = facula.randn(*shape, dtype=dtype)
+    for full in (False, True):
+        u, s, vh = linalg.svd(a, full)
+        k = s.shape[-1]
+        assert_near((u[..., :k] * s.unsqueeze(-2)) @ vh[..., :k, :], a, dtype)
+        assert_near(u.mH @ u, facula.eye(u.shape[-1]).expand(*u.shape[:-2], -1, -1), dtype)
+        assert_near(vh @ vh.mH, facula.eye(vh.shape[-2]).expand(*vh.shape[:-2], -1, -1), dtype)
+        assert (s[..., :-1] >= s[..., 1:]).all()
+    u, s, v = facula.svd(a)
+    assert_near((u * s.unsqueeze(-2)) @ v.mH, a, dtype)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 5, 5), (40, 40)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_eigenvectors(shape, dtype):
+    a = facula.randn(*shape, dtype=dtype)
+    for uplo, triangle in (("L", facula.tril), ("U", facula.triu)):
+        strict = triangle(a, -1 if uplo == "L" else 1)
+        hermitian = strict + strict.mH + facula.diag_embed(a.diagonal(0, -2, -1).real)
+        values, v = linalg.eigh(a, uplo)
+        assert_near((v * values.unsqueeze(-2)) @ v.mH, hermitian, dtype)
+        assert (values[..., :-1] <= values[..., 1:]).all()
+        assert_near(linalg.eigvalsh(a, uplo), values, dtype)
+    values, v = linalg.eig(a)
+    assert_near(a.to(v.dtype) @ v, v * values.unsqueeze(-2), dtype, 4)
+    assert_near(facula.linalg.vector_norm(v, dim=-2), np.ones(values.shape), dtype)
+    assert_near(linalg.eigvals(a).sum(-1), values.sum(-1), dtype, 4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_indefinite(dtype):
+    a = facula.randn(2, 6, 6, dtype=dtype)
+    b = facula.randn(2, 6, 2, dtype=dtype)
+    for hermitian in (False, True):
+        s = a + (a.mH if hermitian else a.mT)
+        factors = linalg.ldl_factor(s, hermitian=hermitian)
+        assert_near(s @ linalg.ldl_solve(*factors, b, hermitian=hermitian), b, dtype, 10)
+    with pytest.raises(RuntimeError):
+        linalg.ldl_solve(factors[0], facula.full((2, 6), 9, dtype=facula.int32), b)
+
+
+# --- gradients that need a Hermitian matrix, or do not depend on a phase
+
+
+def real_parts(u, s, v):
+    return u.abs(), s, v.abs(), u @ v
+
+
+HERMITIAN = {
+    "cholesky": lambda a: linalg.cholesky(a @ a.mH),
+    "cholesky upper": lambda a: linalg.cholesky(a @ a.mH, upper=True),
+    "cholesky_ex": lambda a: linalg.cholesky_ex(a @ a.mH)[0],
+    "cholesky_solve": lambda a: facula.cholesky_solve(a[:, :1], a, True),
+    "cholesky_inverse": lambda a: facula.cholesky_inverse(a),
+    "eigh": lambda a: (linalg.eigh(a + a.mH)[0], linalg.eigh(a + a.mH)[1].abs()),
+    "eigvalsh": lambda a: linalg.eigvalsh(a + a.mH, "U"),
+    "svd": lambda a: real_parts(*linalg.svd(a, False)),
+    "svd wide": lambda a: real_parts(*linalg.svd(a[:2], False)),
+    "svd tall": lambda a: real_parts(*linalg.svd(a[:, :2], False)),
+    "svd full": lambda a: linalg.svd(a[:2])[1],
+    "eig": lambda a: (lambda values, v: (values, v.abs()))(*linalg.eig(a)),
+    "qr": lambda a: (linalg.qr(a)[0].abs(), linalg.qr(a)[1].abs()),
+    "qr wide": lambda a: linalg.qr(a[:2])[1].abs(),
+    "triangular_solve": lambda a: facula.triangular_solve(a[:, :2], a, False, True)[0],
+}
+
+
+@pytest.mark.parametrize("name", HERMITIAN)
+@pytest.mark.parametrize("dtype", EXACT)
+def test_gradients(name, dtype):
+    # eigenvectors of a complex pair of a real matrix have no double gradient worth checking
+    a = facula.tensor([[2.1, -0.3, 0.8], [0.4, 1.2, -0.6], [-0.5, 0.9, -1.7]], dtype=dtype)
+    a = (a + 0.3 * facula.randn(3, 3, dtype=dtype)).requires_grad_()
+    assert gradcheck(HERMITIAN[name], a, check_forward_ad=False)
+    assert gradgradcheck(HERMITIAN[name], a)
+
+
+def test_repeated_singular_values():
+    a = facula.eye(3, dtype=facula.float64).requires_grad_()
+    (gradient,) = facula.autograd.grad(linalg.svd(a)[1].sum(), a)
+    assert gradient.isfinite().all()
+
+
+def test_no_gradient():
+    a = facula.randn(4, 2, requires_grad=True)
+    for mode in ("r", "complete"):
+        with pytest.raises(RuntimeError):
+            linalg.qr(a, mode)[1].sum().backward()
+
+
+# --- errors
+
+
+def test_singular_matrices():
+    zeros = facula.zeros(2, 3, 3)
+    zeros[0] = facula.eye(3)
+    for function in (linalg.inv, linalg.cholesky, linalg.lu_factor, linalg.ldl_factor):
+        with pytest.raises(linalg.LinAlgError, match="Batch element 1"):
+            function(zeros)
+        with pytest.raises(linalg.LinAlgError):
+            function(zeros[1])
+    with pytest.raises(linalg.LinAlgError):
+        linalg.solve(zeros, facula.ones(3, 1))
+    for function in (linalg.inv_ex, linalg.cholesky_ex, linalg.lu_factor_ex):
+        assert function(zeros)[-1].tolist() == [0, 1]
+    assert linalg.solve_ex(zeros, facula.ones(3, 1)).info.tolist() == [0, 1]
+    assert linalg.cholesky_ex(facula.diag(facula.tensor([1.0, -1.0, 1.0]))).info == 2
+    tail = facula.eye(40)
+    tail[30, 30] = 0
+    assert linalg.lu_factor_ex(tail).info == 31 and linalg.inv_ex(tail).info == 31
+    tail[30, 30] = -1
+    assert linalg.cholesky_ex(tail).info == 31
+
+
+@pytest.mark.parametrize("function", [linalg.inv, linalg.cholesky, linalg.eigh, linalg.eig])
+def test_bad_matrices(function):
+    for bad in (facula.ones(3), facula.ones(2, 3), facula.eye(3).int(), facula.eye(3).half()):
+        with pytest.raises(RuntimeError):
+            function(bad)
+
+
+def test_bad_arguments():
+    eye = facula.eye(3)
+    for call in (
+        lambda: linalg.solve(eye, facula.ones(2)),
+        lambda: linalg.solve(eye, facula.ones(3).double()),
+        lambda: linalg.solve(eye, facula.ones(3), left=False),
+        lambda: linalg.solve_triangular(eye, facula.ones(3), upper=True),
+        lambda: linalg.eigh(eye, "X"),
+        lambda: linalg.qr(eye, "x"),
+        lambda: linalg.lu_factor(eye, pivot=False),
+        lambda: linalg.lu_solve(eye, facula.full((3,), 7, dtype=facula.int32), eye),
+        lambda: facula.lu_unpack(eye, facula.zeros(3, dtype=facula.int32)),
+        lambda: linalg.svd(eye, driver="gesvd"),
+    ):
+        with pytest.raises(RuntimeError):
+            call()
+
+
+def test_not_finite():
+    nan = facula.full((3, 3), float("nan"))
+    with pytest.raises(linalg.LinAlgError):
+        linalg.svd(nan)
+    with pytest.raises(RuntimeError):
+        linalg.eig(nan)
+    assert linalg.cholesky_ex(nan).info == 1
+
+
+# --- bits
+
+
+@pytest.mark.parametrize("n", [40, 300])
+def test_bits_do_not_depend_on_threads(n):
+    was = facula.get_num_threads()
+    a = regular(3, n, n, dtype=facula.float32)
+    b = facula.randn(3, n, 5)
+    results = []
+    for threads in (1, 2, 3):
+        facula.set_num_threads(threads)
+        results.append(
+            [
+                linalg.inv(a),
+                linalg.solve(a, b),
+                linalg.cholesky(a @ a.mT),
+                *linalg.qr(a),
+                linalg.inv(a[1]),
+            ]
+        )
+    facula.set_num_threads(was)
+    for other in results[1:]:
+        assert all(x.equal(y) for x, y in zip(results[0], other))
+    assert results[0][0][1].equal(results[0][-1])
+
+
+# --- norms
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (2, 4, 3), (2, 3)])
-@pytest.mark.parametrize("dtype", [facula.float64, facula.complex128])
+@pytest.mark.parametrize("dtype", EXACT)
 def test_nuclear_norm(shape, dtype):
-    facula.manual_seed(0)
     x = facula.randn(shape, dtype=dtype)
     values = np.linalg.svd(x.numpy(), compute_uv=False).sum(-1)
     np.testing.assert_allclose(facula.norm(x, "nuc", dim=(-2, -1)).numpy(), values)
