@@ -1,7 +1,7 @@
 /* loss.c - the negative log likelihood and its gradient.
  *
- * The input is seen as batch x classes x inner, the target as batch x inner. The sums of the reduced
- * forms are taken in double precision, in order.
+ * The input is seen as batch x classes x inner, the target as batch x inner. The sums of the
+ * reduced forms are taken in double precision, in order.
  */
 #include "kernels/cpu/plain.h"
 
@@ -12,6 +12,7 @@ typedef struct Nll {
     const int64_t *target;
     int64_t ignore;
     int reduction;
+    FacDType dtype; /* of the input */
 } Nll;
 
 /* The shape of the call, from the sizes of the input. */
@@ -35,16 +36,52 @@ check_targets(const Nll *p)
     return FAC_OK;
 }
 
+/* Where class t of position `column` of batch item `item` stands in the input. */
+static inline int64_t
+place(const Nll *p, int64_t item, int64_t column, int64_t t)
+{
+    return (item * p->classes + t) * p->inner + column;
+}
+
+/* i counts positions, by batch item and column. */
+#define EACH_POSITION(p)                                                                           \
+    for (int64_t item = 0, i = 0; item < (p)->batch; item++)                                       \
+        for (int64_t column = 0; column < (p)->inner; column++, i++)
+
+/* Element i of an input of any float dtype. */
+static inline double
+read_at(const Nll *p, const void *x, int64_t i)
+{
+    switch (p->dtype) {
+    case FAC_DT_F64: return ((const double *)x)[i];
+    case FAC_DT_BF16: return (double)fac_bf16_to_f32(((const uint16_t *)x)[i]);
+    case FAC_DT_F16: return (double)fac_f16_to_f32(((const uint16_t *)x)[i]);
+    default: return (double)((const float *)x)[i];
+    }
+}
+
+static inline void
+write_at(const Nll *p, void *x, int64_t i, double value)
+{
+    switch (p->dtype) {
+    case FAC_DT_F64: ((double *)x)[i] = value; break;
+    case FAC_DT_BF16: ((uint16_t *)x)[i] = fac_f32_to_bf16((float)value); break;
+    case FAC_DT_F16: ((uint16_t *)x)[i] = fac_f32_to_f16((float)value); break;
+    default: ((float *)x)[i] = (float)value; break;
+    }
+}
+
 #define NLL(DT, T)                                                                                 \
-    static void forward_##DT(const Nll *p, const T *x, const T *weight, T *out, T *total)          \
+    static void forward_##DT(const Nll *p, const void *x, const T *weight, T *out, T *total)       \
     {                                                                                              \
         double sum = 0, weights = 0;                                                               \
-        for (int64_t i = 0; i < p->batch * p->inner; i++) {                                        \
+        EACH_POSITION(p)                                                                           \
+        {                                                                                          \
             const int64_t t = p->target[i];                                                        \
             T value = 0;                                                                           \
             if (t != p->ignore) {                                                                  \
                 const T w = weight ? weight[t] : 1;                                                \
-                value = -w * x[(i / p->inner * p->classes + t) * p->inner + i % p->inner];         \
+                value = -w * (T)read_at(p, x, place(p, item, column, t));                          \
                 weights += (double)w;                                                              \
             }                                                                                      \
             if (p->reduction == REDUCE_NONE)                                                       \
@@ -56,17 +93,18 @@ check_targets(const Nll *p)
             *out = (T)(p->reduction == REDUCE_MEAN ? sum / weights : sum);                         \
         *total = p->reduction == REDUCE_NONE ? 0 : (T)weights;                                     \
     }                                                                                              \
-    static void backward_##DT(const Nll *p, const T *grad, const T *weight, const T *total, T *dx) \
+    static void backward_##DT(const Nll *p, const T *grad, const T *weight, const T *total,        \
+                              void *dx)                                                            \
     {                                                                                              \
-        memset(dx, 0, (size_t)(p->batch * p->classes * p->inner) * sizeof(T));                     \
-        for (int64_t i = 0; i < p->batch * p->inner; i++) {                                        \
+        const T one = p->reduction == REDUCE_NONE   ? 0                                            \
+                      : p->reduction == REDUCE_MEAN ? *grad / *total                               \
+                                                    : *grad;                                       \
+        EACH_POSITION(p)                                                                           \
+        {                                                                                          \
             const int64_t t = p->target[i];                                                        \
             if (t == p->ignore) continue;                                                          \
-            const T g = p->reduction == REDUCE_NONE   ? grad[i]                                    \
-                        : p->reduction == REDUCE_MEAN ? *grad / *total                             \
-                                                      : *grad;                                     \
-            dx[(i / p->inner * p->classes + t) * p->inner + i % p->inner] =                        \
-                -g * (weight ? weight[t] : 1);                                                     \
+            const T g = p->reduction == REDUCE_NONE ? grad[i] : one;                               \
+            write_at(p, dx, place(p, item, column, t), (double)(-g * (weight ? weight[t] : 1)));   \
         }                                                                                          \
     }
 FAC_FLOAT_TYPES(NLL)
@@ -81,12 +119,13 @@ FAC_KERNEL(nll_loss_forward)(FacCall *call)
     const FacDType dt = plain_compute(self);
     Nll p = {.reduction = (int)FAC_ARG(call, 3).v.i, .ignore = FAC_ARG(call, 4).v.i};
     FacStatus st = FAC_OK;
-    FAC_TRY(plain_in(self, dt, &x));
+    FAC_TRY(plain_in(self, FAC_DT_NONE, &x));
     FAC_TRY(plain_in(fac_arg_tensor(call, 1), FAC_DT_I64, &target));
     FAC_TRY(plain_in(fac_arg_tensor(call, 2), dt, &weight));
     FAC_TRY(plain_out(call, 0, dt, &out));
     FAC_TRY(plain_out(call, 1, dt, &total));
     split(&p, self->ndim, self->sizes);
+    p.dtype = (FacDType)self->dtype;
     p.target = fac_data(target);
     FAC_TRY(check_targets(&p));
     const void *w = weight ? fac_data(weight) : NULL;
@@ -109,7 +148,8 @@ done:
 FacStatus
 FAC_KERNEL(nll_loss_backward)(FacCall *call)
 {
-    FacTensor *grad = NULL, *target = NULL, *weight = NULL, *total = NULL, *out = NULL;
+    FacTensor *out = fac_result_tensor(call, 0);
+    FacTensor *grad = NULL, *target = NULL, *weight = NULL, *total = NULL;
     const FacDType dt = plain_compute(fac_arg_tensor(call, 0));
     Nll p = {.reduction = (int)FAC_ARG(call, 4).v.i, .ignore = FAC_ARG(call, 5).v.i};
     FacStatus st = FAC_OK;
@@ -117,22 +157,21 @@ FAC_KERNEL(nll_loss_backward)(FacCall *call)
     FAC_TRY(plain_in(fac_arg_tensor(call, 2), FAC_DT_I64, &target));
     FAC_TRY(plain_in(fac_arg_tensor(call, 3), dt, &weight));
     FAC_TRY(plain_in(fac_arg_tensor(call, 6), dt, &total));
-    FAC_TRY(plain_out(call, 0, dt, &out));
     split(&p, out->ndim, out->sizes);
+    p.dtype = (FacDType)out->dtype;
     p.target = fac_data(target);
     FAC_TRY(check_targets(&p));
     const void *w = weight ? fac_data(weight) : NULL;
     if (out->numel == 0) goto done;
+    memset(fac_data(out), 0, fac_nbytes(out));
     if (dt == FAC_DT_F32)
         backward_F32(&p, fac_data(grad), w, fac_data(total), fac_data(out));
     else
         backward_F64(&p, fac_data(grad), w, fac_data(total), fac_data(out));
-    FAC_TRY(plain_done(call, 0, out));
 done:
     fac_tensor_release(grad);
     fac_tensor_release(target);
     fac_tensor_release(weight);
     fac_tensor_release(total);
-    fac_tensor_release(out);
     return st;
 }

@@ -43,8 +43,10 @@ NAME(rows)(int64_t begin, int64_t end, void *context)
 {
     const Norm *p = context;
     const T *w = p->weight, *b = p->bias;
-    NAME(In) x = {.data = p->x, .dtype = p->dtype, .at = -1};
-    NAME(Out) y = {.data = p->y, .dtype = p->dtype};
+    NAME(In) x;
+    NAME(read_from)(&x, p->x, p->dtype);
+    NAME(Out) y;
+    NAME(write_to)(&y, p->y, p->dtype);
     for (; begin < end; begin++) {
         const int64_t at = begin * p->n;
         T mean, rstd;
@@ -91,9 +93,12 @@ static void
 NAME(rows_backward)(int64_t begin, int64_t end, void *context)
 {
     const Norm *p = context;
-    NAME(In) x = {.data = p->x, .dtype = p->dtype, .at = -1};
-    NAME(In) g = {.data = p->g, .dtype = p->gtype, .at = -1};
-    NAME(Out) y = {.data = p->y, .dtype = p->dtype};
+    NAME(In) x;
+    NAME(read_from)(&x, p->x, p->dtype);
+    NAME(In) g;
+    NAME(read_from)(&g, p->g, p->gtype);
+    NAME(Out) y;
+    NAME(write_to)(&y, p->y, p->dtype);
     for (; begin < end; begin++) {
         T *dw = p->partial ? (T *)p->partial + begin * 2 * p->n : NULL;
         T *db = dw ? dw + p->n : NULL;

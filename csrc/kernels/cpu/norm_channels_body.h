@@ -57,8 +57,10 @@ static void
 NAME(runs_forward)(int64_t begin, int64_t end, void *context)
 {
     const Channels *p = context;
-    NAME(In) x = {.data = p->x, .dtype = p->dtype, .at = -1};
-    NAME(Out) y = {.data = p->y, .dtype = p->dtype};
+    NAME(In) x;
+    NAME(read_from)(&x, p->x, p->dtype);
+    NAME(Out) y;
+    NAME(write_to)(&y, p->y, p->dtype);
     for (int64_t s = begin; s < end; s++) {
         if (p->own) NAME(runs_stats)(p, &x, s);
         const T mean = ((const T *)p->mean)[s], rstd = ((const T *)p->rstd)[s];
@@ -83,9 +85,12 @@ static void
 NAME(runs_backward)(int64_t begin, int64_t end, void *context)
 {
     const Channels *p = context;
-    NAME(In) x = {.data = p->x, .dtype = p->dtype, .at = -1};
-    NAME(In) g = {.data = p->g, .dtype = p->gtype, .at = -1};
-    NAME(Out) y = {.data = p->y, .dtype = p->dtype};
+    NAME(In) x;
+    NAME(read_from)(&x, p->x, p->dtype);
+    NAME(In) g;
+    NAME(read_from)(&g, p->g, p->gtype);
+    NAME(Out) y;
+    NAME(write_to)(&y, p->y, p->dtype);
     const int64_t runs = p->runs;
     T *dw = p->parts, *db = dw + p->outer * p->channels;
     for (int64_t s = begin; s < end; s++) {
@@ -154,7 +159,8 @@ NAME(block_stats)(int64_t begin, int64_t end, void *context)
 {
     const NAME(Sample) *s = context;
     const Channels *p = s->p;
-    NAME(In) x = {.data = p->x, .dtype = p->dtype, .at = -1};
+    NAME(In) x;
+    NAME(read_from)(&x, p->x, p->dtype);
     for (int64_t b = begin; b < end; b++) {
         T *mean = s->blocks + 2 * b * p->width, *squares = mean + p->width;
         const T rows = (T)block_rows(p, b, false), more = (T)block_rows(p, b, true);
@@ -220,8 +226,10 @@ NAME(block_apply)(int64_t begin, int64_t end, void *context)
 {
     const NAME(Sample) *s = context;
     const Channels *p = s->p;
-    NAME(In) x = {.data = p->x, .dtype = p->dtype, .at = -1};
-    NAME(Out) y = {.data = p->y, .dtype = p->dtype};
+    NAME(In) x;
+    NAME(read_from)(&x, p->x, p->dtype);
+    NAME(Out) y;
+    NAME(write_to)(&y, p->y, p->dtype);
     for (int64_t b = begin; b < end; b++) EACH_ROW(p, b)
     EACH_PIECE(p)
     {
@@ -266,8 +274,10 @@ NAME(block_products)(int64_t begin, int64_t end, void *context)
 {
     const NAME(Sample) *s = context;
     const Channels *p = s->p;
-    NAME(In) x = {.data = p->x, .dtype = p->dtype, .at = -1};
-    NAME(In) g = {.data = p->g, .dtype = p->gtype, .at = -1};
+    NAME(In) x;
+    NAME(read_from)(&x, p->x, p->dtype);
+    NAME(In) g;
+    NAME(read_from)(&g, p->g, p->gtype);
     for (int64_t b = begin; b < end; b++) {
         T *sums = s->blocks + 2 * b * p->width;
         memset(sums, 0, (size_t)(2 * p->width) * sizeof(T));
@@ -319,9 +329,12 @@ NAME(block_backward)(int64_t begin, int64_t end, void *context)
 {
     const NAME(Sample) *s = context;
     const Channels *p = s->p;
-    NAME(In) x = {.data = p->x, .dtype = p->dtype, .at = -1};
-    NAME(In) g = {.data = p->g, .dtype = p->gtype, .at = -1};
-    NAME(Out) y = {.data = p->y, .dtype = p->dtype};
+    NAME(In) x;
+    NAME(read_from)(&x, p->x, p->dtype);
+    NAME(In) g;
+    NAME(read_from)(&g, p->g, p->gtype);
+    NAME(Out) y;
+    NAME(write_to)(&y, p->y, p->dtype);
     for (int64_t k = begin; k < end; k++) EACH_ROW(p, k)
     EACH_PIECE(p)
     {

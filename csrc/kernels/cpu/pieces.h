@@ -18,6 +18,22 @@ typedef struct NAME(Out) {
     T buffer[PIECE];
 } NAME(Out);
 
+/* Before use; the buffers stay as they are. */
+static inline void
+NAME(read_from)(NAME(In) * in, const void *data, FacDType dtype)
+{
+    in->data = data;
+    in->dtype = dtype;
+    in->at = -1;
+}
+
+static inline void
+NAME(write_to)(NAME(Out) * out, void *data, FacDType dtype)
+{
+    out->data = data;
+    out->dtype = dtype;
+}
+
 /* Elements [at, at + n); good until the next call with another `at`. */
 static inline const T *
 NAME(piece)(NAME(In) * in, int64_t at, int64_t n)

@@ -17,6 +17,14 @@ plain_in(FacTensor *t, FacDType dt, FacTensor **out)
     return t ? fac_contiguous(t, dt, out) : FAC_OK;
 }
 
+/* t contiguous, for reading by pieces (pieces.h) in dtype dt: halves stay what they are. */
+static inline FacStatus
+plain_pieces(FacTensor *t, FacDType dt, FacTensor **out)
+{
+    const bool half = t->dtype == FAC_DT_F16 || t->dtype == FAC_DT_BF16;
+    return fac_contiguous(t, half && dt == FAC_DT_F32 ? (FacDType)t->dtype : dt, out);
+}
+
 /* Where to write result i, in dtype dt; a new reference. */
 static inline FacStatus
 plain_out(FacCall *call, int i, FacDType dt, FacTensor **out)

@@ -6,56 +6,71 @@
 #include "kernels/cpu/exp_below.h"
 #include "kernels/cpu/plain.h"
 
-enum { SOFTMAX_WIDE = 32 };
+/* Lanes of the sum of a row; elements of a piece of one; slices walked through at once, at most
+ * and at least; elements of them that are kept beside each other. */
+enum { SOFTMAX_WIDE = 32, PIECE = 2048, WIDEST = 256, NARROWEST = 32, KEPT = 16384 };
 
 typedef struct Softmax {
     const void *a, *b; /* forward: the input and NULL; backward: gradient and output */
     void *out;
-    int64_t n, inner, groups;
+    FacDType a_dtype, b_dtype, out_dtype;
+    int64_t n, inner, wide, groups; /* groups of `wide` slices */
     bool log;
 } Softmax;
 
 #define T float
 #define NAME(x) x##_f32
+#define DTYPE FAC_DT_F32
 #define EXP exp_below_f32
 #define EXP_ANY fx_exp_f32
 #define LOG fx_log_f32
 #include "kernels/cpu/softmax_body.h"
 #define T double
 #define NAME(x) x##_f64
+#define DTYPE FAC_DT_F64
 #define EXP exp_below_f64
 #define EXP_ANY fx_exp_f64
 #define LOG fx_log_f64
 #include "kernels/cpu/softmax_body.h"
 
+/* How many slices side by side: few enough that they stay in the cache. */
+static int64_t
+width(int64_t n)
+{
+    const int64_t wide = KEPT / n / NARROWEST * NARROWEST;
+    return wide < NARROWEST ? NARROWEST : wide > WIDEST ? WIDEST : wide;
+}
+
 /* The tensors are args[0] and, backward, args[1]; the dim follows. */
 static FacStatus
 run(FacCall *call, int ntensors, bool log)
 {
-    FacTensor *result = fac_result_tensor(call, 0), *a = NULL, *b = NULL, *out = NULL;
+    FacTensor *result = fac_result_tensor(call, 0), *a = NULL, *b = NULL;
     const FacDType dt = plain_compute(result);
-    Softmax s = {.n = 1, .inner = 1, .log = log};
+    Softmax s = {.n = 1, .inner = 1, .log = log, .out_dtype = (FacDType)result->dtype};
     FacStatus st = FAC_OK;
     int dim;
     if (result->numel == 0) return FAC_OK;
     FAC_TRY(fac_wrap_dim(fac_v_as_int(FAC_ARG(call, ntensors)), result->ndim, &dim));
-    FAC_TRY(plain_in(fac_arg_tensor(call, 0), dt, &a));
-    if (ntensors == 2) FAC_TRY(plain_in(fac_arg_tensor(call, 1), dt, &b));
-    FAC_TRY(plain_out(call, 0, dt, &out));
+    FAC_TRY(plain_pieces(fac_arg_tensor(call, 0), dt, &a));
+    if (ntensors == 2) FAC_TRY(plain_pieces(fac_arg_tensor(call, 1), dt, &b));
     if (result->ndim) s.n = result->sizes[dim];
     for (int i = dim + 1; i < result->ndim; i++) s.inner *= result->sizes[i];
-    s.groups = fac_chunks(s.inner, SOFTMAX_WIDE);
+    s.wide = width(s.n);
+    s.groups = fac_chunks(s.inner, s.wide);
     s.a = fac_data(a);
-    s.b = b ? fac_data(b) : NULL;
-    s.out = fac_data(out);
-    const int64_t wide = s.inner < SOFTMAX_WIDE ? s.inner : SOFTMAX_WIDE;
+    s.a_dtype = (FacDType)a->dtype;
+    if (b) {
+        s.b = fac_data(b);
+        s.b_dtype = (FacDType)b->dtype;
+    }
+    s.out = fac_data(result);
+    const int64_t wide = s.inner < s.wide ? s.inner : s.wide;
     const int64_t tasks = result->numel / (s.n * s.inner) * s.groups;
     fac_parallel(tasks, fac_grain(20 * s.n * wide), dt == FAC_DT_F32 ? task_f32 : task_f64, &s);
-    FAC_TRY(plain_done(call, 0, out));
 done:
     fac_tensor_release(a);
     fac_tensor_release(b);
-    fac_tensor_release(out);
     return st;
 }
 

@@ -1,103 +1,203 @@
 /* softmax_body.h - softmax and its gradient in one real type, T; included by softmax.c.
  *
- * A slice is n elements at a distance of `step`; the slices of one outer index lie side by side, so
- * that a task walks up to SOFTMAX_WIDE of them at once and stays vectorized in either direction. The
- * sum over a contiguous slice runs in SOFTMAX_WIDE lanes, which are added up by halves.
+ * Along the last dim a slice is a row, whose sum runs in SOFTMAX_WIDE lanes that are added up by
+ * halves. Along another one slices lie side by side, and `wide` of them are walked through at once,
+ * row by row.
  */
 
+#include "kernels/cpu/pieces.h"
 #include "kernels/cpu/softmax_rows.h"
 
+/* Where a piece of a row begins, i, and how long it is, m. */
+#define EACH_PIECE(n)                                                                              \
+    for (int64_t i = 0, m; i < (n) && (m = (n) - i < PIECE ? (n) - i : PIECE, true); i += m)
+
 static void
-NAME(row)(const T *x, T *y, int64_t n, bool log)
+NAME(row)(const Softmax *s, NAME(In) * x, NAME(Out) * y, int64_t at)
 {
-    const T top = NAME(row_top)(x, n);
-    if (log) {
-        const T shift = LOG(NAME(row_sum)(x, NULL, n, top));
-        for (int64_t i = 0; i < n; i++) y[i] = x[i] - top - shift;
-    } else {
-        const T scale = 1 / NAME(row_sum)(x, y, n, top);
-        for (int64_t i = 0; i < n; i++) y[i] *= scale;
+    /* whether the exponentials of a row can wait where the results will be */
+    const bool kept = !s->log && (y->dtype == DTYPE || s->n <= PIECE);
+    T lanes[SOFTMAX_WIDE] = {0}, top = *NAME(piece)(x, at, s->n < PIECE ? s->n : PIECE);
+    EACH_PIECE(s->n)
+    {
+        const T v = NAME(row_top)(NAME(piece)(x, at + i, m), m);
+        top = v > top ? v : top;
+    }
+    EACH_PIECE(s->n)
+    {
+        const T *from = NAME(piece)(x, at + i, m);
+        if (kept)
+            NAME(add_row)(from, NAME(room)(y, at + i), m, top, lanes);
+        else
+            NAME(add_row)(from, NULL, m, top, lanes);
+    }
+    const T sum = NAME(sum_lanes)(lanes), shift = s->log ? LOG(sum) : 0, scale = 1 / sum;
+    EACH_PIECE(s->n)
+    {
+        const T *from = NAME(piece)(x, at + i, m);
+        T *to = NAME(room)(y, at + i);
+        if (s->log)
+            for (int64_t j = 0; j < m; j++) to[j] = from[j] - top - shift;
+        else if (kept)
+            for (int64_t j = 0; j < m; j++) to[j] *= scale;
+        else
+            for (int64_t j = 0; j < m; j++) to[j] = EXP(from[j] - top) * scale;
+        NAME(written)(y, at + i, m);
     }
 }
 
 static void
-NAME(columns)(const T *x, T *y, int64_t n, int64_t step, int wide, bool log)
+NAME(add_plain)(const T *a, int64_t n, T *lanes)
 {
-    T top[SOFTMAX_WIDE], sum[SOFTMAX_WIDE] = {0};
-    for (int j = 0; j < wide; j++) top[j] = x[j];
-    for (int64_t i = 1; i < n; i++)
-        for (int j = 0; j < wide; j++) {
-            const T v = x[i * step + j];
-            top[j] = v > top[j] ? v : top[j];
-        }
-    for (int64_t i = 0; i < n; i++)
-        for (int j = 0; j < wide; j++) {
-            const T e = EXP(x[i * step + j] - top[j]);
-            sum[j] += e;
-            if (!log) y[i * step + j] = e;
-        }
-    for (int j = 0; j < wide; j++) sum[j] = log ? LOG(sum[j]) : 1 / sum[j];
-    for (int64_t i = 0; i < n; i++)
-        for (int j = 0; j < wide; j++)
-            y[i * step + j] = log ? x[i * step + j] - top[j] - sum[j] : y[i * step + j] * sum[j];
+    T sums[SOFTMAX_WIDE];
+    int64_t i = 0;
+    for (int j = 0; j < SOFTMAX_WIDE; j++) sums[j] = lanes[j];
+    for (; i + SOFTMAX_WIDE <= n; i += SOFTMAX_WIDE)
+        for (int j = 0; j < SOFTMAX_WIDE; j++) sums[j] += a[i + j];
+    for (int j = 0; i < n; i++, j++) sums[j] += a[i];
+    for (int j = 0; j < SOFTMAX_WIDE; j++) lanes[j] = sums[j];
+}
+
+static void
+NAME(add_products)(const T *a, const T *b, int64_t n, T *lanes)
+{
+    T sums[SOFTMAX_WIDE];
+    int64_t i = 0;
+    for (int j = 0; j < SOFTMAX_WIDE; j++) sums[j] = lanes[j];
+    for (; i + SOFTMAX_WIDE <= n; i += SOFTMAX_WIDE)
+        for (int j = 0; j < SOFTMAX_WIDE; j++) sums[j] += a[i + j] * b[i + j];
+    for (int j = 0; i < n; i++, j++) sums[j] += a[i] * b[i];
+    for (int j = 0; j < SOFTMAX_WIDE; j++) lanes[j] = sums[j];
 }
 
 /* Softmax: y (g - sum(g y)); log_softmax: g - exp(y) sum(g). */
 static void
-NAME(row_backward)(const T *g, const T *y, T *out, int64_t n, bool log)
+NAME(row_backward)(const Softmax *s, NAME(In) * g, NAME(In) * y, NAME(Out) * out, int64_t at)
 {
     T lanes[SOFTMAX_WIDE] = {0};
-    int64_t i = 0;
-    for (; i + SOFTMAX_WIDE <= n; i += SOFTMAX_WIDE)
-        for (int j = 0; j < SOFTMAX_WIDE; j++) lanes[j] += log ? g[i + j] : g[i + j] * y[i + j];
-    for (int j = 0; i < n; i++, j++) lanes[j] += log ? g[i] : g[i] * y[i];
+    EACH_PIECE(s->n)
+    {
+        const T *a = NAME(piece)(g, at + i, m), *b = NAME(piece)(y, at + i, m);
+        if (s->log)
+            NAME(add_plain)(a, m, lanes);
+        else
+            NAME(add_products)(a, b, m, lanes);
+    }
     const T sum = NAME(sum_lanes)(lanes);
-    if (log)
-        for (i = 0; i < n; i++) out[i] = g[i] - EXP_ANY(y[i]) * sum;
-    else
-        for (i = 0; i < n; i++) out[i] = y[i] * (g[i] - sum);
+    EACH_PIECE(s->n)
+    {
+        const T *a = NAME(piece)(g, at + i, m), *b = NAME(piece)(y, at + i, m);
+        T *to = NAME(room)(out, at + i);
+        if (s->log)
+            for (int64_t j = 0; j < m; j++) to[j] = a[j] - EXP_ANY(b[j]) * sum;
+        else
+            for (int64_t j = 0; j < m; j++) to[j] = b[j] * (a[j] - sum);
+        NAME(written)(out, at + i, m);
+    }
+}
+#undef EACH_PIECE
+
+/* m slices side by side. `keep` has room for all of them, or is NULL: then exponentials are
+ * taken twice. */
+static void
+NAME(columns)(const Softmax *s, NAME(In) * x, NAME(Out) * y, int64_t at, int64_t m, T *keep)
+{
+    T top[WIDEST], sum[WIDEST] = {0}, shift[WIDEST];
+    for (int64_t i = 0; i < s->n; i++) {
+        const T *from = NAME(piece)(x, at + i * s->inner, m);
+        if (!i) memcpy(top, from, (size_t)m * sizeof(T));
+        for (int64_t j = 0; j < m; j++) top[j] = from[j] > top[j] ? from[j] : top[j];
+        if (keep) memcpy(keep + i * m, from, (size_t)m * sizeof(T));
+    }
+    for (int64_t i = 0; i < s->n; i++) {
+        if (keep && !s->log) {
+            T *own = keep + i * m;
+#pragma GCC ivdep
+            for (int64_t j = 0; j < m; j++) {
+                own[j] = EXP(own[j] - top[j]);
+                sum[j] += own[j];
+            }
+        } else {
+            const T *from = keep ? keep + i * m : NAME(piece)(x, at + i * s->inner, m);
+#pragma GCC ivdep
+            for (int64_t j = 0; j < m; j++) sum[j] += EXP(from[j] - top[j]);
+        }
+    }
+    for (int64_t j = 0; s->log && j < m; j++) shift[j] = LOG(sum[j]);
+    for (int64_t j = 0; j < m; j++) sum[j] = 1 / sum[j];
+    for (int64_t i = 0; i < s->n; i++) {
+        const int64_t here = at + i * s->inner;
+        const T *from = keep ? keep + i * m : NAME(piece)(x, here, m);
+        T *to = NAME(room)(y, here);
+        if (s->log)
+            for (int64_t j = 0; j < m; j++) to[j] = from[j] - top[j] - shift[j];
+        else if (keep)
+            for (int64_t j = 0; j < m; j++) to[j] = from[j] * sum[j];
+        else
+            for (int64_t j = 0; j < m; j++) to[j] = EXP(from[j] - top[j]) * sum[j];
+        NAME(written)(y, here, m);
+    }
 }
 
 static void
-NAME(columns_backward)(const T *g, const T *y, T *out, int64_t n, int64_t step, int wide, bool log)
+NAME(columns_backward)(const Softmax *s, NAME(In) * g, NAME(In) * y, NAME(Out) * out, int64_t at,
+                       int64_t m)
 {
-    T sum[SOFTMAX_WIDE] = {0};
-    for (int64_t i = 0; i < n; i++)
-        for (int j = 0; j < wide; j++)
-            sum[j] += log ? g[i * step + j] : g[i * step + j] * y[i * step + j];
-    for (int64_t i = 0; i < n; i++)
-        for (int j = 0; j < wide; j++) {
-            const int64_t at = i * step + j;
-            out[at] = log ? g[at] - EXP_ANY(y[at]) * sum[j] : y[at] * (g[at] - sum[j]);
+    T sum[WIDEST] = {0};
+    for (int64_t i = 0; i < s->n; i++) {
+        const T *a = NAME(piece)(g, at + i * s->inner, m);
+        const T *b = s->log ? NULL : NAME(piece)(y, at + i * s->inner, m);
+        if (s->log)
+            for (int64_t j = 0; j < m; j++) sum[j] += a[j];
+        else
+            for (int64_t j = 0; j < m; j++) sum[j] += a[j] * b[j];
+    }
+    for (int64_t i = 0; i < s->n; i++) {
+        const int64_t here = at + i * s->inner;
+        const T *a = NAME(piece)(g, here, m), *b = NAME(piece)(y, here, m);
+        T *to = NAME(room)(out, here);
+        if (s->log) {
+#pragma GCC ivdep
+            for (int64_t j = 0; j < m; j++) to[j] = a[j] - EXP_ANY(b[j]) * sum[j];
+        } else {
+#pragma GCC ivdep
+            for (int64_t j = 0; j < m; j++) to[j] = b[j] * (a[j] - sum[j]);
         }
+        NAME(written)(out, here, m);
+    }
 }
 
 static void
 NAME(task)(int64_t begin, int64_t end, void *context)
 {
     const Softmax *s = context;
-    const T *a = s->a, *b = s->b;
-    T *out = s->out;
+    NAME(In) a;
+    NAME(read_from)(&a, s->a, s->a_dtype);
+    NAME(In) b;
+    NAME(read_from)(&b, s->b, s->b_dtype);
+    NAME(Out) out;
+    NAME(write_to)(&out, s->out, s->out_dtype);
+    T keep[KEPT];
     for (; begin < end; begin++) {
         if (s->inner == 1) {
-            const int64_t at = begin * s->n;
-            if (b)
-                NAME(row_backward)(a + at, b + at, out + at, s->n, s->log);
+            if (s->b)
+                NAME(row_backward)(s, &a, &b, &out, begin * s->n);
             else
-                NAME(row)(a + at, out + at, s->n, s->log);
+                NAME(row)(s, &a, &out, begin * s->n);
             continue;
         }
-        const int64_t column = begin % s->groups * SOFTMAX_WIDE;
-        const int64_t left = s->inner - column, at = begin / s->groups * s->n * s->inner + column;
-        const int wide = left < SOFTMAX_WIDE ? (int)left : SOFTMAX_WIDE;
-        if (b)
-            NAME(columns_backward)(a + at, b + at, out + at, s->n, s->inner, wide, s->log);
+        const int64_t column = begin % s->groups * s->wide, left = s->inner - column;
+        const int64_t at = begin / s->groups * s->n * s->inner + column;
+        const int64_t m = left < s->wide ? left : s->wide;
+        if (s->b)
+            NAME(columns_backward)(s, &a, &b, &out, at, m);
         else
-            NAME(columns)(a + at, out + at, s->n, s->inner, wide, s->log);
+            NAME(columns)(s, &a, &out, at, m, s->n * s->wide <= KEPT ? keep : NULL);
     }
 }
 #undef T
 #undef NAME
+#undef DTYPE
 #undef EXP
 #undef EXP_ANY
 #undef LOG

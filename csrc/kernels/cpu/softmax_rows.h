@@ -1,6 +1,6 @@
 /* softmax_rows.h - the largest element of a row and the sum of its exponentials, in one real type:
- * included with T, NAME, EXP and SOFTMAX_WIDE (lanes of a sum) defined. The maximum may miss a NaN; the
- * sum does not.
+ * included with T, NAME, EXP and SOFTMAX_WIDE (lanes of a sum) defined. The maximum may miss a NaN;
+ * the sum does not.
  */
 
 static T
@@ -28,22 +28,24 @@ NAME(row_top)(const T *x, int64_t n)
     return top;
 }
 
-/* The sum of exp(x - top), whose terms are written to y unless it is NULL. */
-static inline __attribute__((always_inline)) T
-NAME(row_sum)(const T *x, T *y, int64_t n, T top)
+/* Adds exp(x - top) to the lanes, in the order of the row; the terms are written to y unless it
+ * is NULL. Of the pieces of a row all but the last have a multiple of SOFTMAX_WIDE elements. */
+static inline __attribute__((always_inline)) void
+NAME(add_row)(const T *x, T *y, int64_t n, T top, T *lanes)
 {
-    T lanes[SOFTMAX_WIDE] = {0};
+    T sums[SOFTMAX_WIDE];
     int64_t i = 0;
+    for (int j = 0; j < SOFTMAX_WIDE; j++) sums[j] = lanes[j];
     for (; i + SOFTMAX_WIDE <= n; i += SOFTMAX_WIDE)
         for (int j = 0; j < SOFTMAX_WIDE; j++) {
             const T e = EXP(x[i + j] - top);
-            lanes[j] += e;
+            sums[j] += e;
             if (y) y[i + j] = e;
         }
     for (int j = 0; i < n; i++, j++) {
         const T e = EXP(x[i] - top);
-        lanes[j] += e;
+        sums[j] += e;
         if (y) y[i] = e;
     }
-    return NAME(sum_lanes)(lanes);
+    for (int j = 0; j < SOFTMAX_WIDE; j++) lanes[j] = sums[j];
 }
