@@ -24,10 +24,12 @@ enum {
     CONV_SLOTS = 16,      /* samples whose columns lie in memory at once */
     CONV_PANELS = 8,      /* of outputs, */
     CONV_STRIPS = 16,     /* and strips of positions, that make a task */
-    CONV_FEW = 256,       /* positions for which a weight is not packed */
-    CONV_RUN = 288,       /* channels times taps, or positions, summed from zero in one go */
-    CONV_SLACK = 1024,    /* bytes behind the images that vectors may read */
-    CONV_PHASES = 64      /* of the stride: with more of them the adjoint makes columns */
+    CONV_FEW_CHANNELS = 16,
+    CONV_FEW_STRIPS = 4, /* strips of positions that few channels pack */
+    CONV_FEW = 256,      /* positions for which a weight is not packed */
+    CONV_RUN = 288,      /* channels times taps, or positions, summed from zero in one go */
+    CONV_SLACK = 1024,   /* bytes behind the images that vectors may read */
+    CONV_PHASES = 64     /* of the stride: with more of them the adjoint makes columns */
 };
 
 typedef struct Conv {
@@ -75,6 +77,7 @@ typedef struct Tiled {
     int64_t first, slots, positions; /* the samples of the wave */
     int64_t run, runs;               /* of channels */
     bool in_place;                   /* the weight is not packed */
+    bool few;                        /* few channels: what taps see is packed */
     int64_t q_block, q_blocks, i_blocks;
     int64_t lines, *line_at; /* of the adjoint in the weight: a run, and where its lines start */
     const char *from, *bias;
@@ -571,6 +574,8 @@ run_tiled(Tiled *p, const Conv *c)
     p->runs = fac_chunks(p->channels, p->run);
     /* a weight that passes few positions is read where it lies */
     p->in_place = !c->adjoint && p->batch * p->part <= CONV_FEW;
+    p->few = !p->in_place && p->runs == 1 && p->channels < CONV_FEW_CHANNELS &&
+             p->outputs > 2 * GEMM_ROWS;
     if (!depthwise && !p->in_place) fac_parallel(p->groups * p->runs, 1, TILED(p, pack_weight), p);
     for (int64_t first = 0; first < p->batch; first += slots) {
         tiled_wave(p, first, slots);
@@ -581,7 +586,7 @@ run_tiled(Tiled *p, const Conv *c)
             continue;
         }
         const int64_t strips = fac_chunks(p->positions, strip);
-        p->q_blocks = fac_chunks(strips, CONV_STRIPS);
+        p->q_blocks = fac_chunks(strips, p->few ? CONV_FEW_STRIPS : CONV_STRIPS);
         p->q_block = fac_chunks(strips, p->q_blocks) * strip;
         p->i_blocks = fac_chunks(fac_chunks(p->outputs, GEMM_ROWS), CONV_PANELS);
         if (p->taps) fac_parallel(planes * p->slots, fac_grain(p->part), TILED(p, fill_planes), p);

@@ -49,6 +49,8 @@ NAME(fill_plane)(const Tiled *p, int64_t index)
             for (int64_t x = 0; x < left; x++) to[x] = 0;
             if (step == 1)
                 memcpy(to + left, source + left, (size_t)(right - left) * sizeof(T));
+            else if (step == 2)
+                for (int64_t x = left; x < right; x++) to[x] = source[x * 2];
             else
                 for (int64_t x = left; x < right; x++) to[x] = source[x * step];
             for (int64_t x = right; x < wide[2]; x++) to[x] = 0;
@@ -132,17 +134,32 @@ NAME(pack_weight)(int64_t begin, int64_t end, void *context)
     }
 }
 
+/* What the taps of few channels see at a strip of positions, as rows side by side: lines of so few steps
+ * would cost the tile more than the copy. */
+static void
+NAME(pack_strip)(const Tiled *p, const T *images, T *to)
+{
+    for (int64_t tap = 0; tap < p->taps; tap++)
+        for (int64_t c = 0; c < p->channels; c++, to += NAME(NR))
+            memcpy(to, images + c * p->room + p->tap_at[tap], NAME(NR) * sizeof(T));
+}
+
 /* Some strips of positions of some outputs of one group: panel by panel, whose sums stay near. */
 static void
 NAME(conv_block)(const Tiled *p, int64_t group, int64_t i0, int64_t i1, int64_t q0, int64_t q1)
 {
-    enum { WIDTH = CONV_STRIPS * NAME(NR) };
+    enum { WIDTH = CONV_STRIPS * NAME(NR), NEAR = CONV_FEW_STRIPS * CONV_RUN * NAME(NR) };
+    static const int64_t start = 0;
     T sums[GEMM_ROWS * WIDTH] __attribute__((aligned(64)));
+    T strips[NEAR] __attribute__((aligned(64)));
     Piece piece[WIDTH];
     const int count = NAME(pieces)(p, q0, q1 - q0, piece);
     const T *images = (const T *)p->images + group * p->channels * p->room;
     const T *bias = p->bias ? (const T *)p->bias + group * p->outputs : NULL;
     T *results = (T *)p->to + p->first * p->to_sample + group * p->outputs * p->to_plane;
+    const int64_t steps = p->taps * p->channels;
+    for (int64_t q = q0; p->few && q < q1; q += NAME(NR))
+        NAME(pack_strip)(p, images + q, strips + (q - q0) * steps);
     for (int64_t i = i0; i < i1;) {
         const int rows = gemm_height(p->outputs - i, false);
         for (int64_t c0 = 0; c0 < p->channels; c0 += p->run) {
@@ -153,12 +170,16 @@ NAME(conv_block)(const Tiled *p, int64_t group, int64_t i0, int64_t i1, int64_t 
                     : (const T *)p->packed +
                           ((group * p->channels + c0) * p->outputs + i * n) * p->taps;
             for (int64_t q = q0; q < q1; q += NAME(NR)) {
-                const int vecs = q1 - q > NAME(VL) ? 2 : 1;
-                FAC_TIERED(NAME(gemm_tile))
-                [rows][vecs](n, p->taps, weight, p->in_place ? p->w_output : 1,
-                             p->in_place ? p->taps : rows, p->in_place ? 1 - n *p->taps : 0,
-                             images + c0 *p->room + q, p->room, p->tap_at, sums + q - q0, WIDTH,
-                             c0 > 0);
+                const NAME(FacTile) tile =
+                    FAC_TIERED(NAME(gemm_tile))[rows][q1 - q > NAME(VL) ? 2 : 1];
+                if (p->few)
+                    tile(steps, 1, weight, 1, rows, 0, strips + (q - q0) * steps, NAME(NR), &start,
+                         sums + q - q0, WIDTH, false);
+                else
+                    tile(n, p->taps, weight, p->in_place ? p->w_output : 1,
+                         p->in_place ? p->taps : rows, p->in_place ? 1 - n * p->taps : 0,
+                         images + c0 * p->room + q, p->room, p->tap_at, sums + q - q0, WIDTH,
+                         c0 > 0);
             }
         }
         for (int r = 0; r < rows; r++, i++)
@@ -185,35 +206,54 @@ NAME(conv_blocks)(int64_t begin, int64_t end, void *context)
     }
 }
 
-/* Groups of one channel and few outputs: a sum over the taps, four vectors of positions at a time. */
+/* A line of results of one channel: a sum over the taps of four vectors of positions at a time. */
+static void
+NAME(depthwise_line)(const Tiled *p, const T *image, const T *w, T bias, T *to)
+{
+    enum { N = 4 * NAME(VL) };
+    const int64_t step = p->to_step[2];
+    for (int64_t x = 0; x < p->size[2]; x += N) {
+        const int64_t n = p->size[2] - x < N ? p->size[2] - x : N;
+        NAME(vec) a[4] = {0};
+        for (int64_t tap = 0; tap < p->taps; tap++) {
+            const NAME(vec) *from = (const NAME(vec) *)(image + x + p->tap_at[tap]);
+            const T y = w[p->tap[tap]];
+            for (int v = 0; v < 4; v++) a[v] += from[v] * y;
+        }
+        for (int v = 0; v < 4; v++) a[v] += bias;
+        if (step == 1)
+            memcpy(to + x, a, (size_t)n * sizeof(T));
+        else
+            for (int64_t i = 0; i < n; i++) to[(x + i) * step] = ((const T *)a)[i];
+    }
+}
+
+/* One sample of a group of one channel and few outputs. */
+static void
+NAME(depthwise_plane)(const Tiled *p, int64_t group, int64_t slot)
+{
+    const T *image = (const T *)p->images + group * p->room + slot * p->part;
+    for (int64_t i = 0; i < p->outputs; i++) {
+        const int64_t output = group * p->outputs + i;
+        const T *w = (const T *)p->weight + group * p->w_group + i * p->w_output;
+        const T bias = p->bias ? ((const T *)p->bias)[output] : 0;
+        T *to = (T *)p->to + (p->first + slot) * p->to_sample + output * p->to_plane;
+        for (int64_t z = 0; z < p->size[0]; z++)
+            for (int64_t y = 0; y < p->size[1]; y++)
+                NAME(depthwise_line)(p, image + (z * p->wide[1] + y) * p->wide[2], w, bias,
+                                     to + z * p->to_step[0] + y * p->to_step[1]);
+    }
+}
+
+/* Images first: what stands behind one is what stands in front of the next. */
 static void
 NAME(depthwise)(int64_t begin, int64_t end, void *context)
 {
-    enum { N = 4 * NAME(VL) };
     const Tiled *p = context;
-    T sums[N] __attribute__((aligned(64)));
-    Piece piece[N];
     for (; begin < end; begin++) {
-        const T *image = (const T *)p->images + begin * p->room;
         for (int64_t slot = 0; slot < p->slots; slot++)
             NAME(fill_plane)(p, slot * p->groups + begin);
-        for (int64_t q = 0; q < p->positions; q += N) {
-            const int64_t width = p->positions - q < N ? p->positions - q : N;
-            const int count = NAME(pieces)(p, q, width, piece);
-            for (int64_t i = 0; i < p->outputs; i++) {
-                const T *w = (const T *)p->weight + begin * p->w_group + i * p->w_output;
-                NAME(vec) a[4] = {0};
-                for (int64_t tap = 0; tap < p->taps; tap++) {
-                    const NAME(vec) *x = (const NAME(vec) *)(image + q + p->tap_at[tap]);
-                    const T y = w[p->tap[tap]];
-                    for (int v = 0; v < 4; v++) a[v] += x[v] * y;
-                }
-                memcpy(sums, a, sizeof sums);
-                const int64_t output = begin * p->outputs + i;
-                NAME(put)(p, sums, (T *)p->to + p->first * p->to_sample + output * p->to_plane,
-                          piece, count, p->bias ? ((const T *)p->bias)[output] : 0);
-            }
-        }
+        for (int64_t slot = 0; slot < p->slots; slot++) NAME(depthwise_plane)(p, begin, slot);
     }
 }
 
