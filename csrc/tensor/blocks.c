@@ -389,35 +389,44 @@ in_place_task(int64_t begin, int64_t end, void *context)
     job->loop(data, end - begin, job->params);
 }
 
-/* One row of which every operand is in place or one element: `x * 2`. */
+/* Rows of which every operand is in place or one element: `x * 2`, a column beside a matrix. */
 static void
 constants_task(int64_t begin, int64_t end, void *context)
 {
     const Job *job = context;
     const FacIter *it = job->it;
-    _Alignas(64) char arena[FAC_MAX_OPERANDS * FAC_BLOCK * WIDEST], *block = arena;
-    void *data[FAC_MAX_OPERANDS];
-    int64_t m = end - begin < FAC_BLOCK ? end - begin : FAC_BLOCK;
-    for (int k = 0; k < it->noperands; k++) {
-        const FacIterOperand *op = &it->operand[k];
-        int size = fac_dtype_size(op->dtype);
-        data[k] = op->data + begin * op->strides[0];
-        if (op->strides[0]) continue;
-        fac_move_row(block, size, op->data, 0, m, size);
-        data[k] = block;
-        block += FAC_BLOCK * size;
-    }
-    for (int64_t done = begin; done < end; done += FAC_BLOCK) {
-        job->loop(data, end - done < FAC_BLOCK ? end - done : FAC_BLOCK, job->params);
-        for (int k = 0; k < it->noperands; k++)
-            data[k] = (char *)data[k] + FAC_BLOCK * it->operand[k].strides[0];
+    _Alignas(64) char arena[FAC_MAX_OPERANDS * FAC_BLOCK * WIDEST];
+    const char *filled[FAC_MAX_OPERANDS] = {NULL}; /* what the operand's block repeats */
+    int64_t longest = it->sizes[0] < FAC_BLOCK ? it->sizes[0] : FAC_BLOCK;
+    Cursor c;
+    cursor_start(it, begin, &c);
+    for (int64_t done = begin, n; done < end; done += n) {
+        void *data[FAC_MAX_OPERANDS];
+        n = it->sizes[0] - c.index[0];
+        if (n > end - done) n = end - done;
+        for (int k = 0; k < it->noperands; k++) {
+            const FacIterOperand *op = &it->operand[k];
+            data[k] = c.row[k] + c.index[0] * op->strides[0];
+            if (op->strides[0]) continue;
+            char *block = arena + k * FAC_BLOCK * WIDEST;
+            int size = fac_dtype_size(op->dtype);
+            if (filled[k] != c.row[k]) fac_move_row(block, size, c.row[k], 0, longest, size);
+            filled[k] = c.row[k];
+            data[k] = block;
+        }
+        for (int64_t at = 0; at < n; at += FAC_BLOCK) {
+            job->loop(data, n - at < FAC_BLOCK ? n - at : FAC_BLOCK, job->params);
+            for (int k = 0; k < it->noperands; k++)
+                data[k] = (char *)data[k] + FAC_BLOCK * it->operand[k].strides[0];
+        }
+        cursor_next_row(it, &c);
     }
 }
 
 static bool
 has_only_constants(const FacIter *it)
 {
-    bool fits = it->ndim == 1;
+    bool fits = it->ndim == 1 || it->sizes[0] >= LONG_ROW;
     for (int k = 0; k < it->noperands && fits; k++) {
         const FacIterOperand *op = &it->operand[k];
         bool in_place = op->strides[0] == fac_dtype_size(op->dtype);

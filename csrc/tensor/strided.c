@@ -10,6 +10,7 @@
 #include "base/dtype.h"
 
 #include <string.h>
+#include <wchar.h>
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -37,12 +38,23 @@ scatter(char *restrict to, FacDim stride, const char *restrict from, int64_t n, 
     for (int64_t i = 0; i < n; i++) memcpy(to + i * stride, from + i * size, (size_t)size);
 }
 
+/* The C library fills bytes and words of four with the widest stores there are. */
 INLINE void
 fill(char *to, const char *from, int64_t n, const int size)
 {
     char pattern[64];
     int64_t bytes = n * size, done = 0;
     for (int i = 0; i < 64; i += size) memcpy(pattern + i, from, (size_t)size);
+    if (size == 1) {
+        memset(to, (unsigned char)*from, (size_t)n);
+        return;
+    }
+    if (size <= (int)sizeof(wchar_t) && sizeof(wchar_t) == 4 && (uintptr_t)to % 4 == 0) {
+        wchar_t word;
+        memcpy(&word, pattern, sizeof word);
+        wmemset((wchar_t *)(void *)to, word, (size_t)(bytes / 4));
+        done = bytes / 4 * 4;
+    }
     for (; done + 64 <= bytes; done += 64) memcpy(to + done, pattern, 64);
     for (; done < bytes; done += size) memcpy(to + done, pattern, (size_t)size);
 }
