@@ -67,6 +67,7 @@ _HOMES = {
     "autograd": None,
     "backends": None,
     "cpu": None,
+    "fft": None,
     "func": None,
     "functional": None,
     "library": None,
@@ -119,7 +120,7 @@ for _name in _HOMES:  # what Python adds to an operator of that name counts
     globals().pop(_name, None)
 
 # Parts of the interface that are planned.
-_PLANNED = {"amp", "compile", "compiler", "cuda", "distributed", "distributions", "export", "fft"}
+_PLANNED = {"amp", "compile", "compiler", "cuda", "distributed", "distributions", "export"}
 _PLANNED |= {"fx", "hub", "jit", "load", "masked", "multiprocessing", "nested", "onnx"}
 _PLANNED |= {"package", "save", "serialization", "signal", "sparse"}
 

@@ -1,0 +1,330 @@
+/* fft_plan.c - making and keeping plans of Fourier transforms.
+ *
+ * All numbers are cosines and sines of fractions of a turn, reduced exactly, as integers, to an eighth
+ * of a turn before they are computed in double. The cache holds the plans used last, up to a number
+ * of them and of bytes; a plan that is in use outlives its place there.
+ */
+#include "kernels/fft_plan.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+
+enum { CACHED = 64, CACHED_BYTES = 64 << 20 };
+
+typedef struct Turn {
+    double re, im;
+} Turn;
+
+/* exp(-2 pi i k / n), for 0 <= k. */
+static Turn
+turn(int64_t k, int64_t n)
+{
+    const int64_t eighths = 8 * (k % n), octant = eighths / n;
+    int64_t rest = eighths - octant * n;
+    if (octant & 1) rest = n - rest;
+    const double angle = (double)rest / (double)n * 0.78539816339744830962;
+    const double c = cos(angle), s = octant & 1 ? -sin(angle) : sin(angle);
+    switch ((octant + 1) / 2 & 3) {
+    case 0: return (Turn){c, -s};
+    case 1: return (Turn){-s, -c};
+    case 2: return (Turn){-c, s};
+    default: return (Turn){s, c};
+    }
+}
+
+static void
+put(void *at, int size, int64_t i, double value)
+{
+    if (size == 4)
+        ((float *)at)[i] = (float)value;
+    else
+        ((double *)at)[i] = value;
+}
+
+/* --- factors ---------------------------------------------------------------------------------- */
+
+/* Takes `radix` out of *left while it divides, as passes. */
+static void
+take(FacFftPlan *p, int64_t *left, int radix)
+{
+    for (; *left % radix == 0; *left /= radix) p->pass[p->npasses++].radix = radix;
+}
+
+/* Odd factors first, since the later passes want short rests; then twos by eights and, so that none is
+ * left alone, sixteens; last, where it divides, a radix of as many as a vector has lanes, whose transform
+ * over neighbours transposes whole blocks of vectors. False: there is a factor that no pass takes. */
+static bool
+factor(FacFftPlan *p)
+{
+    static const int odd[] = {13, 11, 7, 5, 3};
+    int64_t left = p->n;
+    int twos = 0, last = p->n % p->lanes ? 1 : p->lanes;
+    left /= last;
+    for (int i = 0; i < 5; i++) take(p, &left, odd[i]);
+    for (; left % 2 == 0; left /= 2) twos++;
+    if (left > 1) return false;
+    for (; twos % 3 * 4 <= twos && twos % 3; twos -= 4) p->pass[p->npasses++].radix = 16;
+    if (twos % 3) p->pass[p->npasses++].radix = 1 << twos % 3;
+    for (; twos >= 3; twos -= 3) p->pass[p->npasses++].radix = 8;
+    if (last > 1) p->pass[p->npasses++].radix = last;
+    int64_t before = 1;
+    p->narrow = true;
+    for (int i = 0; i < p->npasses; i++) {
+        FacFftPass *pass = &p->pass[i];
+        pass->before = before;
+        before *= pass->radix;
+        pass->rest = p->n / before;
+        p->narrow &= p->n / pass->radix >= p->lanes;
+    }
+    return true;
+}
+
+static int64_t
+turns_width(const FacFftPlan *p, const FacFftPass *pass)
+{
+    if (pass->rest == 1) return 0;
+    return pass->rest < p->lanes && p->narrow ? pass->rest * pass->before : pass->rest;
+}
+
+/* The next free numbers of a plan's memory; counts only while there is none. */
+static void *
+carve(FacFftPlan *p, int64_t numbers)
+{
+    void *at = p->memory ? (char *)p->memory + p->bytes : NULL;
+    p->bytes += (size_t)(numbers * p->size + 63) & ~(size_t)63;
+    return at;
+}
+
+static void
+fill_turns(const FacFftPlan *p, FacFftPass *pass, void *to)
+{
+    for (int j = 1; j < pass->radix; j++)
+        for (int64_t i = 0; i < pass->width; i++) {
+            const int64_t from = 2 * (j - 1) * pass->width + i;
+            const Turn t = turn(i % pass->rest * j, pass->rest * pass->radix);
+            put(to, p->size, from, t.re);
+            put(to, p->size, from + pass->width, t.im);
+        }
+    pass->turns = to;
+}
+
+static void
+fill_roots(const FacFftPlan *p, FacFftPass *pass, void *to)
+{
+    for (int j = 0; j < pass->radix; j++) {
+        const Turn t = turn(j, pass->radix);
+        put(to, p->size, j, t.re);
+        put(to, p->size, pass->radix + j, -t.im);
+    }
+    pass->roots = to;
+}
+
+static void
+lay_passes(FacFftPlan *p)
+{
+    for (int i = 0; i < p->npasses; i++) {
+        FacFftPass *pass = &p->pass[i];
+        const bool odd = pass->radix & 1;
+        pass->width = turns_width(p, pass);
+        if (pass->width) {
+            void *turns = carve(p, 2 * (pass->radix - 1) * pass->width);
+            if (turns) fill_turns(p, pass, turns);
+        }
+        void *roots = odd ? carve(p, 2 * pass->radix) : NULL;
+        if (roots) fill_roots(p, pass, roots);
+    }
+}
+
+/* --- Bluestein -------------------------------------------------------------------------------- */
+
+static Turn
+times(Turn a, Turn b)
+{
+    return (Turn){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
+}
+
+/* The transform of n numbers, `step` apart, n a product of 2, 3 and 5; `room` has n more. */
+static void
+transform(const Turn *from, int64_t step, int64_t n, Turn *to, Turn *room)
+{
+    if (n == 1) {
+        *to = *from;
+        return;
+    }
+    const int radix = n % 2 == 0 ? 2 : n % 3 == 0 ? 3 : 5;
+    const int64_t m = n / radix;
+    for (int j = 0; j < radix; j++)
+        transform(from + j * step, step * radix, m, room + j * m, to + j * m);
+    for (int64_t k = 0; k < m; k++) {
+        Turn turned[5];
+        for (int j = 0; j < radix; j++) turned[j] = times(room[j * m + k], turn(j * k, n));
+        for (int q = 0; q < radix; q++) {
+            Turn sum = turned[0];
+            for (int j = 1; j < radix; j++) {
+                const Turn x = times(turned[j], turn(j * q, radix));
+                sum.re += x.re;
+                sum.im += x.im;
+            }
+            to[q * m + k] = sum;
+        }
+    }
+}
+
+/* The shortest convenient length for a convolution of n: 2^a times 1, 3, 5, 9 or 15. */
+static int64_t
+convenient(int64_t n)
+{
+    static const int odd[] = {1, 3, 5, 9, 15};
+    int64_t best = INT64_MAX;
+    for (int i = 0; i < 5; i++) {
+        int64_t m = 256 * odd[i];
+        while (m < 2 * n - 1) m *= 2;
+        if (m < best) best = m;
+    }
+    return best;
+}
+
+static FacStatus
+lay_chirp(FacFftPlan *p)
+{
+    const int64_t n = p->n, m = p->inner->n;
+    void *chirp = carve(p, 2 * n), *spectrum = carve(p, 2 * m);
+    if (!chirp) return FAC_OK;
+    Turn *work = fac_mem_zalloc((size_t)m * 3 * sizeof *work);
+    if (!work) return fac_mem_error((size_t)m * 3 * sizeof *work);
+    for (int64_t k = 0, square = 0; k < n; k++) {
+        const Turn t = turn(square, 2 * n);
+        put(chirp, p->size, k, t.re);
+        put(chirp, p->size, n + k, t.im);
+        work[k] = (Turn){t.re, -t.im};
+        if (k) work[m - k] = work[k];
+        square = (square + 2 * k + 1) % (2 * n);
+    }
+    transform(work, 1, m, work + m, work + 2 * m);
+    for (int64_t k = 0; k < m; k++) {
+        put(spectrum, p->size, k, work[m + k].re / (double)m);
+        put(spectrum, p->size, m + k, work[m + k].im / (double)m);
+    }
+    fac_mem_free(work);
+    p->chirp = chirp;
+    p->spectrum = spectrum;
+    return FAC_OK;
+}
+
+/* --- plans ------------------------------------------------------------------------------------ */
+
+/* All numbers; run once to count them and once to fill them. */
+static FacStatus
+lay_out(FacFftPlan *p)
+{
+    p->bytes = 0;
+    lay_passes(p);
+    p->half = p->n / 2 + p->lanes;
+    void *halves = carve(p, 2 * p->half);
+    for (int64_t k = 0; halves && k < p->half; k++) {
+        const Turn t = turn(k, 2 * p->n);
+        put(halves, p->size, k, t.re);
+        put(halves, p->size, p->half + k, t.im);
+    }
+    p->halves = halves;
+    return p->inner ? lay_chirp(p) : FAC_OK;
+}
+
+void
+fac_fft_plan_release(FacFftPlan *plan)
+{
+    if (!plan || !fac_refs_down(&plan->refs)) return;
+    fac_fft_plan_release(plan->inner);
+    fac_mem_free(plan->memory);
+    fac_mem_free(plan);
+}
+
+static FacStatus
+make(int64_t n, int size, int lanes, FacFftPlan **out)
+{
+    FacStatus st = FAC_OK;
+    FacFftPlan *p = fac_mem_zalloc(sizeof *p);
+    if (!p) return fac_mem_error(sizeof *p);
+    p->refs = 1;
+    p->n = n;
+    p->size = size;
+    p->lanes = lanes;
+    if (!factor(p)) {
+        p->npasses = 0;
+        FAC_TRY(fac_fft_plan(convenient(n), size, lanes, &p->inner));
+        p->narrow = true;
+    }
+    FAC_TRY(lay_out(p));
+    p->memory = fac_mem_alloc(p->bytes);
+    if (!p->memory) {
+        st = fac_mem_error(p->bytes);
+        goto done;
+    }
+    FAC_TRY(lay_out(p));
+    *out = p;
+    p = NULL;
+done:
+    fac_fft_plan_release(p);
+    return st;
+}
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static FacFftPlan *cached[CACHED]; /* the last used first */
+static int ncached;
+static size_t cached_bytes;
+
+/* Moves entry i to the front; under the lock. */
+static FacFftPlan *
+to_front(int i)
+{
+    FacFftPlan *p = cached[i];
+    memmove(cached + 1, cached, (size_t)i * sizeof *cached);
+    cached[0] = p;
+    return p;
+}
+
+/* A new reference to the plan, if it is there. */
+static FacFftPlan *
+find(int64_t n, int size, int lanes)
+{
+    FacFftPlan *p = NULL;
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < ncached && !p; i++)
+        if (cached[i]->n == n && cached[i]->size == size && cached[i]->lanes == lanes) {
+            p = to_front(i);
+            fac_refs_up(&p->refs);
+        }
+    pthread_mutex_unlock(&lock);
+    return p;
+}
+
+/* The cache holds it too from now on, unless it is too large; the oldest make room. */
+static void
+keep(FacFftPlan *p)
+{
+    FacFftPlan *out[CACHED];
+    int nout = 0;
+    if (p->bytes > CACHED_BYTES) return;
+    pthread_mutex_lock(&lock);
+    while (ncached && (ncached == CACHED || cached_bytes + p->bytes > CACHED_BYTES)) {
+        out[nout] = cached[--ncached];
+        cached_bytes -= out[nout++]->bytes;
+    }
+    fac_refs_up(&p->refs);
+    cached[ncached++] = p;
+    cached_bytes += p->bytes;
+    to_front(ncached - 1);
+    pthread_mutex_unlock(&lock);
+    while (nout) fac_fft_plan_release(out[--nout]);
+}
+
+FacStatus
+fac_fft_plan(int64_t n, int size, int lanes, FacFftPlan **out)
+{
+    *out = find(n, size, lanes);
+    if (*out) return FAC_OK;
+    FAC_RETURN_IF_ERROR(make(n, size, lanes, out));
+    keep(*out);
+    return FAC_OK;
+}

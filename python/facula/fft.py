@@ -1,0 +1,5 @@
+"""Fourier transforms."""
+
+from . import _C
+
+globals().update(_C._published("fft"))
