@@ -50,8 +50,7 @@ enum {
     GEMM_HIGH = 2016,     /* rows of A that are packed at once */
     GEMM_AHEAD = 16,      /* steps that the tile asks for B in advance: from the second cache */
     GEMM_SMALL = 64 * 64 * 64,
-    GEMM_CLOSE = 24576,  /* bytes that stay in the first cache */
-    GEMM_FEW_STRIPS = 4, /* too few to pack A for */
+    GEMM_CLOSE = 28672,  /* bytes that stay in the first cache */
     GEMM_TURNED = 8,     /* rows from which on the transposed product is the better one */
     GEMM_THIN = 32,      /* rows: too few to pack B for more than one task */
     GEMM_THIN_COLUMNS = 128,

@@ -487,8 +487,8 @@ NAME(serial)(const FacGemm *g)
 typedef struct NAME(Stage) {
     const FacGemm *g;
     int64_t i0, i1, j0, j1, p0, run, width;
-    bool add, last, in_place;
-    T *a, *b; /* a: NULL where A is packed by the tasks or not at all */
+    bool add, last, a_in_place, b_in_place;
+    T *a, *b; /* packed; a: NULL where A is packed by the tasks or not at all */
 } NAME(Stage);
 
 /* Whole strips of rows in memory, side by side: long pieces of a row are read at once. */
@@ -512,7 +512,9 @@ NAME(stage_pack)(int64_t task, int64_t end, void *context)
     const int64_t most = s->j0 + end * GEMM_PACK_STRIPS * NAME(NR),
                   j1 = most < s->j1 ? most : s->j1;
     const FacGemm *g = s->g;
-    if (g->b_col == 1 && !FAC_IS_COMPLEX(g->dtype)) {
+    if (s->b_in_place) {
+        j += (j1 - j) / NAME(NR) * NAME(NR); /* only what does not fill a strip */
+    } else if (g->b_col == 1 && !FAC_IS_COMPLEX(g->dtype)) {
         const int64_t strips = (j1 - j) / NAME(NR);
         NAME(pack_strips)((const T *)g->b + s->p0 * g->b_row + j, g->b_row, strips, s->run,
                           s->b + (j - s->j0) * s->run);
@@ -576,7 +578,7 @@ NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j
     for (int64_t i = i0; i < i1;) {
         const int rows = gemm_height(i1 - i, complex);
         const T *a = panel;
-        if (s->in_place)
+        if (s->a_in_place)
             a = (const T *)g->a + i * g->a_row + s->p0 * g->a_col;
         else if (s->a)
             a = s->a + (i - s->i0) * s->run;
@@ -586,14 +588,18 @@ NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j
             const int64_t columns = j1 - j < NAME(NR) ? j1 - j : NAME(NR);
             const int vecs = columns > NAME(VL) ? 2 : 1;
             const T *b = s->b + (j - s->j0) * s->run;
+            int64_t b_row = vecs * NAME(VL);
+            if (s->b_in_place && columns == b_row) {
+                b = (const T *)g->b + s->p0 * g->b_row + j;
+                b_row = g->b_row;
+            }
             const int64_t part = (j - j0) / NAME(NR), parts = (j1 - j0) / NAME(NR) + 1;
             if (s->a)
                 NAME(prefetch_panel)(s, a, rows, part, parts);
             else if (!complex)
                 NAME(prefetch_a)(s, i + rows, part, parts);
-            NAME(run_tile)(g, rows, vecs, s->run, a, s->in_place ? g->a_row : 1,
-                           s->in_place ? g->a_col : rows, b, vecs * NAME(VL), i, j, columns,
-                           s->add);
+            NAME(run_tile)(g, rows, vecs, s->run, a, s->a_in_place ? g->a_row : 1,
+                           s->a_in_place ? g->a_col : rows, b, b_row, i, j, columns, s->add);
         }
         i += rows;
     }
@@ -626,16 +632,20 @@ NAME(parallel)(const FacGemm *g)
 {
     const int64_t part = FAC_IS_COMPLEX(g->dtype) ? 2 : 1, m = g->m * part, k = g->k * part;
     const int64_t width = NAME(block_columns)(g->n), blocks = fac_chunks(g->n, width);
-    const bool in_place = part == 1 && g->n <= GEMM_FEW_STRIPS * NAME(NR) && g->a_col == 1 &&
-                          GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
-    const bool ahead = blocks > 1;
+    const bool a_in_place = part == 1 && g->a_col == 1 &&
+                            GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
+    const bool b_in_place = part == 1 && g->b_col == 1 &&
+                            k * g->b_row * (int64_t)sizeof(T) <= fac_cpu_cache(2) / 2;
+    const bool ahead = blocks > 1 && !a_in_place;
     const int64_t high = ahead && m > GEMM_HIGH ? GEMM_HIGH : m;
     const int64_t tasks = fac_chunks(high, GEMM_BLOCK_ROWS), run = k < RUN ? k : RUN;
     const int64_t step = fac_chunks(blocks, fac_chunks(blocks * tasks, GEMM_TASKS)) * width;
     const size_t bytes = (size_t)((step + (ahead ? high : 0)) * run) * sizeof(T);
     void *scratch;
     FAC_RETURN_IF_ERROR(fac_host_alloc(bytes, &scratch));
-    NAME(Stage) s = {.g = g, .width = width, .in_place = in_place, .b = scratch};
+    NAME(Stage) s = {.g = g, .width = width, .b = scratch};
+    s.a_in_place = a_in_place;
+    s.b_in_place = b_in_place;
     if (ahead) s.a = s.b + step * run;
     for (s.p0 = 0; s.p0 < k; s.p0 += RUN) {
         s.run = k - s.p0 < RUN ? k - s.p0 : RUN;
