@@ -13,7 +13,8 @@
 #pragma GCC optimize("fp-contract=fast", "no-version-loops-for-strides")
 
 #if defined(__AVX512F__)
-enum { GEMM_SERIAL_ROWS = 28, GEMM_BLOCK_ROWS = 56 };
+enum { GEMM_SERIAL_ROWS = 28, GEMM_BLOCK_ROWS = 56, GEMM_WIDE_ROWS = 8, GEMM_WIDE_VECS = 3 };
+#define GEMM_WIDE_HEIGHTS(X) X(1, 3) X(2, 3) X(3, 3) X(4, 3) X(5, 3) X(6, 3) X(7, 3) X(8, 3)
 #define GEMM_F32_LANES 16
 #define GEMM_F64_LANES 8
 #define GEMM_HEIGHTS(X, vecs)                                                                      \
@@ -39,7 +40,8 @@ enum { GEMM_SERIAL_ROWS = 28, GEMM_BLOCK_ROWS = 56 };
 #define GEMM_F32_LANES 4
 #define GEMM_F64_LANES 2
 #endif
-enum { GEMM_SERIAL_ROWS = 30, GEMM_BLOCK_ROWS = 48 };
+enum { GEMM_SERIAL_ROWS = 30, GEMM_BLOCK_ROWS = 48, GEMM_WIDE_ROWS = 6, GEMM_WIDE_VECS = 2 };
+#define GEMM_WIDE_HEIGHTS(X) GEMM_HEIGHTS(X, 2)
 #define GEMM_HEIGHTS(X, vecs) X(1, vecs) X(2, vecs) X(3, vecs) X(4, vecs) X(5, vecs) X(6, vecs)
 #endif
 
@@ -50,9 +52,9 @@ enum {
     GEMM_HIGH = 2016,     /* rows of A that are packed at once */
     GEMM_AHEAD = 16,      /* steps that the tile asks for B in advance: from the second cache */
     GEMM_SMALL = 64 * 64 * 64,
-    GEMM_CLOSE = 28672,  /* bytes that stay in the first cache */
-    GEMM_TURNED = 8,     /* rows from which on the transposed product is the better one */
-    GEMM_THIN = 32,      /* rows: too few to pack B for more than one task */
+    GEMM_CLOSE = 28672, /* bytes that stay in the first cache */
+    GEMM_TURNED = 8,    /* rows from which on the transposed product is the better one */
+    GEMM_THIN = 32,     /* rows: too few to pack B for more than one task */
     GEMM_THIN_COLUMNS = 128,
     GEMM_ROW_COLUMNS = 2048 /* the same for one row, whose B is read row by row */
 };

@@ -32,8 +32,8 @@ NAME(element)(const char *a, const char *ninth, int64_t r, int64_t r3, int64_t r
     return *(const T *)at[i];
 }
 
-#define TILE(rows, vecs)                                                                           \
-    static void NAME(tile_##rows##_##vecs)(                                                        \
+#define TILE_BODY(name, rows, vecs, ahead)                                                         \
+    static void NAME(name##_##rows##_##vecs)(                                                      \
         int64_t k, int64_t lines, const T *a, int64_t a_row, int64_t a_col, int64_t a_skip,        \
         const T *b, int64_t b_row, const int64_t *b_at, T *c, int64_t c_row, bool add)             \
     {                                                                                              \
@@ -47,18 +47,20 @@ NAME(element)(const char *a, const char *ninth, int64_t r, int64_t r3, int64_t r
         _Pragma("GCC unroll 1")                                                                    \
         for (int i = 0; i < rows; i++) {                                                           \
             __builtin_prefetch(c + i * c_row, 0, 2);                                               \
-            if (vecs == 2) __builtin_prefetch(c + i * c_row + NAME(VL), 0, 2);                     \
+            if (vecs >= 2) __builtin_prefetch(c + i * c_row + NAME(VL), 0, 2);                     \
+            if (vecs >= 3) __builtin_prefetch(c + i * c_row + 2 * NAME(VL), 0, 2);                 \
         }                                                                                          \
         for (; lines > 0; lines--, at += a_skip, ninth += a_skip) {                                \
             const T *from = b + *b_at++, *soon = from + GEMM_AHEAD * b_row;                        \
             for (int64_t p = k; p > 0; p--, at += a_col, ninth += a_col) {                         \
                 const NAME(vec) *bv = (const NAME(vec) *)from;                                     \
-                __builtin_prefetch(soon, 0, 3);                                                    \
-                if (vecs == 2) __builtin_prefetch(soon + NAME(VL), 0, 3);                          \
+                _Pragma("GCC unroll 3")                                                            \
+                for (int v = 0; ahead && v < vecs; v++)                                            \
+                    __builtin_prefetch(soon + v * NAME(VL), 0, 3);                                 \
                 _Pragma("GCC unroll 16")                                                           \
                 for (int i = 0; i < rows; i++) {                                                   \
                     const T x = NAME(element)(at, ninth, r, r3, r5, r7, i);                        \
-                    _Pragma("GCC unroll 2")                                                        \
+                    _Pragma("GCC unroll 3")                                                        \
                     for (int v = 0; v < vecs; v++) acc[i][v] += bv[v] * x;                         \
                 }                                                                                  \
                 from += b_row;                                                                     \
@@ -67,7 +69,7 @@ NAME(element)(const char *a, const char *ninth, int64_t r, int64_t r3, int64_t r
         }                                                                                          \
         _Pragma("GCC unroll 16")                                                                   \
         for (int i = 0; i < rows; i++) {                                                           \
-            _Pragma("GCC unroll 2")                                                                \
+            _Pragma("GCC unroll 3")                                                                \
             for (int v = 0; v < vecs; v++) {                                                       \
                 NAME(vec) *cv = (NAME(vec) *)(c + i * c_row) + v;                                  \
                 if (add) acc[i][v] += *cv;                                                         \
@@ -75,22 +77,34 @@ NAME(element)(const char *a, const char *ninth, int64_t r, int64_t r3, int64_t r
             }                                                                                      \
         }                                                                                          \
     }
+#define TILE(rows, vecs) TILE_BODY(tile, rows, vecs, false)
+#define TILE_WIDE(rows, vecs) TILE_BODY(tile_wide, rows, vecs, true)
 GEMM_HEIGHTS(TILE, 1)
 GEMM_HEIGHTS(TILE, 2)
+GEMM_WIDE_HEIGHTS(TILE_WIDE)
 #undef TILE
+#undef TILE_WIDE
+#undef TILE_BODY
 
 #define TILE_ROW(rows, vecs) [rows][vecs] = NAME(tile_##rows##_##vecs),
 const NAME(FacTile) FAC_TIERED(NAME(gemm_tile))[GEMM_ROWS + 1][3] = {GEMM_HEIGHTS(TILE_ROW, 1)
                                                                          GEMM_HEIGHTS(TILE_ROW, 2)};
 #undef TILE_ROW
+/* For large products: the shape that fits more of A into the first cache, and B, which streams out of
+ * the second one, is asked for ahead. */
+#define TILE_ROW(rows, vecs) [rows] = NAME(tile_wide_##rows##_##vecs),
+static const NAME(FacTile) NAME(tiles_wide)[GEMM_WIDE_ROWS + 1] = {GEMM_WIDE_HEIGHTS(TILE_ROW)};
+#undef TILE_ROW
 
 static inline void
-NAME(tile)(int rows, int vecs, int64_t k, const T *a, int64_t a_row, int64_t a_col, const T *b,
-           int64_t b_row, T *c, int64_t c_row, bool add)
+NAME(tile)(int rows, int vecs, bool wide, int64_t k, const T *a, int64_t a_row, int64_t a_col,
+           const T *b, int64_t b_row, T *c, int64_t c_row, bool add)
 {
     static const int64_t start = 0;
-    FAC_TIERED(NAME(gemm_tile))
-    [rows][vecs](k, 1, a, a_row, a_col, 0, b, b_row, &start, c, c_row, add);
+    const NAME(FacTile) tile = wide && vecs == GEMM_WIDE_VECS
+                                   ? NAME(tiles_wide)[rows]
+                                   : FAC_TIERED(NAME(gemm_tile))[rows][vecs];
+    tile(k, 1, a, a_row, a_col, 0, b, b_row, &start, c, c_row, add);
 }
 
 /* VL rows of VL elements, `step` apart, to columns: after log2(VL) rounds of interleaving the first
@@ -124,8 +138,9 @@ NAME(pack_a_blocks)(const T *a, int64_t a_row, int rows, int64_t k, T *to)
     NAME(vec) r[GEMM_ROWS / NAME(VL) + 1][NAME(VL)];
     const int groups = (rows + NAME(VL) - 1) / NAME(VL);
     int64_t p = 0;
-    if (groups * NAME(VL) > 2 * rows) return 0;
-    for (; p + NAME(VL) < k; p += NAME(VL)) {
+    const int64_t covered = NAME(VL) - 1 + fac_chunks(groups * NAME(VL), rows);
+    if (groups * NAME(VL) > 4 * rows) return 0;
+    for (; p + covered <= k; p += NAME(VL)) {
         for (int g = 0; g < groups; g++) {
             const int valid = rows - g * NAME(VL);
             NAME(transpose)(a + g * NAME(VL) * a_row + p, a_row, valid, r[g]);
@@ -146,6 +161,9 @@ NAME(pack_a)(const FacGemm *g, int64_t i0, int rows, int64_t p0, int64_t k, T *t
         int64_t p = g->a_col == 1 ? NAME(pack_a_blocks)(a, g->a_row, rows, k, to) : 0;
         if (g->a_row == 1 && rows == GEMM_ROWS)
             for (; p < k; p++) memcpy(to + p * GEMM_ROWS, a + p * g->a_col, GEMM_ROWS * sizeof(T));
+        if (g->a_row == 1 && rows == GEMM_WIDE_ROWS)
+            for (; p < k; p++)
+                memcpy(to + p * GEMM_WIDE_ROWS, a + p * g->a_col, GEMM_WIDE_ROWS * sizeof(T));
         for (to += p * rows; p < k; p++, to += rows)
             for (int i = 0; i < rows; i++) to[i] = a[i * g->a_row + p * g->a_col];
         return;
@@ -222,20 +240,20 @@ NAME(pack_b)(const FacGemm *g, int64_t j0, int64_t columns, int64_t width, int64
 
 /* Adds a finished tile to C where it does not fit there as it is. Rows are real rows. */
 static void
-NAME(store)(const FacGemm *g, const T *tile, int64_t i0, int rows, int64_t j0, int64_t columns,
-            bool add)
+NAME(store)(const FacGemm *g, const T *tile, int64_t width, int64_t i0, int rows, int64_t j0,
+            int64_t columns, bool add)
 {
     if (!FAC_IS_COMPLEX(g->dtype)) {
         for (int i = 0; i < rows; i++) {
             T *c = (T *)g->c + (i0 + i) * g->c_row + j0;
-            const T *from = tile + i * NAME(NR);
+            const T *from = tile + i * width;
             for (int64_t j = 0; j < columns; j++) c[j] = add ? c[j] + from[j] : from[j];
         }
         return;
     }
     for (int i = 0; i < rows; i += 2) {
         T *c = (T *)g->c + (i0 + i) * g->c_row + 2 * j0;
-        const T *re = tile + i * NAME(NR), *im = re + NAME(NR);
+        const T *re = tile + i * width, *im = re + width;
         for (int64_t j = 0; j < columns; j++) {
             c[2 * j] = add ? c[2 * j] + re[j] : re[j];
             c[2 * j + 1] = add ? c[2 * j + 1] + im[j] : im[j];
@@ -245,18 +263,19 @@ NAME(store)(const FacGemm *g, const T *tile, int64_t i0, int rows, int64_t j0, i
 
 /* One tile: A and B as given by pointer and strides, `columns` of them valid. */
 static inline void
-NAME(run_tile)(const FacGemm *g, int rows, int vecs, int64_t k, const T *a, int64_t a_row,
-               int64_t a_col, const T *b, int64_t b_row, int64_t i0, int64_t j0, int64_t columns,
-               bool add)
+NAME(run_tile)(const FacGemm *g, int rows, int vecs, bool wide, int64_t k, const T *a,
+               int64_t a_row, int64_t a_col, const T *b, int64_t b_row, int64_t i0, int64_t j0,
+               int64_t columns, bool add)
 {
-    if (!FAC_IS_COMPLEX(g->dtype) && columns == vecs * NAME(VL)) {
+    const int64_t width = vecs * NAME(VL);
+    if (!FAC_IS_COMPLEX(g->dtype) && columns == width) {
         T *c = (T *)g->c + i0 * g->c_row + j0;
-        NAME(tile)(rows, vecs, k, a, a_row, a_col, b, b_row, c, g->c_row, add);
+        NAME(tile)(rows, vecs, wide, k, a, a_row, a_col, b, b_row, c, g->c_row, add);
         return;
     }
     T tile[GEMM_ROWS * NAME(NR)];
-    NAME(tile)(rows, vecs, k, a, a_row, a_col, b, b_row, tile, NAME(NR), false);
-    NAME(store)(g, tile, i0, rows, j0, columns, add);
+    NAME(tile)(rows, vecs, wide, k, a, a_row, a_col, b, b_row, tile, width, false);
+    NAME(store)(g, tile, width, i0, rows, j0, columns, add);
 }
 
 static inline void
@@ -402,8 +421,8 @@ NAME(serial_turned)(const FacGemm *g)
             for (int64_t j = 0; j < g->n;) {
                 const int rows = gemm_height(g->n - j, false);
                 const T *b = (const T *)g->b + j * g->b_col + p0 * g->b_row;
-                NAME(tile)(rows, vecs, run, b, g->b_col, g->b_row, strip, vecs * NAME(VL), tile,
-                           NAME(NR), false);
+                NAME(tile)(rows, vecs, false, run, b, g->b_col, g->b_row, strip, vecs * NAME(VL),
+                           tile, NAME(NR), false);
                 for (int64_t i = 0; i < m; i++) {
                     T *c = (T *)g->c + (i0 + i) * g->c_row + j;
                     for (int r = 0; r < rows; r++)
@@ -448,7 +467,7 @@ NAME(serial_blocks)(const FacGemm *g)
                     const int rows = gemm_height(i1 - i, complex);
                     const T *a = a_in_place ? (const T *)g->a + i * g->a_row + p0 * g->a_col
                                             : panels + (i - i0) * run;
-                    NAME(run_tile)(g, rows, vecs, run, a, a_in_place ? g->a_row : 1,
+                    NAME(run_tile)(g, rows, vecs, false, run, a, a_in_place ? g->a_row : 1,
                                    a_in_place ? g->a_col : rows, b, packed ? width : g->b_row, i,
                                    j0, columns, p0 > 0 || g->accumulate);
                     i += rows;
@@ -487,20 +506,21 @@ NAME(serial)(const FacGemm *g)
 typedef struct NAME(Stage) {
     const FacGemm *g;
     int64_t i0, i1, j0, j1, p0, run, width;
-    bool add, last, a_in_place, b_in_place;
+    int64_t strip; /* columns */
+    int rows;      /* of a panel, at most */
+    bool wide, add, last, a_in_place, b_in_place;
     T *a, *b; /* packed; a: NULL where A is packed by the tasks or not at all */
 } NAME(Stage);
 
 /* Whole strips of rows in memory, side by side: long pieces of a row are read at once. */
 static void
-NAME(pack_strips)(const T *b, int64_t row, int64_t strips, int64_t k, T *to)
+NAME(pack_strips)(const T *b, int64_t row, int64_t strips, int64_t width, int64_t k, T *to)
 {
-    for (int64_t p = 0; p < k; p++, b += row, to += NAME(NR))
+    for (int64_t p = 0; p < k; p++, b += row, to += width)
         for (int64_t i = 0; i < strips; i++) {
-            const NAME(vec) *from = (const NAME(vec) *)(b + i * NAME(NR));
-            NAME(vec) *at = (NAME(vec) *)(to + i * k * NAME(NR));
-            at[0] = from[0];
-            at[1] = from[1];
+            const NAME(vec) *from = (const NAME(vec) *)(b + i * width);
+            NAME(vec) *at = (NAME(vec) *)(to + i * k * width);
+            for (int64_t v = 0; v < width / NAME(VL); v++) at[v] = from[v];
         }
 }
 
@@ -508,21 +528,21 @@ static void
 NAME(stage_pack)(int64_t task, int64_t end, void *context)
 {
     const NAME(Stage) *s = context;
-    int64_t j = s->j0 + task * GEMM_PACK_STRIPS * NAME(NR);
-    const int64_t most = s->j0 + end * GEMM_PACK_STRIPS * NAME(NR),
+    int64_t j = s->j0 + task * GEMM_PACK_STRIPS * s->strip;
+    const int64_t most = s->j0 + end * GEMM_PACK_STRIPS * s->strip,
                   j1 = most < s->j1 ? most : s->j1;
     const FacGemm *g = s->g;
     if (s->b_in_place) {
-        j += (j1 - j) / NAME(NR) * NAME(NR); /* only what does not fill a strip */
+        j += (j1 - j) / s->strip * s->strip; /* only what does not fill a strip */
     } else if (g->b_col == 1 && !FAC_IS_COMPLEX(g->dtype)) {
-        const int64_t strips = (j1 - j) / NAME(NR);
-        NAME(pack_strips)((const T *)g->b + s->p0 * g->b_row + j, g->b_row, strips, s->run,
-                          s->b + (j - s->j0) * s->run);
-        j += strips * NAME(NR);
+        const int64_t strips = (j1 - j) / s->strip;
+        NAME(pack_strips)((const T *)g->b + s->p0 * g->b_row + j, g->b_row, strips, s->strip,
+                          s->run, s->b + (j - s->j0) * s->run);
+        j += strips * s->strip;
     }
-    for (; j < j1; j += NAME(NR)) {
-        const int64_t columns = j1 - j < NAME(NR) ? j1 - j : NAME(NR);
-        const int64_t width = columns > NAME(VL) ? NAME(NR) : NAME(VL);
+    for (; j < j1; j += s->strip) {
+        const int64_t columns = j1 - j < s->strip ? j1 - j : s->strip;
+        const int64_t width = fac_chunks(columns, NAME(VL)) * NAME(VL);
         NAME(pack_b)(g, j, columns, width, s->p0, s->run, s->b + (j - s->j0) * s->run);
     }
 }
@@ -536,7 +556,7 @@ NAME(stage_pack_a)(int64_t task, int64_t end, void *context)
         const int64_t i0 = s->i0 + task * GEMM_BLOCK_ROWS;
         const int64_t i1 = i0 + GEMM_BLOCK_ROWS < s->i1 ? i0 + GEMM_BLOCK_ROWS : s->i1;
         for (int64_t i = i0; i < i1;) {
-            const int rows = gemm_height(i1 - i, FAC_IS_COMPLEX(s->g->dtype));
+            const int rows = gemm_panel(i1 - i, s->rows, FAC_IS_COMPLEX(s->g->dtype));
             NAME(pack_a)(s->g, i, rows, s->p0, s->run, s->a + (i - s->i0) * s->run);
             i += rows;
         }
@@ -561,7 +581,7 @@ NAME(prefetch_a)(const NAME(Stage) * s, int64_t i, int64_t part, int64_t parts)
     const FacGemm *g = s->g;
     const int64_t each = fac_chunks(fac_chunks(s->run, LINE), parts) * LINE, p = part * each;
     const int64_t end = p + each < s->run ? p + each : s->run;
-    const int64_t i1 = g->m - i > GEMM_ROWS ? i + GEMM_ROWS : g->m;
+    const int64_t i1 = g->m - i > s->rows ? i + s->rows : g->m;
     if (g->a_col != 1) return;
     for (; i < i1; i++) {
         const T *row = (const T *)g->a + i * g->a_row + s->p0;
@@ -576,7 +596,7 @@ NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j
     const FacGemm *g = s->g;
     const bool complex = FAC_IS_COMPLEX(g->dtype);
     for (int64_t i = i0; i < i1;) {
-        const int rows = gemm_height(i1 - i, complex);
+        const int rows = gemm_panel(i1 - i, s->rows, complex);
         const T *a = panel;
         if (s->a_in_place)
             a = (const T *)g->a + i * g->a_row + s->p0 * g->a_col;
@@ -584,21 +604,21 @@ NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j
             a = s->a + (i - s->i0) * s->run;
         else
             NAME(pack_a)(g, i, rows, s->p0, s->run, panel);
-        for (int64_t j = j0; j < j1; j += NAME(NR)) {
-            const int64_t columns = j1 - j < NAME(NR) ? j1 - j : NAME(NR);
-            const int vecs = columns > NAME(VL) ? 2 : 1;
+        for (int64_t j = j0; j < j1; j += s->strip) {
+            const int64_t columns = j1 - j < s->strip ? j1 - j : s->strip;
+            const int vecs = (int)fac_chunks(columns, NAME(VL));
             const T *b = s->b + (j - s->j0) * s->run;
             int64_t b_row = vecs * NAME(VL);
             if (s->b_in_place && columns == b_row) {
                 b = (const T *)g->b + s->p0 * g->b_row + j;
                 b_row = g->b_row;
             }
-            const int64_t part = (j - j0) / NAME(NR), parts = (j1 - j0) / NAME(NR) + 1;
+            const int64_t part = (j - j0) / s->strip, parts = (j1 - j0) / s->strip + 1;
             if (s->a)
                 NAME(prefetch_panel)(s, a, rows, part, parts);
             else if (!complex)
                 NAME(prefetch_a)(s, i + rows, part, parts);
-            NAME(run_tile)(g, rows, vecs, s->run, a, s->a_in_place ? g->a_row : 1,
+            NAME(run_tile)(g, rows, vecs, s->wide, s->run, a, s->a_in_place ? g->a_row : 1,
                            s->a_in_place ? g->a_col : rows, b, b_row, i, j, columns, s->add);
         }
         i += rows;
@@ -620,22 +640,24 @@ NAME(stage_blocks)(int64_t task, int64_t end, void *context)
 
 /* How many columns of B make a block: a part of the second cache, in equal blocks. */
 static int64_t
-NAME(block_columns)(int64_t n)
+NAME(block_columns)(int64_t n, int64_t strip)
 {
-    const int64_t most = fac_cpu_cache(2) * 3 / 4 / (RUN * (int64_t)sizeof(T) * NAME(NR));
-    const int64_t strips = fac_chunks(n, NAME(NR));
-    return fac_chunks(strips, fac_chunks(strips, most < 4 ? 4 : most)) * NAME(NR);
+    const int64_t most = fac_cpu_cache(2) * 3 / 4 / (RUN * (int64_t)sizeof(T) * strip);
+    const int64_t strips = fac_chunks(n, strip);
+    return fac_chunks(strips, fac_chunks(strips, most < 4 ? 4 : most)) * strip;
 }
 
 static FacStatus
 NAME(parallel)(const FacGemm *g)
 {
     const int64_t part = FAC_IS_COMPLEX(g->dtype) ? 2 : 1, m = g->m * part, k = g->k * part;
-    const int64_t width = NAME(block_columns)(g->n), blocks = fac_chunks(g->n, width);
-    const bool a_in_place = part == 1 && g->a_col == 1 &&
-                            GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
-    const bool b_in_place = part == 1 && g->b_col == 1 &&
-                            k * g->b_row * (int64_t)sizeof(T) <= fac_cpu_cache(2) / 2;
+    const bool wide = g->n > 4 * NAME(VL);
+    const int64_t strip = wide ? GEMM_WIDE_VECS * NAME(VL) : NAME(NR);
+    const int64_t width = NAME(block_columns)(g->n, strip), blocks = fac_chunks(g->n, width);
+    const bool a_in_place =
+        part == 1 && g->a_col == 1 && GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
+    const bool b_in_place =
+        part == 1 && g->b_col == 1 && k * g->b_row * (int64_t)sizeof(T) <= fac_cpu_cache(2) / 2;
     const bool ahead = blocks > 1 && !a_in_place;
     const int64_t high = ahead && m > GEMM_HIGH ? GEMM_HIGH : m;
     const int64_t tasks = fac_chunks(high, GEMM_BLOCK_ROWS), run = k < RUN ? k : RUN;
@@ -644,6 +666,9 @@ NAME(parallel)(const FacGemm *g)
     void *scratch;
     FAC_RETURN_IF_ERROR(fac_host_alloc(bytes, &scratch));
     NAME(Stage) s = {.g = g, .width = width, .b = scratch};
+    s.wide = wide;
+    s.strip = strip;
+    s.rows = wide ? GEMM_WIDE_ROWS : GEMM_ROWS;
     s.a_in_place = a_in_place;
     s.b_in_place = b_in_place;
     if (ahead) s.a = s.b + step * run;
@@ -657,8 +682,8 @@ NAME(parallel)(const FacGemm *g)
             if (ahead) fac_parallel(high_blocks, 1, NAME(stage_pack_a), &s);
             for (s.j0 = 0; s.j0 < g->n; s.j0 = s.j1) {
                 s.j1 = s.j0 + step < g->n ? s.j0 + step : g->n;
-                fac_parallel(fac_chunks(s.j1 - s.j0, GEMM_PACK_STRIPS * NAME(NR)), 1,
-                             NAME(stage_pack), &s);
+                fac_parallel(fac_chunks(s.j1 - s.j0, GEMM_PACK_STRIPS * strip), 1, NAME(stage_pack),
+                             &s);
                 fac_parallel(high_blocks * fac_chunks(s.j1 - s.j0, width), 1, NAME(stage_blocks),
                              &s);
             }

@@ -33,15 +33,21 @@ GEMM_TILE(double, f64)
 extern const FacTile_f32 FAC_TIERED(gemm_tile_f32)[GEMM_ROWS + 1][3];
 extern const FacTile_f64 FAC_TIERED(gemm_tile_f64)[GEMM_ROWS + 1][3];
 
-/* How many of `left` rows the next panel takes: panels are about equally high, and of whole pairs of
+/* How many of `left` rows the next panel takes, at most `most`: panels are about equally high, and of whole pairs of
  * rows if `even`. The same sequence when packing and when reading. */
+static inline int
+gemm_panel(int64_t left, int most, bool even)
+{
+    if (left <= most) return (int)left;
+    const int64_t panels = (left + most - 1) / most;
+    const int rows = (int)((left + panels - 1) / panels);
+    return even ? (rows + 1) & ~1 : rows;
+}
+
 static inline int
 gemm_height(int64_t left, bool even)
 {
-    if (left <= GEMM_ROWS) return (int)left;
-    const int64_t panels = (left + GEMM_ROWS - 1) / GEMM_ROWS;
-    const int rows = (int)((left + panels - 1) / panels);
-    return even ? (rows + 1) & ~1 : rows;
+    return gemm_panel(left, GEMM_ROWS, even);
 }
 
 #endif
