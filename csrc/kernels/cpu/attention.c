@@ -28,7 +28,10 @@
 #define ATTENTION_HEIGHTS(X, vecs) X(4, vecs) X(2, vecs) X(1, vecs)
 #endif
 
-enum { FEW_QUERIES = 4 }; /* up to so many go one by one */
+enum {
+    FEW_QUERIES = 4, /* up to so many go one by one */
+    MASK_ROWS = 8    /* of a mask that are worked on together */
+};
 
 /* A tensor [batch..., rows, columns]; strides in elements, 0 where it is broadcast. */
 typedef struct Operand {
@@ -61,6 +64,33 @@ offset_of(const Attention *p, const Operand *t, int64_t head, int64_t group)
         at += i * t->batch[d];
     }
     return at;
+}
+
+typedef uint8_t Bytes __attribute__((vector_size(MASK_ROWS)));
+
+/* Bytes of a square of 8 rows, each 0 or 1, become those of its columns; true if all are 1: then
+ * they stay where they are. */
+static inline bool
+transpose_bytes(uint64_t *r)
+{
+    static const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t all = ones;
+    for (int i = 0; i < MASK_ROWS; i++) all &= r[i];
+    if (all == ones) return true;
+    static const uint64_t halves[] = {UINT64_C(0x00000000ffffffff), UINT64_C(0x0000ffff0000ffff),
+                                      UINT64_C(0x00ff00ff00ff00ff)};
+#pragma GCC unroll 3
+    for (int step = 0; step < 3; step++) {
+        const int apart = MASK_ROWS / 2 >> step;
+#pragma GCC unroll 8
+        for (int i = 0; i < MASK_ROWS; i++) {
+            if (i & apart) continue;
+            const uint64_t t = (r[i] >> 8 * apart ^ r[i + apart]) & halves[step];
+            r[i + apart] ^= t;
+            r[i] ^= t << 8 * apart;
+        }
+    }
+    return false;
 }
 
 static void *
@@ -229,8 +259,8 @@ result_of(FacCall *call, FacDType dt, Attention *p, FacTensor **held)
     return FAC_OK;
 }
 
-/* (grad, query, key, value, result, lse, mask, keep, dropout_p, is_causal, scale) -> the gradients of
- * query, key and value. */
+/* (grad, query, key, value, result, lse, mask, keep, dropout_p, is_causal, scale) -> the
+ * gradients of query, key and value. */
 FacStatus
 FAC_KERNEL(flash_attention_backward)(FacCall *call)
 {

@@ -1,10 +1,10 @@
 /* attention_body.h - attention in one real type: included by attention.c with T, NAME, EXP, LOG and
  * LANES (elements of a vector) defined.
  *
- * A block of queries lies side by side in the lanes of vectors: scores are kept transposed, one key a
- * row, so that maxima, sums and exponentials go down the columns and need no work across lanes. All
- * products have one form, `product`, in which one operand is read element by element wherever it lies:
- * keys and values are never copied.
+ * A block of queries lies side by side in the lanes of vectors: scores are kept transposed, one key
+ * a row, so that maxima, sums and exponentials go down the columns and need no work across lanes.
+ * All products have one form, `product`, in which one operand is read element by element wherever
+ * it lies: keys and values are never copied.
  */
 
 typedef T NAME(vec) __attribute__((vector_size(LANES * sizeof(T)), aligned(sizeof(T)), may_alias));
@@ -143,6 +143,63 @@ typedef struct NAME(Block) {
     int64_t head, i0, n, j0, m;
 } NAME(Block);
 
+typedef T NAME(line)
+    __attribute__((vector_size(MASK_ROWS * sizeof(T)), aligned(sizeof(T)), may_alias));
+typedef __typeof__((NAME(line)){0} == (NAME(line)){0}) NAME(bits);
+
+/* Hides the keys that n queries do not see: s[j][i] of a block where seen[i][j] is 0. Squares of the
+ * mask are transposed in registers. */
+static void
+NAME(hide)(const Operand *mask, const uint8_t *seen, int64_t n, int64_t keys, T *s)
+{
+    const NAME(bits) hidden = (NAME(bits))((NAME(line)){0} - (T)INFINITY);
+    int64_t j = 0;
+    for (; n == MASK_ROWS && mask->col == 1 && j + MASK_ROWS <= keys; j += MASK_ROWS) {
+        uint64_t rows[MASK_ROWS];
+        for (int i = 0; i < MASK_ROWS; i++) memcpy(&rows[i], seen + i * mask->row + j, MASK_ROWS);
+        if (transpose_bytes(rows)) continue;
+        for (int k = 0; k < MASK_ROWS; k++) {
+            NAME(line) *x = (NAME(line) *)(s + (j + k) * NAME(BLOCK));
+            Bytes bytes;
+            memcpy(&bytes, &rows[k], sizeof bytes);
+            const NAME(bits) kept = -__builtin_convertvector(bytes, NAME(bits));
+            *x = (NAME(line))(((NAME(bits)) * x & kept) | (hidden & ~kept));
+        }
+    }
+    for (; j < keys; j++)
+        for (int64_t i = 0; i < n; i++)
+            if (!seen[i * mask->row + j * mask->col]) s[j * NAME(BLOCK) + i] = -(T)INFINITY;
+}
+
+/* s[j][i] += add[i][j], likewise. */
+static void
+NAME(bias)(const Operand *mask, const T *add, int64_t n, int64_t keys, T *s)
+{
+    int64_t j = 0;
+    for (; n == MASK_ROWS && mask->col == 1 && j + MASK_ROWS <= keys; j += MASK_ROWS) {
+        NAME(line) r[MASK_ROWS];
+        for (int i = 0; i < MASK_ROWS; i++) r[i] = *(const NAME(line) *)(add + i * mask->row + j);
+#define STEP(apart, first, second)                                                                 \
+    _Pragma("GCC unroll 8")                                                                        \
+    for (int i = 0; i < MASK_ROWS; i++) {                                                          \
+        if (i & apart) continue;                                                                   \
+        const NAME(line) a = r[i], b = r[i + apart];                                               \
+        r[i] = __builtin_shufflevector(a, b, first);                                               \
+        r[i + apart] = __builtin_shufflevector(a, b, second);                                      \
+    }
+#define LIST(...) __VA_ARGS__
+        STEP(4, LIST(0, 1, 2, 3, 8, 9, 10, 11), LIST(4, 5, 6, 7, 12, 13, 14, 15))
+        STEP(2, LIST(0, 1, 8, 9, 4, 5, 12, 13), LIST(2, 3, 10, 11, 6, 7, 14, 15))
+        STEP(1, LIST(0, 8, 2, 10, 4, 12, 6, 14), LIST(1, 9, 3, 11, 5, 13, 7, 15))
+#undef LIST
+#undef STEP
+        for (int k = 0; k < MASK_ROWS; k++) *(NAME(line) *)(s + (j + k) * NAME(BLOCK)) += r[k];
+    }
+    for (; j < keys; j++)
+        for (int64_t i = 0; i < n; i++)
+            s[j * NAME(BLOCK) + i] += add[i * mask->row + j * mask->col];
+}
+
 /* Masks the transposed scores of a block. */
 static void
 NAME(mask_block)(const NAME(Block) * b, T *s)
@@ -156,17 +213,14 @@ NAME(mask_block)(const NAME(Block) * b, T *s)
         }
     if (!mask->data) return;
     const int64_t at = offset_of(p, mask, b->head, 1) + b->i0 * mask->row + b->j0 * mask->col;
-    for (int64_t i = 0; i < b->n; i++) {
-        const int64_t from = at + i * mask->row;
+    const uint8_t *seen = (const uint8_t *)mask->data + at;
+    const T *add = (const T *)mask->data + at;
+    for (int64_t i = 0; i < b->n; i += MASK_ROWS) {
+        const int64_t n = b->n - i < MASK_ROWS ? b->n - i : MASK_ROWS;
         if (p->mask_is_bool)
-            for (int64_t j = 0; j < b->m; j++) {
-                const bool seen = ((const uint8_t *)mask->data)[from + j * mask->col];
-                T *x = &s[j * NAME(BLOCK) + i];
-                *x = seen ? *x : -(T)INFINITY;
-            }
+            NAME(hide)(mask, seen + i * mask->row, n, b->m, s + i);
         else
-            for (int64_t j = 0; j < b->m; j++)
-                s[j * NAME(BLOCK) + i] += ((const T *)mask->data)[from + j * mask->col];
+            NAME(bias)(mask, add + i * mask->row, n, b->m, s + i);
     }
 }
 
@@ -222,8 +276,8 @@ NAME(soften)(T *s, int64_t m, int64_t width, T *top, T *sum, T *factor)
     for (int64_t i = 0; i < width; i++) sum[i] = total[i];
 }
 
-/* The block of queries that begins at i0. Scratch: queries [E][BLOCK], scores [BLOCK][BLOCK], result
- * [Ev][BLOCK]. */
+/* The block of queries that begins at i0. Scratch: queries [E][BLOCK], scores [BLOCK][BLOCK],
+ * result [Ev][BLOCK]. */
 static void
 NAME(forward_block)(const Attention *p, int64_t head, int64_t i0, T *scratch)
 {
