@@ -1,7 +1,8 @@
 /* embedding.c - rows of a table by index, their gradient, and renormalisation.
  *
- * The gradient adds rows up in the order of the indices. Tasks are ranges of columns, so that two
- * tasks never write the same element and the order does not depend on the threads.
+ * The gradient adds rows up in the order of the indices. They are put into buckets of rows that fit
+ * the first cache, which are tasks: no two write the same element, and halves are summed in
+ * float32.
  */
 #include "kernels/cpu/plain.h"
 
@@ -56,71 +57,89 @@ done:
     return st;
 }
 
+/* Rows of the gradient come in buckets of `height`, of PIECE elements at most (or one row each). */
+enum { PIECE = 8192 };
+
 typedef struct Scatter {
     const void *grad;
     void *out;
+    FacDType grad_dtype, out_dtype;
     const int64_t *indices;
     const int64_t *counts; /* by row, or NULL */
-    int64_t n, columns, rows, padding;
+    int64_t n, columns, rows, padding, height;
+    int64_t *starts,
+        *order; /* the indices of bucket b are order[starts[b]] to order[starts[b + 1]] */
 } Scatter;
 
-#define SCATTER(DT, T)                                                                             \
-    static void scatter_##DT(int64_t begin, int64_t end, void *context)                            \
-    {                                                                                              \
-        const Scatter *p = context;                                                                \
-        T *out = p->out;                                                                           \
-        for (int64_t r = 0; r < p->rows; r++)                                                      \
-            for (int64_t c = begin; c < end; c++) out[r * p->columns + c] = 0;                     \
-        for (int64_t i = 0; i < p->n; i++) {                                                       \
-            const int64_t at = p->indices[i];                                                      \
-            if (at == p->padding) continue;                                                        \
-            const T *from = (const T *)p->grad + i * p->columns;                                   \
-            T *to = out + at * p->columns;                                                         \
-            if (p->counts) {                                                                       \
-                const T scale = 1 / (T)p->counts[at];                                              \
-                for (int64_t c = begin; c < end; c++) to[c] += from[c] * scale;                    \
-            } else {                                                                               \
-                for (int64_t c = begin; c < end; c++) to[c] += from[c];                            \
-            }                                                                                      \
-        }                                                                                          \
+#define T float
+#define NAME(x) x##_f32
+#define DTYPE FAC_DT_F32
+#include "kernels/cpu/embedding_body.h"
+#define T double
+#define NAME(x) x##_f64
+#define DTYPE FAC_DT_F64
+#include "kernels/cpu/embedding_body.h"
+
+/* Fills starts[buckets + 1] and order[n], which keeps the order of the indices in each bucket. */
+static void
+sort_out(Scatter *p, int64_t buckets)
+{
+    memset(p->starts, 0, (size_t)(buckets + 1) * sizeof *p->starts);
+    for (int64_t i = 0; i < p->n; i++)
+        if (p->indices[i] != p->padding) p->starts[p->indices[i] / p->height]++;
+    int64_t sum = 0;
+    for (int64_t b = 0; b <= buckets; b++) {
+        const int64_t here = p->starts[b];
+        p->starts[b] = sum;
+        sum += here;
     }
-FAC_FLOAT_TYPES(SCATTER)
-#undef SCATTER
+    for (int64_t i = 0; i < p->n; i++)
+        if (p->indices[i] != p->padding) p->order[p->starts[p->indices[i] / p->height]++] = i;
+    memmove(p->starts + 1, p->starts, (size_t)buckets * sizeof *p->starts);
+    p->starts[0] = 0;
+}
 
 /* (grad_output, indices, num_weights, padding_idx, scale_grad_by_freq). */
 FacStatus
 FAC_KERNEL(embedding_dense_backward)(FacCall *call)
 {
-    FacTensor *grad = NULL, *indices = NULL, *out = NULL;
+    FacTensor *grad = NULL, *indices = NULL, *out = fac_result_tensor(call, 0);
     const FacDType dt = plain_compute(fac_arg_tensor(call, 0));
-    int64_t *counts = NULL;
+    int64_t *memory = NULL, *counts = NULL;
     FacStatus st = FAC_OK;
-    FAC_TRY(plain_in(fac_arg_tensor(call, 0), dt, &grad));
+    FAC_TRY(plain_in(fac_arg_tensor(call, 0), FAC_DT_NONE, &grad));
     FAC_TRY(plain_in(fac_arg_tensor(call, 1), FAC_DT_I64, &indices));
-    FAC_TRY(plain_out(call, 0, dt, &out));
     Scatter p = {.grad = fac_data(grad),
                  .out = fac_data(out),
+                 .grad_dtype = (FacDType)grad->dtype,
+                 .out_dtype = (FacDType)out->dtype,
                  .indices = fac_data(indices),
                  .n = indices->numel,
                  .rows = out->sizes[0],
                  .columns = out->sizes[1],
                  .padding = FAC_ARG(call, 3).v.i};
     FAC_TRY(check_indices(p.indices, p.n, p.rows));
+    if (!out->numel) goto done;
+    p.height = p.columns < PIECE ? PIECE / p.columns : 1;
+    const int64_t buckets = fac_chunks(p.rows, p.height);
+    memory = fac_mem_alloc((size_t)(buckets + 1 + p.n) * sizeof *memory);
+    if (!memory) FAC_FAIL(FAC_MEMORY_ERROR, "no memory for %lld indices", (long long)p.n);
+    p.starts = memory;
+    p.order = memory + buckets + 1;
+    sort_out(&p, buckets);
     if (FAC_ARG(call, 4).v.i) {
         counts = fac_mem_zalloc((size_t)(p.rows + 1) * sizeof *counts);
         if (!counts) FAC_FAIL(FAC_MEMORY_ERROR, "no memory for %lld counts", (long long)p.rows);
         for (int64_t i = 0; i < p.n; i++) counts[p.indices[i]]++;
         p.counts = counts;
     }
-    const int64_t grain = fac_grain(p.n + p.rows + 1);
-    fac_parallel(p.columns, grain < 64 ? 64 : grain, dt == FAC_DT_F32 ? scatter_F32 : scatter_F64,
-                 &p);
-    FAC_TRY(plain_done(call, 0, out));
+    const int64_t each = p.columns * (p.height + p.n / buckets);
+    fac_parallel(buckets, fac_grain(each), dt == FAC_DT_F32 ? scatter_f32 : scatter_f64, &p);
 done:
+    fac_mem_free(memory);
     fac_mem_free(counts);
     fac_tensor_release(grad);
     fac_tensor_release(indices);
-    fac_tensor_release(out);
     return st;
 }
 
