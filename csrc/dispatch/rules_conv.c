@@ -142,6 +142,13 @@ check_pair(FacCall *call, const FacTensor *a, const FacTensor *b)
     return fac_check_dtypes(call, compute, call->op->dtypes);
 }
 
+/* The one whose channels come last, if any. */
+static const FacTensor *
+last_of(const FacTensor *a, const FacTensor *b)
+{
+    return fac_format_of(a->ndim, a->sizes, a->strides) != FAC_CONTIGUOUS ? a : b;
+}
+
 /* (input, weight, bias, stride, padding, dilation, groups). */
 FacStatus
 fac_rule_conv(FacCall *call)
@@ -158,13 +165,15 @@ fac_rule_conv(FacCall *call)
             FAC_RUNTIME_ERROR, call, 2,
             "must be a vector with an element an output channel, of the dtype "
             "of the input");
-    return fac_out(call, 0, (FacDType)x->dtype, x->device, x->ndim, sizes);
+    return out_like(call, 0, (FacDType)x->dtype, last_of(x, weight), x->ndim, sizes);
 }
 
-/* (a, b, size, stride, padding, dilation, groups): the result has the given size. The sizes of
- * input, weight and output must belong together; the output is grad_output. */
+/* (a, b, size, stride, padding, dilation, groups): the result has the given size, and the memory
+ * order of the operands if `in_order`. The sizes of input, weight and output must belong together; the
+ * output is grad_output. */
 static FacStatus
-conv_adjoint(FacCall *call, const FacDim *input, const FacDim *weight, const FacTensor *output)
+conv_adjoint(FacCall *call, const FacDim *input, const FacDim *weight, const FacTensor *output,
+             bool in_order)
 {
     const FacTensor *a = fac_arg_tensor(call, 0);
     const FacValue size = FAC_ARG(call, 2);
@@ -180,21 +189,23 @@ conv_adjoint(FacCall *call, const FacDim *input, const FacDim *weight, const Fac
         fac_text_dims(&text, a->ndim, sizes);
         return fac_error(FAC_RUNTIME_ERROR, "the gradient does not have the shape %s", text.at);
     }
-    return fac_out(call, 0, (FacDType)a->dtype, a->device, a->ndim, size.v.ints);
+    if (!in_order) return fac_out(call, 0, (FacDType)a->dtype, a->device, a->ndim, size.v.ints);
+    return out_like(call, 0, (FacDType)a->dtype, last_of(a, fac_arg_tensor(call, 1)), a->ndim,
+                    size.v.ints);
 }
 
 FacStatus
 fac_rule_conv_input(FacCall *call)
 {
     return conv_adjoint(call, FAC_ARG(call, 2).v.ints, fac_arg_tensor(call, 1)->sizes,
-                        fac_arg_tensor(call, 0));
+                        fac_arg_tensor(call, 0), true);
 }
 
 FacStatus
 fac_rule_conv_weight(FacCall *call)
 {
     return conv_adjoint(call, fac_arg_tensor(call, 0)->sizes, FAC_ARG(call, 2).v.ints,
-                        fac_arg_tensor(call, 1));
+                        fac_arg_tensor(call, 1), false);
 }
 
 /* --- pooling ------------------------------------------------------------------------------------------ */

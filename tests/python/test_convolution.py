@@ -81,6 +81,31 @@ def test_values_and_gradients(case, dtype):
         assert (a.double() - b).abs().max().item() <= limit * max(1, b.abs().max().item())
 
 
+LAST = {4: facula.channels_last, 5: facula.channels_last_3d}
+
+
+def channels_last(t):
+    return t.to(memory_format=LAST[t.ndim]) if t.ndim in LAST else t
+
+
+@pytest.mark.parametrize("dtype", [facula.float32, facula.float64, facula.bfloat16], ids=str)
+@pytest.mark.parametrize("case", [c for c in CASES if len(c[3]) > 1], ids=str)
+def test_channels_last(case, dtype):
+    x, w, b = tensors(case, 3, dtype)
+    exact = [t.double().clone().requires_grad_() for t in (x, w, b)]
+    leaves = [channels_last(x).requires_grad_(), w.requires_grad_(), b.requires_grad_()]
+    y, reference = convolve(case, *leaves), convolve(case, *exact)
+    grad = facula.randn(*y.shape, dtype=dtype)
+    y.backward(channels_last(grad))
+    reference.backward(grad.double())
+    assert y.is_contiguous(memory_format=LAST[y.ndim])
+    assert leaves[0].grad.is_contiguous(memory_format=LAST[y.ndim])
+    limit = {facula.float32: 2e-5, facula.float64: 1e-13, facula.bfloat16: 1e-2}[dtype]
+    found = [y.detach(), *(t.grad for t in leaves)]
+    for a, e in zip(found, [reference.detach(), *(t.grad for t in exact)], strict=True):
+        assert (a.double() - e).abs().max().item() <= limit * max(1, e.abs().max().item())
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_threads_and_batch(case):
     x, w, b = tensors(case, 4, facula.float32)
@@ -97,6 +122,23 @@ def test_threads_and_batch(case):
     for later in results[1:]:
         assert all(bool((a == b).all()) for a, b in zip(results[0], later, strict=True))
     assert bool((convolve(case, x[2:3], w, b)[0] == results[0][0][2]).all())
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if len(c[3]) > 1], ids=str)
+def test_threads_and_batch_channels_last(case):
+    x, w, b = tensors(case, 4, facula.float32)
+    before, results = facula.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            facula.set_num_threads(threads)
+            leaves = [channels_last(x.clone()).requires_grad_(), w.clone().requires_grad_()]
+            y = convolve(case, *leaves, b)
+            y.backward(y.detach())
+            results.append([y.detach(), *(t.grad for t in leaves)])
+    finally:
+        facula.set_num_threads(before)
+    assert all(bool((a == b).all()) for a, b in zip(*results, strict=True))
+    assert bool((convolve(case, channels_last(x)[2:3], w, b)[0] == results[0][0][2]).all())
 
 
 @pytest.mark.parametrize("channels, outputs, size", [(2, 3, 6), (32, 48, 14)])

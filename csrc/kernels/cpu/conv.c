@@ -11,6 +11,7 @@
  * order. Small samples are tasks of their own; large ones are cut inside. The choice depends on sizes
  * alone.
  */
+#include "kernels/cpu/conv.h"
 #include "base/cpu.h"
 #include "kernels/cpu/conv_winograd.h"
 #include "kernels/cpu/gemm.h"
@@ -31,22 +32,6 @@ enum {
     CONV_SLACK = 1024,   /* bytes behind the images that vectors may read */
     CONV_PHASES = 64     /* of the stride: with more of them the adjoint makes columns */
 };
-
-typedef struct Conv {
-    FacDType dtype;
-    int64_t in[3], out[3], kernel[3], stride[3], before[3], dilation[3];
-    int64_t wide[3];                          /* of the padded image: what the windows reach */
-    int64_t batch, groups, channels, outputs; /* the last two of one group */
-    int64_t taps, area, room, positions;      /* of a window; of planes in, padded, and out */
-    bool direct;                              /* the columns are the image itself */
-    bool adjoint;                             /* of the input: y, w are read and x written */
-    const char *x, *w, *y, *bias;
-    char *images;  /* padded, or x itself */
-    char *columns; /* in memory */
-    int64_t *tap;  /* where each tap lies from its position in the padded image, in elements */
-    int64_t item, image, output, weight, column; /* bytes: an element, and per group */
-    int64_t first;                               /* of the samples that are in work */
-} Conv;
 
 /* Where the window of the first position of a line of the output starts in the padded image. */
 static inline int64_t
@@ -174,15 +159,24 @@ derive(Conv *c)
     c->column = c->channels * c->taps * c->positions * c->item;
 }
 
+static void
+set_data(Conv *c, const FacTensor *x, const FacTensor *w, const FacTensor *y)
+{
+    c->x = fac_data(x);
+    c->w = fac_data(w);
+    c->y = fac_data(y);
+}
+
 /* `first` is the index of the argument stride; padding, dilation, groups follow. */
 static Conv
-geometry(const FacCall *call, int first, const FacTensor *x, const FacTensor *w, const FacTensor *y)
+geometry(const FacCall *call, int first, FacDType dtype, const FacTensor *x, const FacTensor *w,
+         const FacTensor *y)
 {
     const int n = x->ndim - 2, lead = 3 - n;
     const FacValue stride = FAC_ARG(call, first), padding = FAC_ARG(call, first + 1);
     const FacValue dilation = FAC_ARG(call, first + 2);
     const bool pairs = (int)padding.len == 2 * n;
-    Conv c = {.dtype = (FacDType)x->dtype,
+    Conv c = {.dtype = dtype,
               .in = {1, 1, 1},
               .out = {1, 1, 1},
               .kernel = {1, 1, 1},
@@ -202,9 +196,6 @@ geometry(const FacCall *call, int first, const FacTensor *x, const FacTensor *w,
         c.before[lead + i] = padding.v.ints[pairs ? 2 * i : padding.len == 1 ? 0 : i];
         c.taps *= w->sizes[i + 2];
     }
-    c.x = fac_data(x);
-    c.w = fac_data(w);
-    c.y = fac_data(y);
     derive(&c);
     return c;
 }
@@ -758,22 +749,37 @@ weight_tiled(const Conv *c)
 
 /* --- the rows ----------------------------------------------------------------------------------------- */
 
+/* The memory order in which x and y of a call are taken: that of the operands where the channels come last
+ * in one of them and a way for it pays. */
+static FacMemoryFormat
+order_of(const FacCall *call, const Conv *c)
+{
+    FacMemoryFormat format = FAC_CONTIGUOUS;
+    for (int i = 0; i < 2 && format == FAC_CONTIGUOUS; i++) {
+        const FacTensor *t = fac_arg_tensor(call, i);
+        format = fac_format_of(t->ndim, t->sizes, t->strides);
+    }
+    return FAC_TIERED(conv_last_pays)(c) ? format : FAC_CONTIGUOUS;
+}
+
 /* (input, weight, bias, stride, padding, dilation, groups). */
 FacStatus
 FAC_KERNEL(conv)(FacCall *call)
 {
-    FacTensor *result = fac_result_tensor(call, 0);
+    FacTensor *result = fac_result_tensor(call, 0), *input = fac_arg_tensor(call, 0);
     FacTensor *x = NULL, *w = NULL, *bias = NULL, *y = NULL;
     const FacDType dt = plain_compute(result);
     FacStatus st = FAC_OK;
     if (result->numel == 0) return FAC_OK;
-    FAC_TRY(plain_in(fac_arg_tensor(call, 0), dt, &x));
+    Conv c = geometry(call, 3, dt, input, fac_arg_tensor(call, 1), result);
+    const FacMemoryFormat format = order_of(call, &c);
+    FAC_TRY(plain_in_format(input, dt, format, &x));
     FAC_TRY(plain_in(fac_arg_tensor(call, 1), dt, &w));
     FAC_TRY(plain_in(fac_arg_tensor(call, 2), dt, &bias));
-    FAC_TRY(plain_out(call, 0, dt, &y));
-    Conv c = geometry(call, 3, x, w, y);
+    FAC_TRY(plain_out_format(call, 0, dt, format, &y));
+    set_data(&c, x, w, y);
     c.bias = bias ? fac_data(bias) : NULL;
-    FAC_TRY(convolve(&c));
+    FAC_TRY(format == FAC_CONTIGUOUS ? convolve(&c) : FAC_TIERED(conv_last)(&c));
     FAC_TRY(plain_done(call, 0, y));
 done:
     fac_tensor_release(x);
@@ -791,12 +797,14 @@ FAC_KERNEL(conv_input)(FacCall *call)
     const FacDType dt = plain_compute(result);
     FacStatus st = FAC_OK;
     if (result->numel == 0) return FAC_OK;
-    FAC_TRY(plain_in(fac_arg_tensor(call, 0), dt, &y));
-    FAC_TRY(plain_in(fac_arg_tensor(call, 1), dt, &w));
-    FAC_TRY(plain_out(call, 0, dt, &x));
-    Conv c = geometry(call, 3, x, w, y);
+    Conv c = geometry(call, 3, dt, result, fac_arg_tensor(call, 1), fac_arg_tensor(call, 0));
     c.adjoint = true;
-    FAC_TRY(convolve(&c));
+    const FacMemoryFormat format = order_of(call, &c);
+    FAC_TRY(plain_in_format(fac_arg_tensor(call, 0), dt, format, &y));
+    FAC_TRY(plain_in(fac_arg_tensor(call, 1), dt, &w));
+    FAC_TRY(plain_out_format(call, 0, dt, format, &x));
+    set_data(&c, x, w, y);
+    FAC_TRY(format == FAC_CONTIGUOUS ? convolve(&c) : FAC_TIERED(conv_last)(&c));
     FAC_TRY(plain_done(call, 0, x));
 done:
     fac_tensor_release(x);
@@ -859,12 +867,16 @@ FAC_KERNEL(conv_weight)(FacCall *call)
     const FacDType dt = plain_compute(result);
     FacStatus st = FAC_OK;
     if (result->numel == 0) return FAC_OK;
-    FAC_TRY(plain_in(fac_arg_tensor(call, 0), dt, &x));
-    FAC_TRY(plain_in(fac_arg_tensor(call, 1), dt, &y));
+    Conv c = geometry(call, 3, dt, fac_arg_tensor(call, 0), result, fac_arg_tensor(call, 1));
+    const FacMemoryFormat format = order_of(call, &c);
+    FAC_TRY(plain_in_format(fac_arg_tensor(call, 0), dt, format, &x));
+    FAC_TRY(plain_in_format(fac_arg_tensor(call, 1), dt, format, &y));
     FAC_TRY(plain_out(call, 0, dt, &w));
-    Conv c = geometry(call, 3, x, w, y);
+    set_data(&c, x, w, y);
     if (c.batch == 0)
         memset(fac_data(w), 0, fac_nbytes(w));
+    else if (format != FAC_CONTIGUOUS)
+        FAC_TRY(FAC_TIERED(conv_last_weight)(&c));
     else
         FAC_TRY(is_tiled(&c) ? weight_tiled(&c) : run_weight(&c));
     FAC_TRY(plain_done(call, 0, w));

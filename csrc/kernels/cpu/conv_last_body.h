@@ -1,0 +1,170 @@
+/* conv_last_body.h - convolution with the channels last in float32 and float64 (T); included by
+ * conv_last.c. */
+
+enum { NAME(VL) = GEMM_BYTES / sizeof(T), NAME(NR) = 2 * NAME(VL) };
+
+/* --- images ------------------------------------------------------------------------------------------- */
+
+/* Lines [begin, end) of the wave's padded images. */
+static void
+NAME(fill)(int64_t begin, int64_t end, void *context)
+{
+    const View *v = context;
+    for (; begin < end; begin++) {
+        const int64_t y = begin % v->wide[1] - v->before[1];
+        const int64_t z = begin / v->wide[1] % v->wide[0] - v->before[0];
+        const int64_t sample = v->first + begin / v->wide[1] / v->wide[0];
+        T *to = (T *)v->copy + begin * v->wide[2] * v->pixel;
+        if (z < 0 || z >= v->in[0] || y < 0 || y >= v->in[1]) {
+            memset(to, 0, (size_t)(v->wide[2] * v->pixel) * sizeof(T));
+            continue;
+        }
+        const T *from =
+            (const T *)v->from + ((sample * v->in[0] + z) * v->in[1] + y) * v->in[2] * v->all;
+        for (int64_t i = 0; i < v->wide[2]; i++, to += v->pixel) {
+            const int64_t x = i - v->before[2];
+            const bool inside = x >= 0 && x < v->in[2];
+            if (inside) memcpy(to, from + x * v->all, (size_t)v->all * sizeof(T));
+            const int64_t n = inside ? v->all : 0;
+            memset(to + n, 0, (size_t)(v->pixel - n) * sizeof(T));
+        }
+    }
+}
+
+/* --- forward, and the adjoint in the input -------------------------------------------------------------- */
+
+/* Strips of NR outputs of the groups' weights: by runs of channels, taps, channels. */
+static void
+NAME(pack)(int64_t begin, int64_t end, void *context)
+{
+    const View *v = context;
+    const int64_t strips = fac_chunks(v->outputs, NAME(NR));
+    for (; begin < end; begin++) {
+        const int64_t group = begin / strips, o = begin % strips * NAME(NR);
+        const int64_t n = v->outputs - o < NAME(NR) ? v->outputs - o : NAME(NR);
+        const T *w = (const T *)v->weight + group * v->w_group + o * v->w_output;
+        T *to = (T *)v->packed + begin * v->taps * v->channels * NAME(NR);
+        for (int64_t c0 = 0; c0 < v->channels; c0 += v->run)
+            for (int64_t tap = 0; tap < v->taps; tap++)
+                for (int64_t c = c0; c < c0 + v->run && c < v->channels; c++, to += NAME(NR)) {
+                    const T *from = w + c * v->w_channel + tap_of(v, tap);
+                    for (int64_t i = 0; i < n; i++) to[i] = from[i * v->w_output];
+                    for (int64_t i = n; i < NAME(NR); i++) to[i] = 0;
+                }
+    }
+}
+
+/* `rows` results of a line, of the outputs of one strip. `image` is what their first tap sees. */
+static void
+NAME(panel)(const View *v, int rows, const T *image, const T *b, int64_t n, const T *bias, T *to)
+{
+    T sums[GEMM_ROWS * NAME(NR)] __attribute__((aligned(64)));
+    const int vecs = n > NAME(VL) ? 2 : 1;
+    const int64_t row = v->wide[2] * v->pixel, plane = v->wide[1] * row;
+    bool add = false;
+    for (int64_t c0 = 0; c0 < v->channels; c0 += v->run) {
+        const int64_t k = v->channels - c0 < v->run ? v->channels - c0 : v->run;
+        int64_t at[CONV_LAST_TAPS];
+        for (int64_t i = 0; i < v->count[2]; i++) at[i] = i * k * NAME(NR);
+        const int64_t skip = v->at_step[2] * v->pixel - k;
+        const int64_t steps = skip ? k : k * v->count[2], lines = skip ? v->count[2] : 1;
+        for (int64_t z = 0; z < v->count[0]; z++)
+            for (int64_t y = 0; y < v->count[1]; y++, b += v->count[2] * k * NAME(NR)) {
+                const T *a = image + c0 + z * v->at_step[0] * plane + y * v->at_step[1] * row;
+                FAC_TIERED(NAME(gemm_tile))
+                [rows][vecs](steps, lines, a, v->stride[2] *v->pixel, 1, skip, b, NAME(NR), at,
+                             sums, NAME(NR), add);
+                add = true;
+            }
+    }
+    if (!add) memset(sums, 0, sizeof sums);
+    for (int r = 0; r < rows; r++, to += v->to_step[2])
+        for (int64_t i = 0; i < n; i++) to[i] = sums[r * NAME(NR) + i] + (bias ? bias[i] : 0);
+}
+
+/* Lines of results of the wave, for each strip of outputs. */
+static void
+NAME(lines)(int64_t begin, int64_t end, void *context)
+{
+    const View *v = context;
+    const int64_t strips = fac_chunks(v->outputs, NAME(NR));
+    for (int64_t strip = 0; strip < strips * v->groups; strip++)
+        for (int64_t line = begin; line < end; line++) {
+            const int64_t y = line % v->size[1], z = line / v->size[1] % v->size[0];
+            const int64_t slot = line / v->size[1] / v->size[0], group = strip / strips;
+            const int64_t o = strip % strips * NAME(NR), at = group * v->outputs + o;
+            const int64_t n = v->outputs - o < NAME(NR) ? v->outputs - o : NAME(NR);
+            const T *image = (const T *)v->images + slot * v->part + group * v->channels;
+            image += ((z * v->stride[0] + v->at[0]) * v->wide[1] + y * v->stride[1] + v->at[1]) *
+                         v->wide[2] * v->pixel +
+                     v->at[2] * v->pixel;
+            T *to = (T *)v->to + (v->first + slot) * v->to_sample + z * v->to_step[0] +
+                    y * v->to_step[1] + at;
+            const T *b = (const T *)v->packed + strip * v->taps * v->channels * NAME(NR);
+            for (int64_t x = 0; x < v->size[2];) {
+                const int rows = gemm_height(v->size[2] - x, false);
+                NAME(panel)(v, rows, image + x * v->stride[2] * v->pixel, b, n,
+                            v->bias ? (const T *)v->bias + at : NULL, to + x * v->to_step[2]);
+                x += rows;
+            }
+        }
+}
+
+/* --- the adjoint in the weight --------------------------------------------------------------------------- */
+
+/* A panel of outputs by a strip of channels, all taps: sums[group][tap][output][channel]. */
+static void
+NAME(weights)(int64_t begin, int64_t end, void *context)
+{
+    const View *v = context;
+    const int64_t strips = fac_chunks(v->channels, NAME(NR)), room = strips * NAME(NR);
+    const int64_t panels = fac_chunks(v->outputs, GEMM_ROWS), row = v->wide[2] * v->pixel;
+    for (; begin < end; begin++) {
+        const int64_t c = begin % strips * NAME(NR), panel = begin / strips % panels;
+        const int64_t group = begin / strips / panels;
+        int64_t o = 0;
+        for (int64_t i = 0; i < panel && o < v->outputs; i++)
+            o += gemm_height(v->outputs - o, false);
+        if (o >= v->outputs) continue;
+        const int rows = gemm_height(v->outputs - o, false);
+        const int vecs = v->channels - c > NAME(VL) ? 2 : 1;
+        T *sums = (T *)v->packed + (group * v->taps * v->outputs + o) * room + c;
+        for (int64_t line = 0; line < v->slots * v->size[0] * v->size[1];) {
+            const int64_t y = line % v->size[1], z = line / v->size[1] % v->size[0];
+            const int64_t slot = line / v->size[1] / v->size[0];
+            const int64_t n = v->size[1] - y < v->lines ? v->size[1] - y : v->lines;
+            const T *a = (const T *)v->to + (v->first + slot) * v->to_sample + z * v->to_step[0] +
+                         y * v->to_step[1] + group * v->outputs + o;
+            const T *b = (const T *)v->images + slot * v->part + group * v->channels + c +
+                         (z * v->stride[0] * v->wide[1] + y * v->stride[1]) * row;
+            for (int64_t tap = 0; tap < v->taps; tap++) {
+                const int64_t x = tap % v->count[2], ty = tap / v->count[2] % v->count[1];
+                const int64_t tz = tap / v->count[2] / v->count[1];
+                const int64_t seen = (tz * v->at_step[0] * v->wide[1] + ty * v->at_step[1]) * row +
+                                     x * v->at_step[2] * v->pixel;
+                FAC_TIERED(NAME(gemm_tile))
+                [rows][vecs](v->size[2], n, a, 1, v->to_step[2], 0, b + seen,
+                             v->stride[2] *v->pixel, v->line_at, sums + tap *v->outputs *room, room,
+                             v->first + line > 0);
+            }
+            line += n;
+        }
+    }
+}
+
+static void
+NAME(put_weights)(int64_t begin, int64_t end, void *context)
+{
+    const View *v = context;
+    const int64_t room = fac_chunks(v->channels, NAME(NR)) * NAME(NR);
+    for (; begin < end; begin++) {
+        const int64_t group = begin / v->outputs, o = begin % v->outputs;
+        T *w = (T *)v->weight + group * v->w_group + o * v->w_output;
+        const T *from = (const T *)v->packed + (group * v->taps * v->outputs + o) * room;
+        for (int64_t c = 0; c < v->channels; c++)
+            for (int64_t tap = 0; tap < v->taps; tap++)
+                w[c * v->w_channel + tap] = from[tap * v->outputs * room + c];
+    }
+}
+#undef T
+#undef NAME
