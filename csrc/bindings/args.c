@@ -179,6 +179,10 @@ tensor_number(FacTensor *t, FacValue *out, FacScratch *s)
 {
     double c[2];
     if (t->ndim != 0) return 0;
+    if (s->choosy) {
+        s->refused = true;
+        return 0;
+    }
     FacStatus st = fac_tensor_item(t, c, out);
     if (st) {
         fac_py_raise(st);

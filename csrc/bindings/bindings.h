@@ -127,11 +127,14 @@ typedef struct FacScratch {
     void *blocks[16];    /* fac_mem_alloc'ed, longer lists */
     FacTensor *owned[8]; /* tensors made on the way (from ndarrays) */
     PyObject *held[8];   /* tuples made of lists, so that nobody changes them meanwhile */
+    bool choosy;         /* tensors do not stand for numbers: another row may take tensors */
+    bool refused;        /* ... and one would have */
 } FacScratch;
 static inline void
 fac_scratch_init(FacScratch *s)
 {
     s->nints = s->ncomplex = s->nblocks = s->nowned = s->nheld = 0;
+    s->choosy = s->refused = false;
 }
 void fac_scratch_release(FacScratch *s);
 

@@ -96,18 +96,28 @@ fac_py_run_frame(const FacOp *op, FacFrame *f, bool inplace)
     return fac_wrap(target);
 }
 
+/* The first row that the arguments fit. A 0-d tensor stands for a number only where no row of that
+ * name takes it as a tensor. */
 static PyObject *
 call_rows(FacOpObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     FacFrame frame;
+    bool choosy = self->nentries > 1, refused = false;
+again:
     for (int i = 0; i < self->nentries; i++) {
         const FacOpEntry *e = &self->entries[i];
         fac_frame_init(&frame);
+        frame.scratch.choosy = choosy;
         int fits = fac_args_bind(e, args, nargs, kwnames, &frame);
         PyObject *result = NULL;
         if (FAC_LIKELY(fits == 1)) result = fac_py_run_frame(e->op, &frame, e->inplace);
+        refused |= frame.scratch.refused;
         fac_scratch_release(&frame.scratch);
         if (fits) return result;
+    }
+    if (choosy && refused) {
+        choosy = false;
+        goto again;
     }
     return fac_args_error(self->name, self->entries, self->nentries, &frame, args, nargs, kwnames);
 }

@@ -116,6 +116,36 @@ done:
     return st;
 }
 
+/* --- an empty batch --------------------------------------------------------------------------- */
+
+/* A dim that an empty batch joins would be empty itself. So a rule that joins dims runs with a batch
+ * of one example, of zeros, and its results lose that example again. The zeros are sums over the
+ * batch, and the results belong to the inputs for all who record. */
+static FacStatus
+run_empty(FacBatch *b, FacBatchRule rule)
+{
+    FacDim first = 0;
+    for (int i = 0; i < b->call->op->nparams; i++) {
+        FacTensor *value = fac_batch_value(b, i), *one;
+        if (!value || !fac_batch_has(b, i)) continue;
+        FAC_RETURN_IF_ERROR(fac_op_sum_dim_IntList(value, fac_v_ints(&first, 1), true,
+                                                   (FacDType)value->dtype, &one));
+        fac_batch_set_take(b, i, one);
+    }
+    b->level->size = 1;
+    FacStatus st = rule(b);
+    b->level->size = 0;
+    for (int i = 0; st == FAC_OK && i < b->call->op->nresults; i++) {
+        FacTensor *one = fac_v_as_tensor(b->call->results[i]), *none;
+        if (!one) continue;
+        st = fac_op_slice(one, 0, fac_v_int(0), fac_v_int(0), 1, &none);
+        if (st != FAC_OK) break;
+        fac_tensor_release(one);
+        fac_batch_give_take(b, i, none);
+    }
+    return st;
+}
+
 /* --- convolutions ----------------------------------------------------------------------------- */
 
 /* An argument with the batch in dim `at` as well: [B, ...] becomes [..., B * n, ...]. */
@@ -235,6 +265,7 @@ fac_batch_conv(FacBatch *b)
     FacTensor *bias = NULL; /* added to the result */
     FacStatus st;
     bool weights = fac_batch_has(b, 1), alone = weights && !fac_batch_has(b, 0);
+    if (FAC_UNLIKELY(!b->level->size)) return run_empty(b, fac_batch_conv);
     if (weights) FAC_TRY(fac_batch_expand(b, 2));
     if (fac_batch_has(b, 2)) {
         bias = fac_tensor_retain(fac_batch_value(b, 2));
@@ -263,6 +294,7 @@ FacStatus
 fac_batch_conv_input(FacBatch *b)
 {
     bool weights = fac_batch_has(b, 1);
+    if (FAC_UNLIKELY(!b->level->size)) return run_empty(b, fac_batch_conv_input);
     if (weights && !fac_batch_has(b, 0)) {
         FAC_RETURN_IF_ERROR(join_in_groups(b, 1, 1, 1));
         FAC_RETURN_IF_ERROR(grow_size(b, 2, 1));
@@ -282,6 +314,7 @@ FacStatus
 fac_batch_conv_weight(FacBatch *b)
 {
     bool input = fac_batch_has(b, 0);
+    if (FAC_UNLIKELY(!b->level->size)) return run_empty(b, fac_batch_conv_weight);
     if (!input || !fac_batch_has(b, 1)) { /* the channels of the one that is a batch */
         FAC_RETURN_IF_ERROR(join_in_groups(b, !input, 1, groups_of(b)));
         FAC_RETURN_IF_ERROR(grow_size(b, 2, input));
@@ -320,6 +353,7 @@ FacStatus
 fac_batch_fold(FacBatch *b)
 {
     const FacOp *op = b->call->op;
+    if (FAC_UNLIKELY(!b->level->size)) return run_empty(b, fac_batch_fold);
     for (int i = 0; i < op->nparams; i++) {
         if (b->call->args[i].tag == FAC_V_TENSOR) FAC_RETURN_IF_ERROR(join_arg(b, i, 0));
         if (b->sizes >> i & 1) FAC_RETURN_IF_ERROR(grow_size(b, i, 0));
@@ -351,6 +385,7 @@ fac_batch_channels(FacBatch *b)
     bool tracks = training >= 0 && fac_v_is_true(b->call->args[training]);
     FacTensor *stats[2] = {NULL, NULL};
     FacStatus st = FAC_OK;
+    if (FAC_UNLIKELY(!b->level->size)) return run_empty(b, fac_batch_channels);
     for (int k = 0; tracks && k < 2; k++) {
         FacTensor *t = fac_batch_value(b, mean + k);
         if (t && !fac_batch_has(b, mean + k))

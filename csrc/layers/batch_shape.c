@@ -14,36 +14,36 @@
 /* --- operands that broadcast ------------------------------------------------------------------ */
 
 static bool
-promotes(const FacParam *param)
+is_promoted(const FacParam *param)
 {
     return (param->type == FAC_TYPE_TENSOR || param->type == FAC_TYPE_OPERAND) &&
            strcmp(param->name, "condition") && strcmp(param->name, "mask");
 }
 
-/* A 0-d tensor promotes less than others, also where its value has the batch as a dimension: it is
- * cast to what is computed in, beforehand. */
+/* A 0-d tensor promotes less than others, also where its value has the batch as a dimension, and as
+ * much as another 0-d tensor, which has no batch: it is cast to what is computed in, beforehand. */
 static FacStatus
 cast_scalars(FacBatch *b)
 {
     const FacOp *op = b->call->op;
     FacValue operands[FAC_MAX_PARAMS];
-    int n = 0, shaped = 0, scalars = 0, first = -1, types = 0;
+    int n = 0, scalars = 0, first = -1, types = 0;
     for (int i = 0; i < op->nparams; i++) {
         FacValue v = b->call->args[i];
-        if ((v.tag != FAC_V_TENSOR && !fac_v_is_number(v)) || !promotes(&op->params[i])) continue;
+        if ((v.tag != FAC_V_TENSOR && !fac_v_is_number(v)) || !is_promoted(&op->params[i]))
+            continue;
         operands[n++] = v;
         if (v.tag != FAC_V_TENSOR) continue;
-        shaped += v.v.t->ndim > 0;
         scalars += v.v.t->ndim == 0;
         if (first < 0) first = i;
         types += v.v.t->dtype != fac_batch_logical(b, first)->dtype;
     }
-    if (!scalars || !shaped || !types) return FAC_OK;
+    if (!scalars || !types) return FAC_OK;
     FacDType common = fac_promote_operands(operands, n);
     for (int i = 0; i < op->nparams; i++) {
         FacTensor *t = fac_batch_logical(b, i), *cast;
         if (!t || t->ndim || t->dtype == common || (i == first && b->call->targets)) continue;
-        if (!promotes(&op->params[i])) continue;
+        if (!is_promoted(&op->params[i])) continue;
         FAC_RETURN_IF_ERROR(fac_op__to_copy(fac_batch_value(b, i), common, FAC_VALUE_NONE,
                                             FAC_VALUE_NONE, false, FAC_VALUE_NONE, &cast));
         fac_batch_set_take(b, i, cast);
@@ -61,8 +61,8 @@ pad_arg(FacBatch *b, int i, int ndim)
     return FAC_OK;
 }
 
-FacStatus
-fac_batch_pointwise(FacBatch *b)
+static FacStatus
+broadcast(FacBatch *b, bool promotes)
 {
     const FacOp *op = b->call->op;
     int most = 0, least = FAC_MAX_NDIM;
@@ -71,7 +71,7 @@ fac_batch_pointwise(FacBatch *b)
         if (t && t->ndim > most) most = t->ndim;
         if (t && t->ndim < least) least = t->ndim;
     }
-    if (least == 0 && most > 0) FAC_RETURN_IF_ERROR(cast_scalars(b));
+    if (least == 0 && promotes) FAC_RETURN_IF_ERROR(cast_scalars(b));
     for (int i = 0; least < most && i < op->nparams; i++) {
         bool target = b->call->targets && b->below.targets[0] == fac_batch_value(b, i);
         if (fac_batch_logical(b, i) && !target) FAC_RETURN_IF_ERROR(pad_arg(b, i, most));
@@ -79,11 +79,23 @@ fac_batch_pointwise(FacBatch *b)
     return fac_batch_run(b);
 }
 
+FacStatus
+fac_batch_pointwise(FacBatch *b)
+{
+    return broadcast(b, true);
+}
+
 /* copy_, fill_: what is written keeps its dtype and shape. */
 FacStatus
 fac_batch_into(FacBatch *b)
 {
     int ndim = fac_batch_ndim(b, 0);
+    bool fills = b->call->op == FAC_OP_fill_;
+    if (fills && fac_batch_ndim(b, 1))
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "the value of fill_ is a number or a 0-d tensor, not one "
+                         "of %d dimensions",
+                         fac_batch_ndim(b, 1));
     if (b->call->op->nparams < 2 || !fac_batch_has(b, 1)) return fac_batch_run(b);
     if (fac_batch_ndim(b, 1) > ndim)
         return fac_error(FAC_RUNTIME_ERROR,
@@ -97,7 +109,12 @@ fac_batch_into(FacBatch *b)
 FacStatus
 fac_batch_mask_fill(FacBatch *b)
 {
-    return fac_batch_has(b, 2) ? fac_batch_run_as(b, b->other) : fac_batch_pointwise(b);
+    if (fac_batch_ndim(b, 2))
+        return fac_error(
+            FAC_RUNTIME_ERROR,
+            "argument 'value' must be a number or a 0-d tensor, not one of %d dimensions",
+            fac_batch_ndim(b, 2));
+    return fac_batch_has(b, 2) ? fac_batch_run_as(b, b->other) : broadcast(b, false);
 }
 
 /* --- dimensions and sizes --------------------------------------------------------------------- */
@@ -148,7 +165,7 @@ shift_sizes(FacBatch *b, int i)
     if (v.len > FAC_MAX_NDIM)
         return fac_error(FAC_RUNTIME_ERROR, "%u sizes are more than a tensor has", v.len);
     if (v.len) memcpy(sizes + 1, v.v.ints, v.len * sizeof *sizes);
-    if (b->level->size == 0) infer_size(b, sizes + 1, (int)v.len);
+    if (b->level->size == 0 && b->call->op != FAC_OP_expand) infer_size(b, sizes + 1, (int)v.len);
     return fac_batch_set_ints(b, i, sizes, (int)v.len + 1);
 }
 
@@ -208,13 +225,19 @@ counted_dims(const FacBatch *b, int self)
     return most;
 }
 
-/* cat leaves out empty vectors, whatever the shape of the others. */
-static void
-drop_empty(FacBatch *b, int i, int ndim)
+/* cat leaves out empty vectors, whatever the shape of the others, and takes no 0-d tensors. */
+static FacStatus
+check_list(FacBatch *b, int i, int ndim)
 {
     FacValue *v = &b->below.args[i];
     FacTensor **list = (FacTensor **)(uintptr_t)v->v.tensors;
     uint32_t kept = 0;
+    for (uint32_t k = 0; k < v->len; k++) {
+        const FacTensor *t = b->call->args[i].v.tensors[k];
+        if (t && t->ndim == 0)
+            return fac_error(FAC_RUNTIME_ERROR,
+                             "zero-dimensional tensor (at position %u) cannot be concatenated", k);
+    }
     for (uint32_t k = 0; k < v->len; k++) {
         const FacTensor *t = b->call->args[i].v.tensors[k];
         if (t && ndim > 1 && t->ndim == 1 && t->numel == 0)
@@ -223,6 +246,7 @@ drop_empty(FacBatch *b, int i, int ndim)
             list[kept++] = list[k];
     }
     v->len = kept;
+    return FAC_OK;
 }
 
 /* 0-d tensors get the dimension that they are said to have. */
@@ -245,7 +269,12 @@ run_dims(FacBatch *b, int self, int like)
     const FacOp *op = b->call->op;
     bool sized = b->dims && b->sizes; /* select_backward and its kin: dims are those of the sizes */
     int ndim = sized ? (int)b->call->args[__builtin_ctzll(b->sizes)].len : counted_dims(b, self);
-    if (self >= 0 && b->call->args[self].tag == FAC_V_TENSORS) drop_empty(b, self, ndim);
+    if (self >= 0 && b->call->args[self].tag == FAC_V_TENSORS)
+        FAC_RETURN_IF_ERROR(check_list(b, self, ndim));
+    if (!ndim && ((op->flags & FAC_OP_LIST_RESULT) || op == FAC_OP_select))
+        return fac_error(op == FAC_OP_select || op == FAC_OP_unbind ? FAC_INDEX_ERROR
+                                                                    : FAC_RUNTIME_ERROR,
+                         "a 0-dim tensor has no dimension for %s", op->name);
     for (int i = 0; i < op->nparams; i++) {
         if (b->sizes >> i & 1) FAC_RETURN_IF_ERROR(shift_sizes(b, i));
         if (!(b->dims >> i & 1)) continue;
@@ -429,7 +458,7 @@ find_extent(FacValue sizes, FacValue strides, int64_t *out)
     int64_t step;
     *out = 1;
     for (uint32_t i = 0; i < sizes.len; i++) {
-        if (sizes.v.ints[i] == 0) {
+        if (sizes.v.ints[i] <= 0) { /* none, or what the row refuses */
             *out = 0;
             return FAC_OK;
         }

@@ -179,7 +179,8 @@ FacStatus
 fac_accumulate(FacTensor *have, FacTensor *grad, FacTensor **out)
 {
     FacValue args[2] = {fac_v_tensor(have), fac_v_tensor(grad)}, sum;
-    if (!fac_grad_enabled() && !fac_is_meta(have) && have->dtype == grad->dtype) {
+    bool inner = grad->keys & ~have->keys & FAC_KEY(TRANSFORM);
+    if (!fac_grad_enabled() && !inner && !fac_is_meta(have) && have->dtype == grad->dtype) {
         FAC_RETURN_IF_ERROR(fac_call_inplace(FAC_OP_add, 2, args));
         *out = fac_tensor_retain(have);
         return FAC_OK;
@@ -199,9 +200,9 @@ fac_add_gradient_take(FacTensor *grad, FacTensor **slot)
         return FAC_OK;
     }
     FacValue args[2] = {fac_v_tensor(have), fac_v_tensor(grad)}, sum;
-    /* what belongs to a level cannot be added into what does not */
-    const bool levels = (grad->keys & ~have->keys) & FAC_KEY(TRANSFORM);
-    if (!fac_grad_enabled() && !levels && is_sole(have)) {
+    /* what belongs to a level cannot be added into what does not, or belongs to another */
+    bool inner = grad->keys & FAC_KEY(TRANSFORM);
+    if (!fac_grad_enabled() && !inner && is_sole(have)) {
         st = fac_call_inplace(FAC_OP_add, 2, args);
     } else {
         st = fac_call(FAC_OP_add, 2, args, &sum);

@@ -519,3 +519,97 @@ def test_embedding_renorm_of_a_batch():
     facula.testing.assert_close(facula.vmap(renorm)(table.clone(), rows), expected)
     with pytest.raises(RuntimeError, match="not in the batch"):
         facula.vmap(renorm, in_dims=(None, 0))(table[0], rows)
+
+
+# --- corners ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inside", ["float16", "float32", "int64", "uint8", "complex64"])
+@pytest.mark.parametrize("outside", ["float16", "float64", "int64", "complex64"])
+def test_scalars_promote_as_scalars(inside, outside):
+    """A 0-d tensor of the batch beside one that is not: their dtypes count alike."""
+    batch = facula.ones(3, dtype=getattr(facula, inside))
+    other = facula.tensor(2, dtype=getattr(facula, outside))
+    for call in (lambda a: a + other, lambda a: facula.where(a != 0, other, a)):
+        assert facula.vmap(call)(batch).dtype == call(batch[0]).dtype
+
+
+def test_dimensions_that_scalars_do_not_have():
+    x = facula.ones(3)
+    for error, call in (
+        (IndexError, lambda a: a.select(0, 0)),
+        (IndexError, lambda a: a.unbind()),
+        (RuntimeError, lambda a: a.split(1)),
+        (RuntimeError, lambda a: facula.cat([a, a])),
+        (RuntimeError, lambda a: facula.ones(2).masked_fill(facula.ones(2) > 0, a[None])),
+    ):
+        with pytest.raises(error):
+            call(x[0])
+        with pytest.raises(error):
+            facula.vmap(call)(x)
+    with pytest.raises(RuntimeError, match="0-d"):
+        facula.vmap(lambda a: a.fill_(a))(facula.ones(3, 2))
+
+
+def test_limits_that_are_tensors():
+    low = facula.tensor([0.5, 2.0], requires_grad=True)
+    made = facula.vmap(lambda a: facula.clamp(facula.arange(3.0), min=a))(low)
+    assert made.tolist() == [[0.5, 1.0, 2.0], [2.0, 2.0, 2.0]]
+    made.sum().backward()
+    assert low.grad.tolist() == [1.0, 2.0]
+    # a 0-d tensor counts as a tensor where a row takes one, and as its number elsewhere
+    assert facula.clamp(facula.ones(1, dtype=facula.int64), min=low[0].half()).dtype == facula.half
+    assert facula.arange(facula.tensor(2)).tolist() == [0, 1]
+
+
+def joining(x):
+    """Operators whose rule lets the batch join another dimension."""
+    functional = facula.nn.functional
+    w = facula.ones(2, 2, 2, 2)
+    yield functional.conv2d(x, w)
+    yield functional.conv_transpose2d(x, w)
+    yield functional.conv2d(facula.ones(1, 2, 5, 5), x[:, :, :2, :2].expand(2, 2, 2, 2))
+    yield functional.max_pool2d(x, 2)
+    yield functional.adaptive_avg_pool2d(x, 2)
+    yield functional.interpolate(x, scale_factor=2)
+    yield functional.batch_norm(x, None, None, training=True)
+    yield x.expand(3, -1, -1, -1)
+    yield facula.nn.functional.one_hot(x.long(), 2).float()
+
+
+def test_empty_batches():
+    x = facula.ones(1, 1, 2, 4, 4)
+    full = facula.vmap(lambda x: tuple(joining(x)))(x)
+    empty = facula.vmap(lambda x: tuple(joining(x)))(x[:0])
+    assert [t.shape[1:] for t in empty] == [t.shape[1:] for t in full]
+    assert all(t.shape[0] == 0 for t in empty)
+
+    def loss(x):
+        return sum(t.sum() for t in facula.vmap(lambda x: tuple(joining(x)))(x))
+
+    assert facula.func.grad(loss)(x[:0]).shape == x[:0].shape
+    each = facula.vmap(facula.func.grad(lambda x: sum(t.sum() for t in joining(x))))
+    assert each(x[:0]).shape == x[:0].shape
+
+
+def test_gradients_that_meet_from_different_levels():
+    """One of them is a constant of the level, the other is not."""
+    x = facula.tensor([[1.0, 2.0, 4.0], [0.0, 3.0, 1.0]])
+
+    def loss(a):
+        return a.mean() + (a * a).mean()
+
+    expected = (1 + 2 * x) / 3
+    facula.testing.assert_close(facula.vmap(facula.func.grad(loss))(x), expected)
+    facula.testing.assert_close(facula.func.grad(loss)(x[0]), expected[0])
+    spread = facula.func.grad(lambda a: a.var() + a.mean())(x[0])
+    facula.testing.assert_close(spread, x[0] - x[0].mean() + 1 / 3)
+
+
+def test_layouts_that_make_no_sense():
+    x = facula.ones(2, 3)
+    for sizes, strides in (([4, 2**62], [1, 4]), ([4, -(2**63)], [1, 4]), ([2, 2], [2**62, 8])):
+        with pytest.raises(RuntimeError):
+            facula.vmap(lambda a, s=sizes, t=strides: a.new_empty_strided(s, t))(x)
+    with pytest.raises(ValueError, match="triples"):
+        facula.vmap(lambda a: facula._C._functions["_index_view_scatter"](a, a, [1, 1]))(x)

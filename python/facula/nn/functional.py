@@ -217,9 +217,11 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if tensor.numel() == 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         num_classes = int(tensor.max()) + 1
-    if tensor.numel() and (int(tensor.min()) < 0 or int(tensor.max()) >= num_classes):
-        raise RuntimeError(f"Class values must be in [0, {num_classes}).")
-    return tensor.new_zeros(*tensor.shape, num_classes).scatter_(-1, tensor.unsqueeze(-1), 1)
+    zeros = tensor.new_zeros(*tensor.shape, num_classes)
+    try:
+        return zeros.scatter_(-1, tensor.unsqueeze(-1), 1)
+    except IndexError:
+        raise RuntimeError(f"Class values must be in [0, {num_classes}).") from None
 
 
 # --- pooling --------------------------------------------------------------------------------------
