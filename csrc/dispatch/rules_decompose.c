@@ -300,20 +300,20 @@ fac_rule_eig(FacCall *call)
     return make_matrices(call, 1, complex, a, rows_of(a), cols_of(a), BY_COLUMNS);
 }
 
-/* (A, B, rcond, driver) -> (X, rank, singular_values); B has max(m, n) rows. */
+/* (A, B, rcond, driver) -> (X, rank, singular_values); B has max(m, n) rows. Drivers that find no singular
+ * values give vectors of none. */
 FacStatus
 fac_rule_lstsq(FacCall *call)
 {
     const FacTensor *a = fac_arg_tensor(call, 0), *b = fac_arg_tensor(call, 1);
     const FacValue driver = FAC_ARG(call, 3);
-    const FacDim none = 0;
     FAC_RETURN_IF_ERROR(check_kind(call, 0));
     FAC_RETURN_IF_ERROR(
         make_matrices(call, 0, (FacDType)a->dtype, b, rows_of(b), cols_of(b), BY_COLUMNS));
     FAC_RETURN_IF_ERROR(fac_out(call, 1, FAC_DT_I64, a->device, a->ndim - 2, a->sizes));
-    const FacDType real = (FacDType)fac_dtype_info[a->dtype].real;
-    if (driver.len == 5 && driver.v.s[4] != 'y') return make_vectors(call, 2, real, a, least_of(a));
-    return fac_out(call, 2, real, a->device, 1, &none);
+    const bool wanted = driver.len == 5 && driver.v.s[4] != 'y';
+    return make_vectors(call, 2, (FacDType)fac_dtype_info[a->dtype].real, a,
+                        wanted ? least_of(a) : 0);
 }
 
 /* (A, hermitian, check_errors) -> (LD, pivots, info) */
@@ -337,4 +337,13 @@ fac_rule_ldl_solve(FacCall *call)
     FAC_RETURN_IF_ERROR(check_pivots(call));
     FAC_RETURN_IF_ERROR(check_beside(call, 0, 2));
     return make_matrices(call, 0, (FacDType)b->dtype, b, rows_of(b), cols_of(b), BY_COLUMNS);
+}
+
+/* (A) -> a matrix like it, by rows */
+FacStatus
+fac_rule_matrix_exp(FacCall *call)
+{
+    const FacTensor *a = fac_arg_tensor(call, 0);
+    FAC_RETURN_IF_ERROR(check_square(call, 0));
+    return make_matrices(call, 0, (FacDType)a->dtype, a, rows_of(a), cols_of(a), BY_ROWS);
 }

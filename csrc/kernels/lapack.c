@@ -475,7 +475,7 @@ fac_k_lstsq(FacCall *call)
     FAC_TRY(fac_columns_copy(a, &copy));
     place(&l, 0, copy, (int64_t)l.m * l.n);
     place(&l, 1, x, (int64_t)(l.m > l.n ? l.m : l.n) * l.columns);
-    place(&l, 2, s, s->ndim == a->ndim - 1 ? l.k : 0);
+    place(&l, 2, s, s->sizes[s->ndim - 1]);
     place(&l, 3, rank, 1);
     l.ints = l.reals = l.n;
     int *pivots = fac_mem_zalloc((size_t)(l.n + 64) * sizeof *pivots);

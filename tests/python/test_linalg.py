@@ -289,3 +289,95 @@ def test_nuclear_norm(shape, dtype):
 
 def test_nuclear_norm_of_nothing():
     assert facula.norm(facula.zeros(0, 3), "nuc").item() == 0
+
+
+@pytest.mark.parametrize("order", ["x", 3, 0])
+def test_orders_that_are_no_norm(order):
+    with pytest.raises(RuntimeError):
+        linalg.matrix_norm(facula.eye(3), order)
+    with pytest.raises(RuntimeError):
+        linalg.norm(facula.ones(2, 3, 4), order)
+
+
+# --- what is computed from factors
+
+
+def test_gradient_of_a_determinant_that_is_zero():
+    a = facula.tensor([[1.0, 2, 3], [2, 4, 6], [1, 0, 1]], dtype=facula.float64).requires_grad_()
+    (gradient,) = facula.autograd.grad(linalg.det(a), a)
+    cofactors = [[4, 4, -4], [-2, -2, 2], [0, 0, 0]]
+    np.testing.assert_allclose(gradient.numpy(), cofactors, atol=1e-12)
+
+
+def test_determinants():
+    assert linalg.det(facula.zeros(2, 0, 0)).tolist() == [1, 1]
+    assert linalg.slogdet(facula.zeros(2, 2)).logabsdet == -float("inf")
+    assert facula.logdet(-facula.eye(3)).isnan() and facula.logdet(facula.eye(3)) == 0
+    rows = facula.eye(5)[[1, 0, 2, 4, 3]]
+    assert facula.det(rows) == 1 and facula.det(rows[[1, 0, 2, 3, 4]]) == -1
+
+
+@pytest.mark.parametrize("dtype", EXACT)
+def test_gradient_of_slogdet(dtype):
+    a = regular(2, 3, 3, dtype=dtype).requires_grad_()
+    assert gradcheck(lambda a: tuple(linalg.slogdet(a)), a)
+    assert gradgradcheck(lambda a: tuple(linalg.slogdet(a)), a)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pseudo_inverse_of_low_rank(dtype):
+    a = facula.randn(2, 6, 2, dtype=dtype) @ facula.randn(2, 2, 5, dtype=dtype)
+    p = linalg.pinv(a, rtol=1e-4)
+    assert_near(a @ p @ a, a, dtype)
+    assert_near(p @ a @ p, p, dtype)
+    assert linalg.matrix_rank(a, rtol=1e-4).tolist() == [2, 2]
+    s = a @ a.mH
+    assert_near(s @ linalg.pinv(s, rtol=1e-4, hermitian=True) @ s, s, dtype, 100)
+    assert linalg.matrix_rank(s, hermitian=True, rtol=facula.tensor(1e-4)).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("dtype", EXACT)
+def test_gradient_of_pseudo_inverse(dtype):
+    left, right = (facula.randn(*s, dtype=dtype, requires_grad=True) for s in ((4, 2), (2, 3)))
+    # only such as keep the rank have a derivative
+    assert gradcheck(lambda x, y: linalg.pinv(x @ y, rtol=1e-6), (left, right))
+    assert gradgradcheck(lambda x, y: linalg.pinv(x @ y, rtol=1e-6), (left, right))
+
+
+@pytest.mark.parametrize("driver", ["gels", "gelsy", "gelsd", "gelss"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_least_squares(driver, dtype):
+    a, b = facula.randn(6, 3, dtype=dtype), facula.randn(6, 2, dtype=dtype)
+    result = linalg.lstsq(a, b, driver=driver)
+    x, residuals, rank, values = np.linalg.lstsq(a.numpy(), b.numpy(), rcond=None)
+    assert_near(result.solution, x, dtype)
+    assert result.rank.tolist() == ([] if driver == "gels" else 3)
+    if driver != "gelsy":
+        assert_near(result.residuals, residuals, dtype)
+    if driver in ("gelsd", "gelss"):
+        assert_near(result.singular_values, values, dtype)
+        low = linalg.lstsq(facula.ones(6, 3, dtype=dtype), b, driver=driver)
+        assert low.rank == 1 and low.residuals.shape == (0,)
+    x = linalg.lstsq(a.mT, b[:3], driver=driver).solution
+    assert_near(x, np.linalg.lstsq(a.mT.numpy(), b[:3].numpy(), rcond=None)[0], dtype)
+
+
+@pytest.mark.parametrize("size", [1e-9, 0.4, 3, 40])
+@pytest.mark.parametrize("dtype", EXACT)
+def test_matrix_exp(size, dtype):
+    linalg_of = pytest.importorskip("scipy.linalg")
+    a = facula.randn(4, 30, 30, dtype=dtype) * (size / 30)
+    expected = linalg_of.expm(a.numpy())
+    error = np.abs(linalg.matrix_exp(a).numpy() - expected).max()
+    assert error <= 1e-12 * np.abs(expected).max()
+
+
+def test_conditions():
+    assert linalg.cond(facula.ones(3, 3), 1) == float("inf")
+    assert linalg.cond(facula.eye(3)) == 1 and linalg.cond(facula.zeros(2, 0, 0)).tolist() == [0, 0]
+    for bad in (
+        lambda: linalg.multi_dot([facula.eye(2)]),
+        lambda: facula.cross(*[facula.eye(2)] * 2),
+    ):
+        with pytest.raises(RuntimeError):
+            bad()
