@@ -91,6 +91,72 @@ def test_same_bits_of_gradients():
         assert gradient_bits() == expected
 
 
+def convolutions():
+    nn = facula.nn
+    net = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, stride=2), nn.GroupNorm(4, 32), nn.GELU(), nn.Dropout(0.2),
+        nn.Flatten(), nn.Linear(32 * 49, 10),
+    )  # fmt: skip
+    return net, facula.randn(16, 3, 32, 32), facula.randint(0, 10, (16,))
+
+
+def attention():
+    nn = facula.nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.norm = nn.Embedding(200, 64), nn.LayerNorm(64)
+            self.qkv, self.head = nn.Linear(64, 192), nn.Linear(64, 200)
+
+        def forward(self, tokens):
+            x = self.norm(self.embed(tokens))
+            q, k, v = self.qkv(x).view(8, 96, 3, 4, 16).permute(2, 0, 3, 1, 4)
+            x = x + F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(
+                2
+            )
+            return self.head(x).flatten(0, 1)
+
+    return Net(), facula.randint(0, 200, (8, 96)), facula.randint(0, 200, (8 * 96,))
+
+
+def recurrence():
+    nn = facula.nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.LSTM(40, 64, 2), nn.Linear(64, 50)
+
+        def forward(self, x):
+            return self.head(self.rnn(x)[0]).flatten(0, 1)
+
+    return Net(), facula.randn(20, 32, 40), facula.randint(0, 50, (640,))
+
+
+def trained(build, optimizer):
+    """The bits of all parameters and buffers after three steps."""
+    facula.manual_seed(0)
+    net, x, y = build()
+    step = optimizer(net.parameters(), lr=1e-2)
+    for _ in range(3):
+        step.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        step.step()
+    return {name: bits(t) for name, t in net.state_dict().items()}
+
+
+@pytest.mark.parametrize("build", [convolutions, attention, recurrence])
+@pytest.mark.parametrize("optimizer", [facula.optim.SGD, facula.optim.AdamW])
+def test_same_bits_of_training(build, optimizer):
+    facula.set_num_threads(1)
+    expected = trained(build, optimizer)
+    for n in (2, 3, 8):
+        facula.set_num_threads(n)
+        assert trained(build, optimizer) == expected, f"{n} threads"
+
+
 @pytest.mark.parametrize("n", [0, -1, 10**9, "2", None])
 def test_wrong_number_of_threads(n):
     with pytest.raises((TypeError, ValueError, RuntimeError)):
