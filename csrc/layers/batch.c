@@ -349,6 +349,22 @@ select_element(void *context, FacTensor *t, FacTensor **out)
     return FAC_OK;
 }
 
+FacStatus
+fac_batch_try_element(FacBatch *b)
+{
+    const FacOp *op = b->call->op;
+    Element element = {b, 0};
+    FacMapped one;
+    if (!b->level->size || (op->flags & (FAC_OP_WRITES | FAC_OP_RANDOM))) return FAC_OK;
+    FacStatus st = fac_map_call(b->call, select_element, &element, &one);
+    one.call.targets = NULL;
+    one.call.flags = 0;
+    if (st == FAC_OK) st = fac_dispatch(&one.call);
+    if (st == FAC_OK) fac_values_release(b->call->results, op->nresults);
+    fac_mapped_end(&one);
+    return st;
+}
+
 /* Results of all elements: those of result r of element i at [r * size + i]. */
 static FacStatus
 run_elements(FacBatch *b, FacTensor **made)

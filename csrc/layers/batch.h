@@ -75,6 +75,9 @@ FacStatus fac_batch_move(FacTensor *t, int from, int n, int to, FacTensor **out)
 FacStatus fac_batch_run(FacBatch *b) FAC_MUST_CHECK;
 /* The same without the targets: the result is copied to them later. */
 FacStatus fac_batch_run_aside(FacBatch *b) FAC_MUST_CHECK;
+/* Whether the row takes the first element by itself: for what cannot be seen of the batch, whose
+ * values have a dimension where elements have none. */
+FacStatus fac_batch_try_element(FacBatch *b) FAC_MUST_CHECK;
 /* Another row below, with the arguments given, results and targets those of the call. */
 FacStatus fac_batch_run_row(FacBatch *b, const FacOp *op, FacValue *args) FAC_MUST_CHECK;
 /* Another row in the level, on the arguments as they came. */

@@ -90,12 +90,9 @@ FacStatus
 fac_batch_into(FacBatch *b)
 {
     int ndim = fac_batch_ndim(b, 0);
-    bool fills = b->call->op == FAC_OP_fill_;
-    if (fills && fac_batch_ndim(b, 1))
-        return fac_error(FAC_RUNTIME_ERROR,
-                         "the value of fill_ is a number or a 0-d tensor, not one "
-                         "of %d dimensions",
-                         fac_batch_ndim(b, 1));
+    bool number = b->call->op->nparams > 1 && b->call->op->params[1].type == FAC_TYPE_OPERAND;
+    if (number && fac_batch_ndim(b, 1))
+        return fac_batch_refuse(b, "takes a number or a 0-d tensor as its value");
     if (b->call->op->nparams < 2 || !fac_batch_has(b, 1)) return fac_batch_run(b);
     if (fac_batch_ndim(b, 1) > ndim)
         return fac_error(FAC_RUNTIME_ERROR,
@@ -110,10 +107,7 @@ FacStatus
 fac_batch_mask_fill(FacBatch *b)
 {
     if (fac_batch_ndim(b, 2))
-        return fac_error(
-            FAC_RUNTIME_ERROR,
-            "argument 'value' must be a number or a 0-d tensor, not one of %d dimensions",
-            fac_batch_ndim(b, 2));
+        return fac_batch_refuse(b, "takes a number or a 0-d tensor as its value");
     return fac_batch_has(b, 2) ? fac_batch_run_as(b, b->other) : broadcast(b, false);
 }
 
@@ -157,7 +151,7 @@ infer_size(const FacBatch *b, FacDim *sizes, int n)
 }
 
 static FacStatus
-shift_sizes(FacBatch *b, int i)
+put_in_front(FacBatch *b, int i, bool infer)
 {
     FacValue v = b->call->args[i];
     FacDim sizes[FAC_MAX_NDIM + 1] = {b->level->size};
@@ -165,8 +159,14 @@ shift_sizes(FacBatch *b, int i)
     if (v.len > FAC_MAX_NDIM)
         return fac_error(FAC_RUNTIME_ERROR, "%u sizes are more than a tensor has", v.len);
     if (v.len) memcpy(sizes + 1, v.v.ints, v.len * sizeof *sizes);
-    if (b->level->size == 0 && b->call->op != FAC_OP_expand) infer_size(b, sizes + 1, (int)v.len);
+    if (b->level->size == 0 && infer) infer_size(b, sizes + 1, (int)v.len);
     return fac_batch_set_ints(b, i, sizes, (int)v.len + 1);
+}
+
+static FacStatus
+shift_sizes(FacBatch *b, int i)
+{
+    return put_in_front(b, i, true);
 }
 
 /* A result of the batch without the dimension that stood for that of a 0-d tensor. */
@@ -225,19 +225,13 @@ counted_dims(const FacBatch *b, int self)
     return most;
 }
 
-/* cat leaves out empty vectors, whatever the shape of the others, and takes no 0-d tensors. */
-static FacStatus
-check_list(FacBatch *b, int i, int ndim)
+/* cat leaves out empty vectors, whatever the shape of the others. */
+static void
+drop_empty(FacBatch *b, int i, int ndim)
 {
     FacValue *v = &b->below.args[i];
     FacTensor **list = (FacTensor **)(uintptr_t)v->v.tensors;
     uint32_t kept = 0;
-    for (uint32_t k = 0; k < v->len; k++) {
-        const FacTensor *t = b->call->args[i].v.tensors[k];
-        if (t && t->ndim == 0)
-            return fac_error(FAC_RUNTIME_ERROR,
-                             "zero-dimensional tensor (at position %u) cannot be concatenated", k);
-    }
     for (uint32_t k = 0; k < v->len; k++) {
         const FacTensor *t = b->call->args[i].v.tensors[k];
         if (t && ndim > 1 && t->ndim == 1 && t->numel == 0)
@@ -246,7 +240,6 @@ check_list(FacBatch *b, int i, int ndim)
             list[kept++] = list[k];
     }
     v->len = kept;
-    return FAC_OK;
 }
 
 /* 0-d tensors get the dimension that they are said to have. */
@@ -269,12 +262,8 @@ run_dims(FacBatch *b, int self, int like)
     const FacOp *op = b->call->op;
     bool sized = b->dims && b->sizes; /* select_backward and its kin: dims are those of the sizes */
     int ndim = sized ? (int)b->call->args[__builtin_ctzll(b->sizes)].len : counted_dims(b, self);
-    if (self >= 0 && b->call->args[self].tag == FAC_V_TENSORS)
-        FAC_RETURN_IF_ERROR(check_list(b, self, ndim));
-    if (!ndim && ((op->flags & FAC_OP_LIST_RESULT) || op == FAC_OP_select))
-        return fac_error(op == FAC_OP_select || op == FAC_OP_unbind ? FAC_INDEX_ERROR
-                                                                    : FAC_RUNTIME_ERROR,
-                         "a 0-dim tensor has no dimension for %s", op->name);
+    if (self >= 0 && b->call->args[self].tag == FAC_V_TENSORS) drop_empty(b, self, ndim);
+    if (!ndim && !sized) FAC_RETURN_IF_ERROR(fac_batch_try_element(b));
     for (int i = 0; i < op->nparams; i++) {
         if (b->sizes >> i & 1) FAC_RETURN_IF_ERROR(shift_sizes(b, i));
         if (!(b->dims >> i & 1)) continue;
@@ -447,7 +436,7 @@ FacStatus
 fac_batch_widen(FacBatch *b)
 {
     FAC_RETURN_IF_ERROR(pad_arg(b, 0, (int)b->call->args[1].len));
-    FAC_RETURN_IF_ERROR(shift_sizes(b, 1));
+    FAC_RETURN_IF_ERROR(put_in_front(b, 1, false));
     return fac_batch_run(b);
 }
 

@@ -7,7 +7,6 @@ an exit or a call that takes longer than CALL_SECONDS is not.
 
 import gc
 import math
-import os
 import random
 import resource
 import signal
@@ -22,7 +21,6 @@ import facula.nn.functional
 from mutate import Mutator
 
 CALL_SECONDS = 30
-TRANSFORMS = "FACULA_FUZZ_TRANSFORMS" in os.environ  # calls inside of vmap, grad and forward mode
 MEMORY = 1 << 30
 
 
@@ -340,7 +338,7 @@ def write(seed, count, names, mutator):
             line = mutator.call(writer) if kind < 0.6 else writer.call(*writer.rng.choice(names))
         if not line:
             continue
-        if TRANSFORMS and "facula.tensor(" in line and writer.rng.random() < 0.25:
+        if "facula.tensor(" in line and writer.rng.random() < 0.25:
             kinds = [writer.rng.randrange(3) for _ in range(writer.rng.choice((1, 1, 2, 3)))]
             line = line.replace("facula.tensor(", "made(")
             return f"inside({kinds}, {writer.rng.randrange(10**6)}, lambda made: {line})"
