@@ -1,26 +1,56 @@
 /* status.c - the thread's last message, warnings, and bounded text.
  *
  * A message is formatted into a scratch buffer first, because its arguments may point into the
- * message that it replaces (a failure that quotes the one below it). Nothing here allocates: an
- * error about exhausted memory must not need any.
+ * message that it replaces (a failure that quotes the one below it). A thread's room for
+ * messages is made at its first error and goes with the thread; an error about exhausted memory must
+ * not need any, so where there is none a constant takes its place.
  */
 #include "base/status.h"
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MESSAGE_SIZE = 2048, WARNINGS_SEEN = 64 };
 
-static _Thread_local char message[MESSAGE_SIZE];
+static _Thread_local char *message;   /* MESSAGE_SIZE bytes; NULL before the first error */
+static _Thread_local bool speechless; /* there was no memory for it */
+static pthread_key_t exit_key;
+static bool exit_key_made;
 static _Atomic(FacWarnHook) warn_hook;
+
+static void
+at_thread_exit(void *at)
+{
+    message = NULL;
+    free(at);
+}
+
+static void
+start(void)
+{
+    exit_key_made = pthread_key_create(&exit_key, at_thread_exit) == 0;
+}
+
+static char *
+message_room(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (message) return message;
+    pthread_once(&once, start);
+    message = calloc(1, MESSAGE_SIZE);
+    speechless = !message;
+    if (message && exit_key_made) (void)pthread_setspecific(exit_key, message);
+    return message;
+}
 
 FacStatus
 fac_error_v(FacStatus code, const char *format, va_list args)
 {
     char scratch[MESSAGE_SIZE];
     vsnprintf(scratch, sizeof scratch, format, args);
-    memcpy(message, scratch, strlen(scratch) + 1);
+    if (message_room()) memcpy(message, scratch, strlen(scratch) + 1);
     return code;
 }
 
@@ -37,7 +67,7 @@ fac_error(FacStatus code, const char *format, ...)
 const char *
 fac_error_message(void)
 {
-    return message;
+    return message ? message : speechless ? "out of memory" : "";
 }
 
 const char *
@@ -54,6 +84,7 @@ fac_status_python_class(FacStatus code)
 void
 fac_error_prefix(const char *where)
 {
+    if (!message_room()) return;
     size_t n = strlen(where), old = strlen(message);
     bool there = strncmp(message, where, n) == 0 && strncmp(message + n, ": ", 2) == 0;
     if (there || n + 3 > MESSAGE_SIZE) return;

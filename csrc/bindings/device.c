@@ -152,18 +152,17 @@ device_reduce(PyObject *self, PyObject *Py_UNUSED(ignored))
 
 /* --- with device ------------------------------------------------------------------------------ */
 
-enum { NESTED_MAX = 64 };
-static _Thread_local struct {
-    int depth;
-    FacDevice former[NESTED_MAX];
-} nested;
+/* The devices before those that this thread has entered; the memory is there while there are any. */
+static _Thread_local FacDevice *former;
+static _Thread_local int entered;
 
 static PyObject *
 device_enter(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    if (nested.depth == NESTED_MAX)
-        return PyErr_Format(PyExc_RecursionError, "more than %d nested devices", NESTED_MAX);
-    nested.former[nested.depth++] = fac_default_device();
+    FacDevice *more = fac_mem_realloc(former, (size_t)(entered + 1) * sizeof *former);
+    if (!more) return PyErr_NoMemory();
+    former = more;
+    former[entered++] = fac_default_device();
     fac_set_default_device(device_of(self));
     return Py_NewRef(self);
 }
@@ -171,8 +170,12 @@ device_enter(PyObject *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 device_exit(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
 {
-    if (!nested.depth) return PyErr_Format(PyExc_RuntimeError, "exit from a device not entered");
-    fac_set_default_device(nested.former[--nested.depth]);
+    if (!entered) return PyErr_Format(PyExc_RuntimeError, "exit from a device not entered");
+    fac_set_default_device(former[--entered]);
+    if (!entered) {
+        fac_mem_free(former);
+        former = NULL;
+    }
     Py_RETURN_NONE;
 }
 

@@ -48,7 +48,6 @@ typedef struct ThreadCache {
     OwnCount allocated, allocations, frees, hits;
     int64_t before; /* what was carried over, and large blocks: with `allocated`, all bytes */
     struct ThreadCache *next, **link; /* the list of all; under the lock */
-    bool ready;
 } ThreadCache;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -59,7 +58,8 @@ static Block *bins[CLASSES];
 static int64_t cached; /* bytes in the shared bins; under the lock, like the bins */
 static ThreadCache *caches;
 static int64_t memory_size;
-static _Thread_local ThreadCache mine;
+static _Thread_local ThreadCache *mine; /* made at the first use; thread-local memory is scarce */
+static ThreadCache nobodys; /* of threads without memory for one: keeps nothing, counts roughly */
 
 static _Atomic int64_t allocated, allocated_peak, reserved, reserved_peak;
 static _Atomic int64_t allocations, frees, cache_hits, system_allocations;
@@ -298,8 +298,8 @@ at_thread_exit(void *at)
     if (cache->next) cache->next->link = cache->link;
     carry_over(cache);
     pthread_mutex_unlock(&lock);
-    memset(cache->room, 0, sizeof cache->room);
-    cache->ready = false;
+    mine = NULL;
+    free(cache);
 }
 
 static void
@@ -320,10 +320,10 @@ after_fork_in_child(void)
 {
     pthread_mutex_init(&lock, NULL);
     caches = NULL;
-    if (!mine.ready) return;
-    mine.next = NULL;
-    mine.link = &caches;
-    caches = &mine;
+    if (!mine || mine == &nobodys) return;
+    mine->next = NULL;
+    mine->link = &caches;
+    caches = mine;
 }
 
 static void
@@ -338,14 +338,13 @@ start(void)
 #endif
 }
 
-/* This thread's cache, entered in the list at its first use. */
 static ThreadCache *
-thread_cache(void)
+make_thread_cache(void)
 {
-    ThreadCache *cache = &mine;
-    if (FAC_LIKELY(cache->ready)) return cache;
     pthread_once(&once, start);
-    cache->ready = true;
+    ThreadCache *cache = calloc(1, sizeof *cache);
+    mine = cache ? cache : &nobodys;
+    if (!cache) return mine;
     bool kept = exit_key_made && pthread_setspecific(exit_key, cache) == 0 && !cache_off;
     for (int c = 0; kept && c < SMALL_CLASSES; c++)
         cache->room[c] = (int32_t)(THREAD_BIN_BYTES / class_bytes(c));
@@ -356,6 +355,13 @@ thread_cache(void)
     caches = cache;
     pthread_mutex_unlock(&lock);
     return cache;
+}
+
+/* This thread's cache, entered in the list at its first use. */
+static inline ThreadCache *
+thread_cache(void)
+{
+    return FAC_LIKELY(mine != NULL) ? mine : make_thread_cache();
 }
 
 /* --- the interface ---------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* node.c - nodes: memory, release, names, and the runs that are inside one.
  *
- * A node, its edges, metas, saved slots and the room of its kind are one block; most fit one size,
- * which comes from a free list. A release that happens while another one is under way in this
+ * A node, its edges, metas, saved slots and the room of its kind are one block; most fit one of two
+ * sizes, which come from free lists. A release that happens while another one is under way in this
  * thread is put on a list and done in a loop, so that a chain of a million nodes needs no stack.
  *
  * `users` counts the runs that are in apply, and has one bit for "the saved values are to go". Who
@@ -14,11 +14,17 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BLOCK_BYTES = 640 };
-typedef struct NodeBlock {
-    _Alignas(16) char bytes[BLOCK_BYTES];
-} NodeBlock;
-FAC_FREE_LIST(node_block, NodeBlock)
+typedef struct SmallBlock {
+    _Alignas(16) char bytes[320];
+} SmallBlock;
+FAC_FREE_LIST(small_block, SmallBlock)
+
+typedef struct LargeBlock {
+    _Alignas(16) char bytes[640];
+} LargeBlock;
+FAC_FREE_LIST(large_block, LargeBlock)
+
+enum { FROM_HEAP, SMALL, LARGE }; /* FacNode.block */
 
 #define RELEASED UINT32_C(0x80000000)
 
@@ -52,8 +58,12 @@ fac_node_new_with(const FacNodeKind *kind, const FacOp *op, int nedges, int nres
     size_t room = saved + (size_t)nsaved * sizeof(FacValue);
     size_t metas = room + ((bytes + 15) & ~(size_t)15);
     size_t total = metas + (size_t)nresults * sizeof(FacMeta);
-    bool pooled = total <= BLOCK_BYTES;
-    char *at = pooled ? (char *)node_block_alloc() : fac_mem_alloc(total);
+    uint8_t block = total <= sizeof(SmallBlock)   ? SMALL
+                    : total <= sizeof(LargeBlock) ? LARGE
+                                                  : FROM_HEAP;
+    char *at = block == SMALL   ? (char *)small_block_alloc()
+               : block == LARGE ? (char *)large_block_alloc()
+                                : fac_mem_alloc(total);
     if (!at) return fac_mem_error(total);
     memset(at, 0, metas);
     FacNode *node = (FacNode *)at;
@@ -68,7 +78,7 @@ fac_node_new_with(const FacNodeKind *kind, const FacOp *op, int nedges, int nres
     node->saved = (FacValue *)(at + saved);
     node->metas = (FacMeta *)(at + metas);
     node->foreign = bytes ? at + room : NULL;
-    node->pooled = pooled;
+    node->block = block;
     for (int i = 0; i < nresults; i++) node->metas[i].ndim = 0;
     const FacWatch *watch = fac_watching();
     if (FAC_UNLIKELY(watch != NULL) && kind != &fac_accumulate_kind) watch->made(node);
@@ -209,8 +219,10 @@ fac_node_free(FacNode *node)
     fac_foreign_release(node->metadata);
     for (uint32_t i = 0; i < node->nresults; i++) free_meta(&node->metas[i]);
     if (node->own_metas) fac_mem_free(node->metas);
-    if (node->pooled)
-        node_block_free((NodeBlock *)node);
+    if (node->block == SMALL)
+        small_block_free((SmallBlock *)node);
+    else if (node->block == LARGE)
+        large_block_free((LargeBlock *)node);
     else
         fac_mem_free(node);
 }

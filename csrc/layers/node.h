@@ -80,7 +80,7 @@ struct FacNode {
     FacForeign *metadata;    /* bindings: what users put down about the node; owned */
     uint32_t needed;         /* recorded operators: which inputs of op->grad want a gradient */
     uint32_t nsaved;
-    bool pooled; /* node.c: which allocator it came from */
+    uint8_t block; /* node.c: which allocator it came from */
     bool own_metas;
     _Atomic uint32_t users; /* node.c: runs that are in apply, and FAC_NODE_RELEASED */
     _Atomic uint64_t run;   /* engine: the run that keeps its state of this node in `task` */

@@ -1,5 +1,6 @@
 """The package: lazy names, functions in Python, limits, configuration, the demo."""
 
+import struct
 import subprocess
 import sys
 
@@ -173,3 +174,13 @@ def test_configuration():
 def test_demo():
     text = run("facula.demo")
     assert "200/200" in text and "This is a" in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads an ELF file")
+def test_thread_local_variables_stay_few():
+    with open(torch._C.__file__, "rb") as file:
+        data = file.read()
+    start, size, count = *struct.unpack_from("<32xQ14xH", data), *struct.unpack_from("<56xH", data)
+    rows = [struct.unpack_from("<I36xQ", data, start + i * size) for i in range(count)]
+    bytes_of_threads = [size for kind, size in rows if kind == 7]
+    assert not bytes_of_threads or bytes_of_threads[0] <= 512  # beyond, each access is a call
