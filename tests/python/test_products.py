@@ -6,7 +6,7 @@ import pytest
 
 DTYPES = [facula.float32, facula.float64, facula.complex64, facula.bfloat16]
 SHAPES = [(1, 1, 1), (5, 300, 7), (13, 64, 33), (29, 90, 31), (70, 513, 65), (200, 40, 310)]
-SHAPES += [(97, 700, 130)]
+SHAPES += [(97, 700, 130), (7, 300, 500), (30, 500, 30), (32, 400, 203), (260, 257, 250)]
 
 
 @pytest.fixture(params=DTYPES, ids=str)
@@ -61,6 +61,19 @@ def test_values(dtype, m, n):
     for x in (a.to(dtype), a.t().contiguous().t().to(dtype)):
         for y in (b.to(dtype), b.t().contiguous().to(dtype).t()):
             assert same(x @ y, exact)
+
+
+@pytest.mark.parametrize("m, k, n", [(1, 300, 40), (20, 500, 30), (31, 900, 77), (90, 700, 101)])
+def test_part_of_a_matrix(dtype, m, k, n):
+    """What stands beside an operand may be read, and is in no result."""
+    a, b = facula.randn(m, k, dtype=dtype), facula.randn(k, n, dtype=dtype)
+    wide_a = facula.full((m + 3, k + 9), float("nan"), dtype=dtype)
+    wide_b = facula.full((k + 3, n + 9), float("nan"), dtype=dtype)
+    wide_a[1 : m + 1, 4 : k + 4], wide_b[1 : k + 1, 4 : n + 4] = a, b
+    inner_a, inner_b = wide_a[1 : m + 1, 4 : k + 4], wide_b[1 : k + 1, 4 : n + 4]
+    assert same(inner_a @ inner_b, a @ b)
+    assert same(inner_b.t() @ inner_a.t(), b.t() @ a.t())
+    assert same(a[:1].expand(m, k) @ b[:, :1].expand(k, n), (a[:1] @ b[:, :1]).expand(m, n))
 
 
 @pytest.mark.parametrize("m, n", [(1, 40), (9, 17), (130, 90)])

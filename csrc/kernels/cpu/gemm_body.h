@@ -197,7 +197,8 @@ NAME(pack_columns)(const T *b, int64_t col, int64_t columns, int64_t width, int6
     }
 }
 
-/* k steps, `row` apart, of columns `col` apart: a strip, padded with zeros to `width` columns. */
+/* k steps, `row` apart, of columns `col` apart: a strip, padded to `width` columns with zeros or with
+ * what follows in the matrix. */
 static void
 NAME(pack_strip)(const T *b, int64_t row, int64_t col, int64_t columns, int64_t width, int64_t k,
                  T *to)
@@ -206,11 +207,12 @@ NAME(pack_strip)(const T *b, int64_t row, int64_t col, int64_t columns, int64_t 
         NAME(pack_columns)(b, col, columns, width, k, to);
         return;
     }
-    if (col == 1 && columns == width) {
-        for (int64_t p = 0; p < k; p++, b += row, to += width)
+    if (col == 1 && row >= width - columns) {
+        const int64_t whole = columns == width ? k : k - 1; /* nothing follows the last row */
+        for (int64_t p = 0; p < whole; p++, b += row, to += width)
             for (int64_t j = 0; j < width; j += NAME(VL))
                 *(NAME(vec) *)(to + j) = *(const NAME(vec) *)(b + j);
-        return;
+        k -= whole;
     }
     for (int64_t p = 0; p < k; p++, to += width) {
         for (int64_t j = 0; j < columns; j++) to[j] = b[p * row + j * col];
@@ -439,35 +441,40 @@ NAME(serial_turned)(const FacGemm *g)
 static void
 NAME(serial_blocks)(const FacGemm *g)
 {
-    T strip[RUN * NAME(NR)] __attribute__((aligned(64)));
-    T panels[GEMM_SERIAL_ROWS * RUN + NAME(VL)] __attribute__((aligned(64)));
+    T strip[RUN * GEMM_WIDE_VECS * NAME(VL)] __attribute__((aligned(64)));
+    T panels[GEMM_THIN * RUN + NAME(VL)] __attribute__((aligned(64)));
     const bool complex = FAC_IS_COMPLEX(g->dtype);
     const int64_t m = complex ? 2 * g->m : g->m, k = complex ? 2 * g->k : g->k;
-    const bool near_b = m <= GEMM_SERIAL_ROWS || k * g->b_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
+    const bool close_b = k * g->b_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
+    const bool near_b = m <= GEMM_THIN || close_b;
     const bool near_a = g->n <= NAME(NR) || GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
     const bool b_in_place = !complex && g->b_col == 1 && near_b;
     const bool a_in_place = !complex && near_a && (g->a_col == 1 || g->a_row == 1);
+    const bool wide = b_in_place && !close_b && g->n >= GEMM_WIDE_VECS * NAME(VL);
+    const int64_t most = wide ? GEMM_WIDE_VECS * NAME(VL) : NAME(NR);
+    const int64_t block = wide ? GEMM_THIN : GEMM_SERIAL_ROWS;
+    const int high = wide ? GEMM_WIDE_ROWS : GEMM_ROWS;
     for (int64_t p0 = 0; p0 < k; p0 += RUN)
         for (int64_t i0 = 0, i1; i0 < m; i0 = i1) {
             const int64_t run = k - p0 < RUN ? k - p0 : RUN;
-            i1 = a_in_place || i0 + GEMM_SERIAL_ROWS > m ? m : i0 + GEMM_SERIAL_ROWS;
+            i1 = a_in_place || i0 + block > m ? m : i0 + block;
             for (int64_t i = i0; i < i1 && !a_in_place;) {
-                const int rows = gemm_height(i1 - i, complex);
+                const int rows = gemm_panel(i1 - i, high, complex);
                 NAME(pack_a)(g, i, rows, p0, run, panels + (i - i0) * run);
                 i += rows;
             }
-            for (int64_t j0 = 0; j0 < g->n; j0 += NAME(NR)) {
-                const int64_t left = g->n - j0, columns = left < NAME(NR) ? left : NAME(NR);
-                const int vecs = columns > NAME(VL) ? 2 : 1;
+            for (int64_t j0 = 0; j0 < g->n; j0 += most) {
+                const int64_t left = g->n - j0, columns = left < most ? left : most;
+                const int vecs = (int)fac_chunks(columns, NAME(VL));
                 const int64_t width = vecs * NAME(VL);
                 const bool packed = !b_in_place || columns != width;
                 const T *b = packed ? strip : (const T *)g->b + j0 + p0 * g->b_row;
                 if (packed) NAME(pack_b)(g, j0, columns, width, p0, run, strip);
                 for (int64_t i = i0; i < i1;) {
-                    const int rows = gemm_height(i1 - i, complex);
+                    const int rows = gemm_panel(i1 - i, high, complex);
                     const T *a = a_in_place ? (const T *)g->a + i * g->a_row + p0 * g->a_col
                                             : panels + (i - i0) * run;
-                    NAME(run_tile)(g, rows, vecs, false, run, a, a_in_place ? g->a_row : 1,
+                    NAME(run_tile)(g, rows, vecs, wide, run, a, a_in_place ? g->a_row : 1,
                                    a_in_place ? g->a_col : rows, b, packed ? width : g->b_row, i,
                                    j0, columns, p0 > 0 || g->accumulate);
                     i += rows;
@@ -563,30 +570,12 @@ NAME(stage_pack_a)(int64_t task, int64_t end, void *context)
     }
 }
 
-/* Asks for a part of the panel of A after the one of `rows` rows at a: `part` of `parts`. */
+/* Asks for steps [p0, p1) of a panel of A that comes next. */
 static inline void
-NAME(prefetch_panel)(const NAME(Stage) * s, const T *a, int rows, int64_t part, int64_t parts)
+NAME(ask)(const T *a, int64_t a_row, int64_t rows, int64_t p0, int64_t p1)
 {
-    const int64_t lines = fac_chunks(rows * s->run * (int64_t)sizeof(T), 64);
-    const char *next = (const char *)(a + rows * s->run);
-    for (int64_t i = lines * part / parts; i < lines * (part + 1) / parts; i++)
-        __builtin_prefetch(next + 64 * i, 0, 2);
-}
-
-/* The same of rows of A in memory. */
-static inline void
-NAME(prefetch_a)(const NAME(Stage) * s, int64_t i, int64_t part, int64_t parts)
-{
-    enum { LINE = 64 / sizeof(T) };
-    const FacGemm *g = s->g;
-    const int64_t each = fac_chunks(fac_chunks(s->run, LINE), parts) * LINE, p = part * each;
-    const int64_t end = p + each < s->run ? p + each : s->run;
-    const int64_t i1 = g->m - i > s->rows ? i + s->rows : g->m;
-    if (g->a_col != 1) return;
-    for (; i < i1; i++) {
-        const T *row = (const T *)g->a + i * g->a_row + s->p0;
-        for (int64_t q = p; q < end; q += LINE) __builtin_prefetch(row + q, 0, 2);
-    }
+    for (int64_t i = 0; i < rows; i++, a += a_row)
+        for (int64_t p = p0; p < p1; p += 64 / sizeof(T)) __builtin_prefetch(a + p, 0, 2);
 }
 
 static void
@@ -594,16 +583,29 @@ NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j
 {
     T panel[GEMM_ROWS * RUN + NAME(VL)] __attribute__((aligned(64)));
     const FacGemm *g = s->g;
-    const bool complex = FAC_IS_COMPLEX(g->dtype);
+    const bool complex = FAC_IS_COMPLEX(g->dtype), readable = !complex && g->a_col == 1;
+    /* steps of the next panel, whole lines, that are asked for in front of each tile */
+    const int64_t line = 64 / sizeof(T), strips = fac_chunks(j1 - j0, s->strip);
+    const int64_t share = fac_chunks(s->run, line * strips) * line;
     for (int64_t i = i0; i < i1;) {
         const int rows = gemm_panel(i1 - i, s->rows, complex);
-        const T *a = panel;
+        const int64_t left = s->i1 - i - rows, next_rows = left < rows ? left : rows;
+        const T *a = panel, *next = NULL;
+        int64_t next_row = g->a_row, asked = 0;
         if (s->a_in_place)
             a = (const T *)g->a + i * g->a_row + s->p0 * g->a_col;
         else if (s->a)
             a = s->a + (i - s->i0) * s->run;
         else
             NAME(pack_a)(g, i, rows, s->p0, s->run, panel);
+        if (strips < GEMM_FEW_STRIPS) {
+            next = NULL; /* all at once would stand in the way of the tile */
+        } else if (s->a) {
+            next = a + rows * s->run;
+            next_row = s->run;
+        } else if (readable) {
+            next = (const T *)g->a + (i + rows) * g->a_row + s->p0;
+        }
         for (int64_t j = j0; j < j1; j += s->strip) {
             const int64_t columns = j1 - j < s->strip ? j1 - j : s->strip;
             const int vecs = (int)fac_chunks(columns, NAME(VL));
@@ -613,11 +615,11 @@ NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j
                 b = (const T *)g->b + s->p0 * g->b_row + j;
                 b_row = g->b_row;
             }
-            const int64_t part = (j - j0) / s->strip, parts = (j1 - j0) / s->strip + 1;
-            if (s->a)
-                NAME(prefetch_panel)(s, a, rows, part, parts);
-            else if (!complex)
-                NAME(prefetch_a)(s, i + rows, part, parts);
+            if (next && asked < s->run) {
+                const int64_t end = asked + share < s->run ? asked + share : s->run;
+                NAME(ask)(next, next_row, next_rows, asked, end);
+                asked = end;
+            }
             NAME(run_tile)(g, rows, vecs, s->wide, s->run, a, s->a_in_place ? g->a_row : 1,
                            s->a_in_place ? g->a_col : rows, b, b_row, i, j, columns, s->add);
         }
