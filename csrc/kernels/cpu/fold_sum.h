@@ -1,19 +1,24 @@
 /* fold_sum.h - the row and cols of a sum of TERM(x) over elements of type T, accumulated in ACC.
  *
- * Included once a sum, with T, ACC, TERM and NAME(part) defined; undefines them. A run is summed in
- * blocks of 4096 by 64 lanes of the TERM's own type, which are added in ACC: rounding errors grow
- * with the length of a lane (64), not of the run.
+ * Included once a sum, with T, ACC, TERM, TERM_TYPE and NAME(part) defined, and ADD where a term is
+ * added otherwise than by a sum; undefines them. A run is summed in
+ * blocks of 4096 by lanes of the TERM's own type, four AVX-512 vectors of them, which are added in
+ * ACC: rounding errors grow with the length of a lane (64 or 128), not of the run.
  */
+
+#ifndef ADD
+#define ADD(sum, x) ((sum) + TERM(x))
+#endif
 
 static ACC
 NAME(block)(const T *x, int64_t n)
 {
-    enum { LANES = 64 };
+    enum { LANES = 256 / sizeof(TERM_TYPE) };
     TERM_TYPE lane[LANES] = {0};
     ACC sum[LANES];
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) lane[j] += TERM(x[i + j]);
+        for (int j = 0; j < LANES; j++) lane[j] = ADD(lane[j], x[i + j]);
     for (int j = 0; j < LANES; j++) sum[j] = (ACC)lane[j];
 #pragma GCC unroll 8
     for (int width = LANES / 2; width > 0; width /= 2)
@@ -56,5 +61,6 @@ NAME(cols)(void *acc, int64_t lanes, const void *from, int64_t row_bytes, int64_
 #undef T
 #undef ACC
 #undef TERM
+#undef ADD
 #undef TERM_TYPE
 #undef NAME

@@ -129,6 +129,7 @@ mean_c128(const void *acc, int64_t lanes, void *const *out, const FoldArgs *args
 #define ACC double
 #define TERM_TYPE double
 #define TERM SQUARE
+#define ADD(sum, x) fx_fma_f64((double)(x), (double)(x), sum) /* the square is exact */
 #define NAME(part) squares_f32_##part
 #include "kernels/cpu/fold_sum.h"
 
