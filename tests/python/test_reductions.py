@@ -79,3 +79,20 @@ def test_long_rows_sort_stably(dtype, descending):
     same = key[:, 1:] == key[:, :-1]
     assert (indices[:, 1:] > indices[:, :-1])[same].all()
     assert same.any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 31, 32, 64, 65, 1000, 5000])
+def test_extremes_meet_nan_and_infinity(dtype, n):
+    """At every kind of place in a run: a plain pass over it must notice both."""
+    facula.manual_seed(0)
+    plain = facula.randn(n, dtype=getattr(facula, dtype)).numpy()
+    for value in (np.nan, np.inf, -np.inf):
+        for at in {0, n // 2, n - 1, n // 32 * 32 - 1, n // 64 * 64 - 1} - {-1}:
+            x = np.stack([plain, plain, -plain])
+            x[1, at] = value
+            t = facula.from_numpy(x)
+            np.testing.assert_array_equal(t.amax(1).numpy(), x.max(1))
+            np.testing.assert_array_equal(t.amin(1).numpy(), x.min(1))
+            np.testing.assert_array_equal(t.argmax(1).numpy(), x.argmax(1))
+            np.testing.assert_array_equal(t.min().numpy(), x.min())

@@ -72,6 +72,7 @@
 #define LOWEST (-INFINITY)
 #define HIGHEST INFINITY
 #define IS_NAN(x) ((x) != (x))
+#define TIMES_0(x, sum) fx_fma_f32(x, 0, sum)
 #include "kernels/cpu/fold_extreme.h"
 
 #define T double
@@ -79,6 +80,7 @@
 #define LOWEST (-(double)INFINITY)
 #define HIGHEST ((double)INFINITY)
 #define IS_NAN(x) ((x) != (x))
+#define TIMES_0(x, sum) fx_fma_f64(x, 0, sum)
 #include "kernels/cpu/fold_extreme.h"
 
 /* X(enumerator, suffix, bytes); bool is ordered as uint8 */

@@ -21,12 +21,46 @@ NAME(best)(T a, T b, bool largest)
     return (largest ? b > a : b < a) | IS_NAN(b) ? b : a;
 }
 
+#ifdef TIMES_0
+/* Of a run without NaN. What a sum of the elements times 0 comes to, goes to *zero: NaN if there is a
+ * NaN or an infinity, which costs less to find out than to compare each element with itself. */
+static inline __attribute__((always_inline)) T
+NAME(run_plain)(const T *x, int64_t n, T best, bool largest, T *zero)
+{
+    enum { LANES = 256 / sizeof(T) };
+    T lane[LANES], zeros[LANES] = {0};
+    for (int j = 0; j < LANES; j++) lane[j] = best;
+    for (int64_t i = 0; i < n; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            T a = x[i + j];
+            lane[j] = (largest ? a > lane[j] : a < lane[j]) ? a : lane[j];
+            zeros[j] = TIMES_0(a, zeros[j]);
+        }
+#pragma GCC unroll 8
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int j = 0; j < width; j++) {
+            T a = lane[j + width];
+            lane[j] = (largest ? a > lane[j] : a < lane[j]) ? a : lane[j];
+            zeros[j] += zeros[j + width];
+        }
+    *zero = zeros[0];
+    return lane[0];
+}
+#endif
+
 static inline T
 NAME(run_best)(const T *x, int64_t n, T best, bool largest)
 {
     enum { LANES = 256 / sizeof(T) };
     T lane[LANES];
     int64_t i = 0;
+#ifdef TIMES_0
+    T zero, found = NAME(run_plain)(x, n / LANES * LANES, best, largest, &zero);
+    if (zero == 0) {
+        for (i = n / LANES * LANES; i < n; i++) found = NAME(best)(found, x[i], largest);
+        return found;
+    }
+#endif
     for (int j = 0; j < LANES; j++) lane[j] = best;
     for (; i + LANES <= n; i += LANES)
         for (int j = 0; j < LANES; j++) lane[j] = NAME(best)(lane[j], x[i + j], largest);
@@ -177,3 +211,4 @@ EXTREME(min, false, HIGHEST)
 #undef LOWEST
 #undef HIGHEST
 #undef IS_NAN
+#undef TIMES_0
