@@ -1,6 +1,7 @@
 """Reductions, scans and moves give the same bits for any number of threads."""
 
 import facula
+import numpy as np
 import pytest
 
 THREADS = [1, 2, 3, 8]
