@@ -1,8 +1,8 @@
-/* lstm_body.h - a layer of an LSTM over time in one real type: included by lstm.c with T, NAME, LANES and
- * the scalar functions SIGMOID and TANH defined.
+/* lstm_body.h - a layer of an LSTM over time in one real type: included by lstm.c with T, NAME,
+ * LANES and the scalar functions SIGMOID and TANH defined.
  *
- * A panel holds four vectors of columns of a matrix, row by row. Forward they are the four gates of one
- * vector of hidden units, so that a task has all gates of its units when its products are done;
+ * A panel holds four vectors of columns of a matrix, row by row. Forward they are the four gates of
+ * one vector of hidden units, so that a task has all gates of its units when its products are done;
  * backward, four vectors of units.
  */
 
@@ -82,44 +82,69 @@ NAME(pack_backward)(int64_t begin, int64_t end, void *context)
     }
 }
 
-/* n elements, nearly always a whole vector: then without a call. */
+/* n elements, nearly always a whole vector. */
 static inline void
 NAME(move)(const T *from, T *to, int64_t n)
 {
     if (n == LANES)
-        memcpy(to, from, LANES * sizeof(T));
+        *(NAME(vec) *)to = *(const NAME(vec) *)from;
     else
         for (int64_t j = 0; j < n; j++) to[j] = from[j];
 }
 
+/* to = a + b, where a has n elements and the others two a whole vector. */
+static inline void
+NAME(join)(const T *a, const T *b, T *to, int64_t n)
+{
+    if (n == LANES) {
+        *(NAME(vec) *)to = *(const NAME(vec) *)a + *(const NAME(vec) *)b;
+        return;
+    }
+    for (int64_t j = 0; j < LANES; j++) to[j] = j < n ? a[j] + b[j] : 0;
+}
+
 /* --- forward ---------------------------------------------------------------------------------------- */
 
-/* The cell of one batch row for the units of a panel, from the recurrent part of its gates. */
+/* The cells of some batch rows for the units of a panel, from the recurrent part of their gates.
+ * Each function passes over all rows before the next one. */
 static void
-NAME(cell)(const Lstm *s, int64_t row, int64_t unit, const T *recurrent)
+NAME(cells)(const Lstm *s, int64_t row, int rows, int64_t unit, const T *recurrent)
 {
-    const int64_t left = s->h - unit, n = left < LANES ? left : LANES;
-    const T *gx = (const T *)s->gx + (s->now * s->batch + row) * 4 * s->h + unit;
+    const int64_t left = s->h - unit, n = left < LANES ? left : LANES, at = s->now * s->batch + row;
+    const int64_t count = rows * LANES;
+    const T *gx = (const T *)s->gx + at * 4 * s->h + unit;
     const T *before =
         s->before >= 0 ? (const T *)s->cells + s->before * s->batch * s->h : (const T *)s->c0;
-    const int64_t at = (s->now * s->batch + row) * s->h + unit;
-    T g[4][LANES] = {{0}}, c[LANES] = {0}, hidden[LANES];
-    for (int gate = 0; gate < 4; gate++) {
-        NAME(move)(gx + gate * s->h, g[gate], n);
-        for (int j = 0; j < LANES; j++) g[gate][j] += recurrent[gate * LANES + j];
+    T g[4][LSTM_ROWS * LANES], c[LSTM_ROWS * LANES] = {0}, hidden[LSTM_ROWS * LANES];
+    for (int i = 0; i < rows; i++) {
+        for (int gate = 0; gate < 4; gate++)
+            NAME(join)(gx + (i * 4 + gate) * s->h, recurrent + i * NAME(WIDTH) + gate * LANES,
+                       &g[gate][i * LANES], n);
+        NAME(move)(before + (row + i) * s->h + unit, c + i * LANES, n);
     }
-    NAME(move)(before + row * s->h + unit, c, n);
-    for (int j = 0; j < LANES; j++) g[0][j] = SIGMOID(g[0][j]);
-    for (int j = 0; j < LANES; j++) g[1][j] = SIGMOID(g[1][j]);
-    for (int j = 0; j < LANES; j++) g[2][j] = TANH(g[2][j]);
-    for (int j = 0; j < LANES; j++) g[3][j] = SIGMOID(g[3][j]);
-    for (int j = 0; j < LANES; j++) c[j] = g[1][j] * c[j] + g[0][j] * g[2][j];
-    for (int j = 0; j < LANES; j++) hidden[j] = g[3][j] * TANH(c[j]);
-    NAME(move)(c, (T *)s->cells + at, n);
-    NAME(move)(hidden, (T *)s->out + at, n);
-    if (!s->gates) return;
-    T *gates = (T *)s->gates + (s->now * s->batch + row) * 4 * s->h + unit;
-    for (int gate = 0; gate < 4; gate++) NAME(move)(g[gate], gates + gate * s->h, n);
+    for (int64_t j = 0; j < count; j++) g[0][j] = SIGMOID(g[0][j]);
+    for (int64_t j = 0; j < count; j++) g[1][j] = SIGMOID(g[1][j]);
+    for (int64_t j = 0; j < count; j++) g[2][j] = TANH(g[2][j]);
+    for (int64_t j = 0; j < count; j++) g[3][j] = SIGMOID(g[3][j]);
+    for (int64_t j = 0; j < count; j++) c[j] = g[1][j] * c[j] + g[0][j] * g[2][j];
+    for (int64_t j = 0; j < count; j++) hidden[j] = g[3][j] * TANH(c[j]);
+    for (int i = 0; i < rows; i++) {
+        NAME(move)(c + i * LANES, (T *)s->cells + (at + i) * s->h + unit, n);
+        NAME(move)(hidden + i * LANES, (T *)s->out + (at + i) * s->h + unit, n);
+        for (int gate = 0; s->gates && gate < 4; gate++)
+            NAME(move)(&g[gate][i * LANES], (T *)s->gates + ((at + i) * 4 + gate) * s->h + unit, n);
+    }
+}
+
+/* Calls for what the cells of the next rows will read besides the recurrent part, which is made
+ * first. */
+static inline __attribute__((always_inline)) void
+NAME(fetch)(const Lstm *s, int64_t row, int64_t unit)
+{
+    const int64_t at = s->now * s->batch + row;
+    const T *gx = (const T *)s->gx + at * 4 * s->h + unit;
+    for (int64_t i = 0; i < 4 * LSTM_ROWS && row + i / 4 < s->batch; i++)
+        __builtin_prefetch(gx + i * s->h);
 }
 
 /* One step for the units of the panels [begin, end). */
@@ -133,9 +158,9 @@ NAME(forward)(int64_t begin, int64_t end, void *context)
     for (; begin < end; begin++) {
         const T *panel = (const T *)s->panels + begin * s->h * NAME(WIDTH);
         for (int64_t row = 0; row < s->batch;) {
+            NAME(fetch)(s, row, begin * LANES);
             const int n = NAME(tile)(s->batch - row, s->h, h + row * s->h, s->h, panel, recurrent);
-            for (int i = 0; i < n; i++)
-                NAME(cell)(s, row + i, begin * LANES, recurrent + i * NAME(WIDTH));
+            NAME(cells)(s, row, n, begin * LANES, recurrent);
             row += n;
         }
     }
