@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import math
 import warnings
+from itertools import groupby
 
-from ... import _C, empty, gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
+from ... import (
+    _C,
+    cat,
+    dropout,
+    empty,
+    gru_cell,
+    lstm_cell,
+    rnn_relu_cell,
+    rnn_tanh_cell,
+    stack,
+)
 from .. import init
 from ..parameter import Parameter
+from ..utils.rnn import PackedSequence
 from .module import Module
 
 
@@ -107,6 +119,8 @@ class RNNBase(Module):
         return [(count, *batch, size) for size in features]
 
     def forward(self, input, hx=None):
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx)
         if input.dim() not in (2, 3):
             raise ValueError(
                 f"{self._get_name()}: Expected input to be 2D or 3D, got {input.dim()}D instead"
@@ -153,6 +167,76 @@ class RNNBase(Module):
             self.bidirectional,
             self.batch_first,
         )
+
+    def _forward_packed(self, packed, hx):
+        """Layer by layer, in segments of time in which no sequence ends."""
+        if packed.data.shape[-1] != self.input_size:
+            raise RuntimeError(
+                f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got "
+                f"{packed.data.shape[-1]}"
+            )
+        sizes = packed.batch_sizes.tolist()
+        states, shapes = self._states(hx), self._state_shapes((sizes[0],))
+        for state, shape in zip(states or (), shapes):
+            if tuple(state.shape) != shape:
+                raise RuntimeError(f"Expected hidden size {shape}, got {list(state.shape)}")
+        if states is None:
+            states = [packed.data.new_zeros(shape) for shape in shapes]
+        elif packed.sorted_indices is not None:
+            states = [state.index_select(1, packed.sorted_indices) for state in states]
+        segments = [(size, len(list(same))) for size, same in groupby(sizes)]
+        data, finals, weights = packed.data, [], self.all_weights
+        for layer in range(self.num_layers):
+            outs = []
+            for way in range(1 + self.bidirectional):
+                index = layer * (1 + self.bidirectional) + way
+                first = [state[index] for state in states]
+                out, last = self._run_packed(data, segments, first, weights[index], way == 1)
+                outs.append(out)
+                finals.append(last)
+            data = outs[0] if len(outs) == 1 else cat(outs, -1)
+            if self.dropout and layer + 1 < self.num_layers:
+                data = dropout(data, self.dropout, self.training)
+        states = [stack(each) for each in zip(*finals)]
+        if packed.unsorted_indices is not None:
+            states = [state.index_select(1, packed.unsorted_indices) for state in states]
+        output = PackedSequence(
+            data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices
+        )
+        return output, states[0] if self.state_count == 1 else tuple(states)
+
+    def _run_packed(self, data, segments, first, weights, reverse):
+        """One layer in one direction; the output and the final states."""
+        function = _C._functions[self.mode.lower()]
+        inputs = data.split([size * steps for size, steps in segments])
+        order = list(zip(segments, inputs))
+        states, ended, outs = [state[:0] for state in first], [], []
+        if not reverse:
+            states = first
+        for (size, steps), rows in reversed(order) if reverse else order:
+            here = states[0].shape[0]
+            if size > here:  # sequences that begin at their end
+                states = [cat([s, f[here:size]]) for s, f in zip(states, first)]
+            elif size < here:
+                ended.append([s[size:] for s in states])
+                states = [s[:size] for s in states]
+            x = rows.unflatten(0, (steps, size))
+            hx = [s.unsqueeze(0) for s in states]
+            out, *states = function(
+                x.flip(0) if reverse else x,
+                hx if self.state_count > 1 else hx[0],
+                weights,
+                self.bias,
+                1,
+                0.0,
+                self.training,
+                False,
+                False,
+            )
+            states = [s[0] for s in states]
+            outs.append((out.flip(0) if reverse else out).flatten(0, 1))
+        parts = zip(states, *reversed(ended))
+        return cat(outs[::-1] if reverse else outs), [cat(part) for part in parts]
 
     @property
     def all_weights(self):
