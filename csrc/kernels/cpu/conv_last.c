@@ -16,6 +16,8 @@
 #include "kernels/cpu/gemm_tile.h"
 
 enum {
+    DEEP = 64,
+    DEEP_TAPS = 64,           /* groups of one channel that are done at a time; taps of a window */
     CONV_LAST_TAPS = 64,      /* of a line of a window */
     CONV_LAST_RUN = 288,      /* channels times taps of a line, or positions, summed in one go */
     CONV_LAST_LEAST = 8,      /* outputs, and channels of groups, for this to pay */
@@ -53,6 +55,25 @@ tap_of(const View *v, int64_t tap)
            v->tap[2] + x * v->tap_step[2];
 }
 
+/* What a tap sees, from what the first one sees. */
+static inline int64_t
+seen_by(const View *v, int64_t tap)
+{
+    const int64_t x = tap % v->count[2], y = tap / v->count[2] % v->count[1];
+    const int64_t z = tap / v->count[2] / v->count[1];
+    const int64_t line = z * v->at_step[0] * v->wide[1] + y * v->at_step[1];
+    return (line * v->wide[2] + x * v->at_step[2]) * v->pixel;
+}
+
+/* What the first tap of the first result of a line sees in its image. */
+static inline int64_t
+first_seen(const View *v, int64_t z, int64_t y)
+{
+    const int64_t line = (z * v->stride[0] + v->at[0]) * v->wide[1] + y * v->stride[1] + v->at[1];
+    return (line * v->wide[2] + v->at[2]) * v->pixel;
+}
+
+#pragma GCC optimize("fp-contract=fast")
 #define T float
 #define NAME(x) x##_f32
 #include "kernels/cpu/conv_last_body.h"
@@ -61,6 +82,14 @@ tap_of(const View *v, int64_t tap)
 #include "kernels/cpu/conv_last_body.h"
 #define BODY(v, name) ((v)->dtype == FAC_DT_F32 ? name##_f32 : name##_f64)
 
+/* Groups of one channel and one output: vectors are groups. */
+static bool
+is_deep(const Conv *c)
+{
+    return c->channels == 1 && c->outputs == 1 && c->groups >= CONV_LAST_LEAST &&
+           c->taps <= DEEP_TAPS && !c->direct;
+}
+
 /* Vectors are outputs, so these should fill one. */
 bool
 FAC_TIERED(conv_last_pays)(const Conv *c)
@@ -68,7 +97,8 @@ FAC_TIERED(conv_last_pays)(const Conv *c)
     const int64_t in = c->adjoint ? c->outputs : c->channels;
     const int64_t out = c->adjoint ? c->channels : c->outputs;
     return (c->dtype == FAC_DT_F32 || c->dtype == FAC_DT_F64) && c->kernel[2] <= CONV_LAST_TAPS &&
-           out >= CONV_LAST_LEAST && in > 0 && (c->groups == 1 || in >= CONV_LAST_LEAST);
+           (is_deep(c) ||
+            (out >= CONV_LAST_LEAST && in > 0 && (c->groups == 1 || in >= CONV_LAST_LEAST)));
 }
 
 /* --- views -------------------------------------------------------------------------------------------- */
@@ -196,11 +226,16 @@ run_view(View *v, const Conv *c)
     v->run = fac_chunks(v->channels, fac_chunks(v->channels, run < 1 ? 1 : run));
     FAC_RETURN_IF_ERROR(view_open(
         v, c, false, (size_t)(strips * nr * v->taps * v->channels * c->item), &bytes, &memory));
-    fac_parallel(strips, 1, BODY(v, pack), v);
+    const bool deep = is_deep(c);
+    if (deep)
+        fac_parallel(v->taps, fac_grain(v->groups), BODY(v, pack_deep), v);
+    else
+        fac_parallel(strips, 1, BODY(v, pack), v);
     const int64_t slots = v->slots, grain = fac_chunks(CONV_LAST_POSITIONS, v->size[2]);
     for (int64_t first = 0; first < v->batch; first += slots) {
         view_wave(v, c, first, slots);
-        fac_parallel(v->slots * v->size[0] * v->size[1], grain, BODY(v, lines), v);
+        fac_parallel(v->slots * v->size[0] * v->size[1], grain,
+                     deep ? BODY(v, lines_deep) : BODY(v, lines), v);
     }
     fac_host_free(memory, bytes);
     return FAC_OK;
@@ -256,9 +291,34 @@ FAC_TIERED(conv_last)(const Conv *c)
     return st;
 }
 
+/* The same for the weight: the gradient's pixels, transposed, times those of the input. */
+static FacStatus
+multiply_for_weight(const Conv *c)
+{
+    FacStatus st = FAC_OK;
+    for (int64_t group = 0; group < c->groups && !st; group++) {
+        const FacGemm g = {.dtype = c->dtype,
+                           .m = c->outputs,
+                           .n = c->channels,
+                           .k = c->batch * c->positions,
+                           .a = c->y + group * c->outputs * c->item,
+                           .a_row = 1,
+                           .a_col = c->groups * c->outputs,
+                           .b = c->x + group * c->channels * c->item,
+                           .b_row = c->groups * c->channels,
+                           .b_col = 1,
+                           .c = (char *)c->w + group * c->weight,
+                           .c_row = c->channels,
+                           .alpha = {1, 0}};
+        st = FAC_TIERED(gemm)(&g);
+    }
+    return st;
+}
+
 FacStatus
 FAC_TIERED(conv_last_weight)(const Conv *c)
 {
+    if (c->direct) return multiply_for_weight(c);
     View v = view_forward(c);
     const int64_t nr = 2 * GEMM_BYTES / c->item, room = fac_chunks(c->channels, nr) * nr;
     const int64_t tasks = v.groups * fac_chunks(v.outputs, GEMM_ROWS) * (room / nr);
@@ -275,9 +335,14 @@ FAC_TIERED(conv_last_weight)(const Conv *c)
     const int64_t slots = v.slots;
     for (int64_t first = 0; first < v.batch; first += slots) {
         view_wave(&v, c, first, slots);
-        fac_parallel(tasks, 1, BODY(&v, weights), &v);
+        if (is_deep(c))
+            fac_parallel(fac_chunks(v.groups, DEEP), 1, BODY(&v, weights_deep), &v);
+        else
+            fac_parallel(tasks, 1, BODY(&v, weights), &v);
     }
-    fac_parallel(v.groups * v.outputs, fac_grain(v.taps * v.channels), BODY(&v, put_weights), &v);
+    if (!is_deep(c))
+        fac_parallel(v.groups * v.outputs, fac_grain(v.taps * v.channels), BODY(&v, put_weights),
+                     &v);
     fac_host_free(memory, bytes);
     return FAC_OK;
 }

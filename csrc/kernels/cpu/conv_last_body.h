@@ -95,9 +95,7 @@ NAME(lines)(int64_t begin, int64_t end, void *context)
             const int64_t o = strip % strips * NAME(NR), at = group * v->outputs + o;
             const int64_t n = v->outputs - o < NAME(NR) ? v->outputs - o : NAME(NR);
             const T *image = (const T *)v->images + slot * v->part + group * v->channels;
-            image += ((z * v->stride[0] + v->at[0]) * v->wide[1] + y * v->stride[1] + v->at[1]) *
-                         v->wide[2] * v->pixel +
-                     v->at[2] * v->pixel;
+            image += first_seen(v, z, y);
             T *to = (T *)v->to + (v->first + slot) * v->to_sample + z * v->to_step[0] +
                     y * v->to_step[1] + at;
             const T *b = (const T *)v->packed + strip * v->taps * v->channels * NAME(NR);
@@ -110,6 +108,84 @@ NAME(lines)(int64_t begin, int64_t end, void *context)
         }
 }
 
+/* --- groups of one channel and one output ------------------------------------------------------------------ */
+
+static inline __attribute__((always_inline)) void
+NAME(multiply_add)(T *restrict sum, const T *restrict x, const T *restrict y, int64_t n)
+{
+    if (n == DEEP)
+        for (int64_t i = 0; i < DEEP; i++) sum[i] += x[i] * y[i];
+    else
+        for (int64_t i = 0; i < n; i++) sum[i] += x[i] * y[i];
+}
+
+/* Weights as taps of channels. */
+static void
+NAME(pack_deep)(int64_t begin, int64_t end, void *context)
+{
+    const View *v = context;
+    for (; begin < end; begin++)
+        for (int64_t group = 0; group < v->groups; group++)
+            ((T *)v->packed)[begin * v->groups + group] =
+                ((const T *)v->weight)[group * v->w_group + tap_of(v, begin)];
+}
+
+/* Lines of results of the wave, DEEP channels at a time. */
+static void
+NAME(lines_deep)(int64_t begin, int64_t end, void *context)
+{
+    const View *v = context;
+    int64_t seen[DEEP_TAPS];
+    for (int64_t tap = 0; tap < v->taps; tap++) seen[tap] = seen_by(v, tap);
+    for (; begin < end; begin++) {
+        const int64_t y = begin % v->size[1], z = begin / v->size[1] % v->size[0];
+        const int64_t slot = begin / v->size[1] / v->size[0];
+        const T *image = (const T *)v->images + slot * v->part + first_seen(v, z, y);
+        T *to =
+            (T *)v->to + (v->first + slot) * v->to_sample + z * v->to_step[0] + y * v->to_step[1];
+        for (int64_t x = 0; x < v->size[2]; x++, image += v->stride[2] * v->pixel)
+            for (int64_t c = 0; c < v->groups; c += DEEP) {
+                const int64_t n = v->groups - c < DEEP ? v->groups - c : DEEP;
+                T sums[DEEP] = {0}, *at = to + x * v->to_step[2] + c;
+                for (int64_t tap = 0; tap < v->taps; tap++)
+                    NAME(multiply_add)(sums, image + seen[tap] + c,
+                                       (const T *)v->packed + tap * v->groups + c, n);
+                for (int64_t i = 0; i < n; i++)
+                    at[i] = sums[i] + (v->bias ? ((const T *)v->bias)[c + i] : 0);
+            }
+    }
+}
+
+/* The weight's gradient of DEEP channels: sums of lines are added up. */
+static void
+NAME(weights_deep)(int64_t begin, int64_t end, void *context)
+{
+    const View *v = context;
+    int64_t seen[DEEP_TAPS];
+    for (int64_t tap = 0; tap < v->taps; tap++) seen[tap] = seen_by(v, tap);
+    for (; begin < end; begin++) {
+        const int64_t c = begin * DEEP, n = v->groups - c < DEEP ? v->groups - c : DEEP;
+        for (int64_t line = 0; line < v->slots * v->size[0] * v->size[1]; line++) {
+            const int64_t y = line % v->size[1], z = line / v->size[1] % v->size[0];
+            const int64_t slot = line / v->size[1] / v->size[0];
+            const T *image = (const T *)v->images + slot * v->part + first_seen(v, z, y) + c;
+            const T *grad = (const T *)v->to + (v->first + slot) * v->to_sample +
+                            z * v->to_step[0] + y * v->to_step[1] + c;
+            T sums[DEEP_TAPS * DEEP];
+            memset(sums, 0, (size_t)(v->taps * DEEP) * sizeof(T));
+            for (int64_t x = 0; x < v->size[2]; x++, image += v->stride[2] * v->pixel)
+                for (int64_t tap = 0; tap < v->taps; tap++)
+                    NAME(multiply_add)(sums + tap * DEEP, image + seen[tap],
+                                       grad + x * v->to_step[2], n);
+            for (int64_t tap = 0; tap < v->taps; tap++)
+                for (int64_t i = 0; i < n; i++) {
+                    T *w = (T *)v->weight + (c + i) * v->w_group + tap;
+                    *w = (v->first + line > 0 ? *w : 0) + sums[tap * DEEP + i];
+                }
+        }
+    }
+}
+
 /* --- the adjoint in the weight --------------------------------------------------------------------------- */
 
 /* A panel of outputs by a strip of channels, all taps: sums[group][tap][output][channel]. */
@@ -118,7 +194,7 @@ NAME(weights)(int64_t begin, int64_t end, void *context)
 {
     const View *v = context;
     const int64_t strips = fac_chunks(v->channels, NAME(NR)), room = strips * NAME(NR);
-    const int64_t panels = fac_chunks(v->outputs, GEMM_ROWS), row = v->wide[2] * v->pixel;
+    const int64_t panels = fac_chunks(v->outputs, GEMM_ROWS);
     for (; begin < end; begin++) {
         const int64_t c = begin % strips * NAME(NR), panel = begin / strips % panels;
         const int64_t group = begin / strips / panels;
@@ -136,14 +212,10 @@ NAME(weights)(int64_t begin, int64_t end, void *context)
             const T *a = (const T *)v->to + (v->first + slot) * v->to_sample + z * v->to_step[0] +
                          y * v->to_step[1] + group * v->outputs + o;
             const T *b = (const T *)v->images + slot * v->part + group * v->channels + c +
-                         (z * v->stride[0] * v->wide[1] + y * v->stride[1]) * row;
+                         first_seen(v, z, y);
             for (int64_t tap = 0; tap < v->taps; tap++) {
-                const int64_t x = tap % v->count[2], ty = tap / v->count[2] % v->count[1];
-                const int64_t tz = tap / v->count[2] / v->count[1];
-                const int64_t seen = (tz * v->at_step[0] * v->wide[1] + ty * v->at_step[1]) * row +
-                                     x * v->at_step[2] * v->pixel;
                 FAC_TIERED(NAME(gemm_tile))
-                [rows][vecs](v->size[2], n, a, 1, v->to_step[2], 0, b + seen,
+                [rows][vecs](v->size[2], n, a, 1, v->to_step[2], 0, b + seen_by(v, tap),
                              v->stride[2] *v->pixel, v->line_at, sums + tap *v->outputs *room, room,
                              v->first + line > 0);
             }
