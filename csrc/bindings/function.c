@@ -8,6 +8,7 @@
 #include "bindings/bindings.h"
 
 #include "layers/gradient.h"
+#include "layers/profile.h"
 #include "layers/record.h"
 
 #include <string.h>
@@ -632,7 +633,6 @@ fail:
     return NULL;
 }
 
-/* _apply_function(cls, ctx, with_setup, args) */
 static PyObject *
 apply_function(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t n)
 {
@@ -654,8 +654,29 @@ apply_function(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t n
     return finished;
 }
 
+/* apply_function, as an event that is linked with the node. */
+static PyObject *
+apply_noted(PyObject *module, PyObject *const *given, Py_ssize_t n)
+{
+    const char *name = PyType_Check(given[0]) ? ((PyTypeObject *)given[0])->tp_name : "Function";
+    FacEventHandle event = fac_profile_begin(FAC_EVENT_FUNCTION, name, NULL);
+    PyObject *result = apply_function(module, given, n);
+    const FacCtx *ctx = (const FacCtx *)given[1];
+    if (result && ctx->node) fac_profile_link(event, ctx->node);
+    fac_profile_end(event);
+    return result;
+}
+
+/* _apply_function(cls, ctx, with_setup, args) */
+static PyObject *
+apply_any(PyObject *module, PyObject *const *given, Py_ssize_t n)
+{
+    if (n == 4 && FAC_UNLIKELY(fac_profiling())) return apply_noted(module, given, n);
+    return apply_function(module, given, n);
+}
+
 static PyMethodDef function_functions[] = {
-    {"_apply_function", (PyCFunction)(void (*)(void))apply_function, METH_FASTCALL,
+    {"_apply_function", (PyCFunction)(void (*)(void))apply_any, METH_FASTCALL,
      "_apply_function(cls, ctx, with_setup, args, /)\n--\n\nRuns an autograd.Function."},
     {"_refuse_gradient", refuse_gradient, METH_VARARGS,
      "_refuse_gradient(message, tensor, /)\n--\n\nAn alias of the tensor whose gradient is an "

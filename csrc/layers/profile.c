@@ -338,6 +338,14 @@ fac_profile_begin(FacEventKind kind, const char *name, const void *subject)
     return begin(what) | pushed;
 }
 
+void
+fac_profile_link(FacEventHandle handle, const FacNode *node)
+{
+    uint64_t plain = handle & ~PUSHED;
+    FacRecording *r = recording;
+    if (plain && r && r->id == plain >> 32) r->events[(uint32_t)plain].sequence = node->sequence;
+}
+
 FacEventHandle
 fac_profile_begin_node(FacEventKind kind, FacNode *node)
 {
@@ -345,7 +353,7 @@ fac_profile_begin_node(FacEventKind kind, FacNode *node)
     const char *before = kind == FAC_EVENT_TASK ? "autograd::engine::evaluate_function: " : "";
     snprintf(text, sizeof text, "%s%s", before, fac_node_name(node, name));
     FacEventHandle handle = fac_profile_begin(kind, text, NULL);
-    if (handle & ~PUSHED) recording->events[(uint32_t)handle].sequence = node->sequence;
+    fac_profile_link(handle, node);
     return handle;
 }
 

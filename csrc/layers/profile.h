@@ -13,11 +13,12 @@
 
 typedef enum FacEventKind {
     FAC_EVENT_CALL,
-    FAC_EVENT_TASK,   /* the engine with a node: its hooks, the node, handing gradients on */
-    FAC_EVENT_NODE,   /* the node itself */
-    FAC_EVENT_RANGE,  /* named by the user */
-    FAC_EVENT_MODULE, /* the call of a module */
-    FAC_EVENT_MEMORY, /* memory that came or went outside of all others */
+    FAC_EVENT_TASK,     /* the engine with a node: its hooks, the node, handing gradients on */
+    FAC_EVENT_NODE,     /* the node itself */
+    FAC_EVENT_RANGE,    /* named by the user */
+    FAC_EVENT_MODULE,   /* the call of a module */
+    FAC_EVENT_FUNCTION, /* forward of an autograd.Function */
+    FAC_EVENT_MEMORY,   /* memory that came or went outside of all others */
 } FacEventKind;
 
 typedef struct FacEvent {
@@ -77,6 +78,8 @@ typedef uint64_t FacEventHandle;
 FacEventHandle fac_profile_begin(FacEventKind kind, const char *name, const void *subject);
 FacEventHandle fac_profile_begin_node(FacEventKind kind, FacNode *node);
 void fac_profile_end(FacEventHandle handle);
+/* The event has made that node. */
+void fac_profile_link(FacEventHandle handle, const FacNode *node);
 
 /* "aten::add_", "aten::linalg_inv", or the name of what is no call. Returns text. */
 const char *fac_event_name(const FacEvent *event, char text[192]);

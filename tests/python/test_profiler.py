@@ -361,8 +361,20 @@ def test_transforms_and_functions_of_ones_own():
     with P.profile() as prof:
         torch.func.vmap(torch.func.grad(lambda x: x.sin().sum()))(torch.ones(3, 2))
         Double.apply(torch.ones(2, requires_grad=True)).sum().backward()
-    found = names(prof.function_events)
-    assert "aten::sin" in found and "SinBackward0" in found and "DoubleBackward" in found
+    found = {event.name: event for event in prof.function_events}
+    assert {"aten::sin", "SinBackward0", "Double", "DoubleBackward"} <= found.keys()
+    assert names(found["Double"].cpu_children) == ["aten::mul"]
+    assert found["Double"].sequence_nr == found["DoubleBackward"].sequence_nr >= 0
+
+
+def test_steps_of_optimizers():
+    layer = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    layer(torch.ones(1, 2)).sum().backward()
+    with P.profile() as prof:
+        optimizer.step()
+    step = prof.function_events[0]
+    assert step.name == "Optimizer.step#SGD.step" and step.cpu_children
 
 
 def test_tripwire_beside_it():

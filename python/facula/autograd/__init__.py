@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .. import _C
 from .._C import SavedTensor, Tensor
-from . import graph, profiler
+from . import graph
 from ._plot import plot
 from .anomaly_mode import detect_anomaly, set_detect_anomaly
 from .function import Function, NestedIOFunction
@@ -20,7 +20,6 @@ from .grad_mode import (
     set_multithreading_enabled,
 )
 from .nonfinite import NonfiniteError, trace_nonfinite
-from .profiler import ProfilerActivity, kineto_available
 from .variable import Variable
 
 
@@ -109,7 +108,13 @@ def grad(
     return grads
 
 
-_LATE = ("functional", "gradcheck", "gradgradcheck", "profiler_legacy")  # imported when asked for
+# Where names live that are imported when they are asked for.
+_LATE = {
+    **dict.fromkeys(("functional", "gradcheck", "profiler", "profiler_legacy", "profiler_util")),
+    "gradgradcheck": "gradcheck",
+    "ProfilerActivity": "profiler",
+    "kineto_available": "profiler",
+}
 
 
 def __getattr__(name):
@@ -117,6 +122,5 @@ def __getattr__(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    if name == "gradgradcheck":
-        return import_module(f"{__name__}.gradcheck").gradgradcheck
-    return import_module(f"{__name__}.{name}")
+    module = import_module(f"{__name__}.{_LATE[name] or name}")
+    return getattr(module, name) if _LATE[name] else module

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-import sqlite3
+import os
 import threading
-import uuid
 import warnings
 
 from .. import _C
@@ -80,7 +79,7 @@ class record_function:
 
 # --- from what was recorded to events -----------------------------------------------------------
 
-_CALL, _TASK, _NODE, _RANGE, _MODULE, _MEMORY = range(6)
+_CALL, _TASK, _NODE, _RANGE, _MODULE, _FUNCTION, _MEMORY = range(7)
 _ARGS, _STACK, _MEMORY_TOO, _MODULES = 1, 2, 4, 8
 _SCOPES = {
     _TASK: RecordScope.FUNCTION.value,
@@ -346,7 +345,7 @@ class profile:
         )
 
     def default_trace_id(self):
-        return uuid.uuid4().hex.upper()
+        return os.urandom(16).hex().upper()
 
     def create_trace_id(self):
         own = self.custom_trace_id_callback
@@ -570,6 +569,8 @@ def load_nvprof(path):
 
 def parse_nvprof_trace(path):
     """The ranges of such a trace as a list of events, in order of time, with their kernels."""
+    import sqlite3
+
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
         database.row_factory = sqlite3.Row
         strings = StringTable()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import bisect
 import collections
 import enum
-import gzip
 import itertools
-import json
 import os
 from typing import Any, NamedTuple
 
@@ -516,6 +514,9 @@ class EventList(list):
 
     def export_chrome_trace(self, path):
         """Writes what chrome://tracing and Perfetto read; compressed where the name ends in .gz."""
+        import gzip
+        import json
+
         open_file = gzip.open if str(path).endswith(".gz") else open
         trace = {
             "schemaVersion": 1,

@@ -53,7 +53,13 @@ def _with_hooks(step):
                         f"{changed}."
                     )
                 args, kwargs = changed
-        result = step(self, *args, **kwargs)
+        if _C._is_profiling():
+            from ..autograd.profiler import record_function
+
+            with record_function(f"Optimizer.step#{type(self).__name__}.step"):
+                result = step(self, *args, **kwargs)
+        else:
+            result = step(self, *args, **kwargs)
         for hook in [*self._optimizer_step_post_hooks.values(), *_global_post_hooks.values()]:
             hook(self, args, kwargs)
         return result
