@@ -766,6 +766,22 @@ NAME(block_c2r)(const Job *j, const NAME(Lines) * from, const NAME(Lines) * to, 
     if (!writes) NAME(store_block)(to, j->wide, j->stores, x, (T)j->scale);
 }
 
+/* The lines of the cache that a block will write are on their way while it is computed. */
+static inline void
+NAME(ask_for)(const NAME(Lines) * to, bool wide, int64_t n)
+{
+    if (to->step <= 2) {
+        for (int l = 0; l < (wide ? to->count : 1); l++)
+            for (int64_t k = 0; k < n * to->step; k += LANES)
+                __builtin_prefetch(to->at[l] + k, 0, 2);
+    } else if (to->close) {
+        for (int64_t k = 0; k < n; k++) {
+            __builtin_prefetch(to->at[0] + k * to->step, 0, 2);
+            __builtin_prefetch(to->at[0] + k * to->step + LANES, 0, 2);
+        }
+    }
+}
+
 static void
 NAME(blocks)(int64_t begin, int64_t end, void *context)
 {
@@ -793,6 +809,7 @@ NAME(blocks)(int64_t begin, int64_t end, void *context)
             from.close &= at[0] - was[0] == (j->from.part == 1 ? 2 : 1);
             to.close &= at[1] - was[1] == (j->to.part == 1 ? 2 : 1);
         }
+        NAME(ask_for)(&to, j->wide, j->stores);
         const NAME(Pair) x = {room, j->room}, y = {(T *)room + 2 * j->room, j->room};
         switch (j->kind) {
         case C2C: NAME(block_c2c)(j, &from, &to, x, y); break;
