@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { CACHED = 64, CACHED_BYTES = 64 << 20 };
+enum { CACHED = 64, CACHED_BYTES = 128 << 20 };
 
 typedef struct Turn {
     double re, im;
@@ -270,9 +270,29 @@ done:
 }
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 static FacFftPlan *cached[CACHED]; /* the last used first */
 static int ncached;
 static size_t cached_bytes;
+
+/* A child has the cache as it was, and a lock that nobody holds. */
+static void
+before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void
+after_fork(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+static void
+start(void)
+{
+    pthread_atfork(before_fork, after_fork, after_fork);
+}
 
 /* Moves entry i to the front; under the lock. */
 static FacFftPlan *
@@ -289,6 +309,7 @@ static FacFftPlan *
 find(int64_t n, int size, int lanes)
 {
     FacFftPlan *p = NULL;
+    pthread_once(&once, start);
     pthread_mutex_lock(&lock);
     for (int i = 0; i < ncached && !p; i++)
         if (cached[i]->n == n && cached[i]->size == size && cached[i]->lanes == lanes) {

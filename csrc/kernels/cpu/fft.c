@@ -71,8 +71,9 @@ typedef struct Job {
     int ndim; /* the other dims, merged, the innermost first */
     FacDim sizes[FAC_MAX_NDIM];
     int64_t lines, inner; /* inner: blocks do not go across lines of so many; 0: they do */
-    bool wide, failed;
-    int64_t room; /* numbers of one of the four arrays of a block */
+    bool wide;
+    _Atomic bool failed; /* a task had no memory */
+    int64_t room;        /* numbers of one of the four arrays of a block */
 } Job;
 
 /* The lines of a block: the first, and how many. */
