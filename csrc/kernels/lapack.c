@@ -100,6 +100,23 @@ done:
     return st;
 }
 
+/* The algorithms that divide and conquer go astray where a number is not finite. */
+static bool
+are_finite(const Lapack *l, const char *at, int64_t n)
+{
+    n *= FAC_IS_COMPLEX(l->dtype) ? 2 : 1;
+    if (l->real_size == 4) {
+        const float *x = (const float *)at;
+        for (int64_t i = 0; i < n; i++)
+            if (!isfinite(x[i])) return false;
+        return true;
+    }
+    const double *x = (const double *)at;
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
 /* --- singular values ------------------------------------------------------------------------------- */
 
 typedef void (*GesddReal)(const char *job, const int *m, const int *n, void *a, const int *lda,
@@ -129,6 +146,8 @@ svd_item(int64_t i, char *scratch, bool serial, void *context)
 {
     const Lapack *l = context;
     (void)serial;
+    l->infos[i] = 1;
+    if (!are_finite(l, item(l, 0, i), (int64_t)l->m * l->n)) return FAC_OK;
     l->infos[i] = gesdd(l, item(l, 0, i), item(l, 1, i), item(l, 2, i), item(l, 3, i), scratch,
                         l->work, reals_of(l, scratch), ints_of(l, scratch));
     return FAC_OK;
@@ -219,15 +238,32 @@ syevd(const Lapack *l, void *a, void *w, void *work, int length, void *reals, in
     return info;
 }
 
+/* Whether the triangle that is read is finite. */
+static bool
+is_finite_triangle(const Lapack *l, const char *a)
+{
+    const bool lower = l->option[1] == 'L' || l->option[1] == 'l';
+    for (int j = 0; j < l->n; j++, a += (size_t)l->n * (size_t)l->size)
+        if (!are_finite(l, lower ? a + (size_t)j * (size_t)l->size : a, lower ? l->n - j : j + 1))
+            return false;
+    return true;
+}
+
 static FacStatus
 eigh_item(int64_t i, char *scratch, bool serial, void *context)
 {
     const Lapack *l = context;
     (void)serial;
+    l->infos[i] = 1;
+    if (!is_finite_triangle(l, item(l, 0, i))) return FAC_OK;
     l->infos[i] = syevd(l, item(l, 0, i), item(l, 1, i), scratch, l->work, reals_of(l, scratch),
                         l->reals, ints_of(l, scratch), l->ints);
     return FAC_OK;
 }
+
+const char fac_eigh_failed[] =
+    "The algorithm failed to converge because the input matrix is ill-conditioned or has too many "
+    "repeated eigenvalues (error code: %d).";
 
 /* (A, UPLO, compute_v) -> (eigenvalues, eigenvectors). */
 FacStatus
@@ -255,10 +291,7 @@ fac_k_eigh(FacCall *call)
     FAC_TRY(wanted(&l, answer, &l.work));
     if (FAC_IS_COMPLEX(l.dtype)) FAC_TRY(wanted(&l, reals, &l.reals));
     l.ints = ints;
-    st = run(&l, w->numel / l.n, w->ndim > 1, eigh_item,
-             "The algorithm failed to converge because the input matrix is ill-conditioned or has "
-             "too many "
-             "repeated eigenvalues (error code: %d).");
+    st = run(&l, w->numel / l.n, w->ndim > 1, eigh_item, fac_eigh_failed);
 done:
     fac_tensor_release(v);
     return st;
@@ -332,22 +365,6 @@ eig_item(int64_t i, char *scratch, bool serial, void *context)
     return FAC_OK;
 }
 
-static bool
-is_finite(const FacTensor *t)
-{
-    const int64_t parts = t->numel * (FAC_IS_COMPLEX(t->dtype) ? 2 : 1);
-    if (fac_dtype_info[t->dtype].real == FAC_DT_F32) {
-        const float *x = fac_data(t);
-        for (int64_t i = 0; i < parts; i++)
-            if (!isfinite(x[i])) return false;
-        return true;
-    }
-    const double *x = fac_data(t);
-    for (int64_t i = 0; i < parts; i++)
-        if (!isfinite(x[i])) return false;
-    return true;
-}
-
 /* (A, compute_v) -> (eigenvalues, eigenvectors). */
 FacStatus
 fac_k_eig(FacCall *call)
@@ -361,7 +378,8 @@ fac_k_eig(FacCall *call)
     FAC_TRY(lapack_init(&l, a, "geev_"));
     if (!w->numel) goto done;
     FAC_TRY(fac_columns_copy(a, &copy));
-    if (!is_finite(copy)) FAC_FAIL(FAC_RUNTIME_ERROR, "the matrix should not contain infs or NaNs");
+    if (!are_finite(&l, fac_data(copy), copy->numel))
+        FAC_FAIL(FAC_RUNTIME_ERROR, "the matrix should not contain infs or NaNs");
     l.option[0] = vectors ? 'V' : 'N';
     place(&l, 0, copy, (int64_t)l.n * l.n);
     place(&l, 1, w, l.n);
@@ -371,10 +389,7 @@ fac_k_eig(FacCall *call)
     l.reals = 2 * l.n + (FAC_IS_COMPLEX(l.dtype) || !vectors ? 0 : l.n * l.n);
     geev(&l, l.at[0], l.at[1], l.at[2], answer, -1, reals);
     FAC_TRY(wanted(&l, answer, &l.work));
-    st = run(&l, w->numel / l.n, w->ndim > 1, eig_item,
-             "The algorithm failed to converge because the input matrix is ill-conditioned or has "
-             "too many "
-             "repeated eigenvalues (error code: %d).");
+    st = run(&l, w->numel / l.n, w->ndim > 1, eig_item, fac_eigh_failed);
 done:
     fac_tensor_release(copy);
     return st;
@@ -477,6 +492,8 @@ fac_k_lstsq(FacCall *call)
     place(&l, 1, x, (int64_t)(l.m > l.n ? l.m : l.n) * l.columns);
     place(&l, 2, s, s->sizes[s->ndim - 1]);
     place(&l, 3, rank, 1);
+    if (!are_finite(&l, fac_data(copy), copy->numel))
+        FAC_FAIL(FAC_LINALG_ERROR, "the matrix should not contain infs or NaNs");
     l.ints = l.reals = l.n;
     int *pivots = fac_mem_zalloc((size_t)(l.n + 64) * sizeof *pivots);
     if (!pivots) FAC_FAIL(FAC_MEMORY_ERROR, "no memory for %d pivots", l.n);

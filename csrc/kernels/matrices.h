@@ -34,4 +34,8 @@ FacStatus fac_check_infos(const int32_t *infos, int64_t count, bool batched,
 /* A copy of matrices with the columns together; the caller owns it. */
 FacStatus fac_columns_copy(FacTensor *from, FacTensor **out) FAC_MUST_CHECK;
 
+/* Eigenvalues and eigenvectors of Hermitian matrices by LAPACK, and its message for infos. */
+FacStatus fac_k_eigh(FacCall *call) FAC_MUST_CHECK;
+extern const char fac_eigh_failed[];
+
 #endif

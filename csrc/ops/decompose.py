@@ -260,7 +260,7 @@ op("_matrix_norm_name(Tensor self, str ord=\"fro\", int[] dim=[-2, -1], bool kee
 # --- eigenvalues
 
 op("_linalg_eigh(Tensor A, str UPLO=\"L\", bool compute_v=True) -> (Tensor eigenvalues, Tensor eigenvectors)",
-   variants="function", module="_C", rule="eigh", host_kernel="eigh", batch="dims",
+   variants="function", module="_C", rule="eigh", kernel="eigh", batch="dims",
    grad={"A": "matmul(eigenvectors, matmul(matmul(adjoint(eigenvectors), grads[1]) * _gap_reciprocals(eigenvalues) "
               "+ diag_embed(grads[0]), adjoint(eigenvectors)))"},
    doc="The eigenvalues of Hermitian matrices and, with compute_v, their eigenvectors.")

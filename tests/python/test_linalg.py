@@ -111,7 +111,7 @@ def test_singular_vectors(shape, dtype):
     assert_near((u * s.unsqueeze(-2)) @ v.mH, a, dtype)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 5, 5), (40, 40)])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 5, 5), (40, 40), (64, 64), (2, 97, 97)])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_eigenvectors(shape, dtype):
     a = facula.randn(*shape, dtype=dtype)
@@ -242,9 +242,15 @@ def test_not_finite():
     nan = facula.full((3, 3), float("nan"))
     with pytest.raises(linalg.LinAlgError):
         linalg.svd(nan)
+    for matrix in (nan, nan.repeat(30, 30)):
+        with pytest.raises(linalg.LinAlgError):
+            linalg.eigh(matrix)
     with pytest.raises(RuntimeError):
         linalg.eig(nan)
+    with pytest.raises(linalg.LinAlgError):
+        linalg.lstsq(nan, nan)
     assert linalg.cholesky_ex(nan).info == 1
+    assert linalg.qr(nan).R.isnan().any() and linalg.qr(-nan[:, :1] / 0).R.isnan().any()
 
 
 # --- bits
@@ -264,6 +270,7 @@ def test_bits_do_not_depend_on_threads(n):
                 linalg.solve(a, b),
                 linalg.cholesky(a @ a.mT),
                 *linalg.qr(a),
+                *linalg.eigh(a),
                 linalg.inv(a[1]),
             ]
         )

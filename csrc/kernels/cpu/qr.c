@@ -5,6 +5,7 @@
  * so is Q, from the last panel to the first.
  */
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/reflector.h"
 #include "kernels/matrices.h"
 
 #include <complex.h>
@@ -71,6 +72,24 @@ static const struct Panels {
     [FAC_DT_C64] = {panel_c64, product_c64, conjugate_c64, turn_c64, store_c64},
     [FAC_DT_C128] = {panel_c128, product_c128, conjugate_c128, turn_c128, store_c128},
 };
+
+void
+FAC_TIERED(reflector)(FacDType dtype, void *x, int64_t n, void *tau)
+{
+    switch (dtype) {
+    case FAC_DT_F32: *(float *)tau = reflector_f32(x, n); return;
+    case FAC_DT_F64: *(double *)tau = reflector_f64(x, n); return;
+    case FAC_DT_C64: *(float complex *)tau = reflector_c64(x, n); return;
+    default: *(double complex *)tau = reflector_c128(x, n); return;
+    }
+}
+
+void
+FAC_TIERED(reflector_product)(FacDType dtype, const void *gram, const void *taus, int64_t n,
+                              void *factor, void *adjoint)
+{
+    panels[dtype].product(gram, taus, n, factor, adjoint);
+}
 
 /* One matrix of m x n with k reflectors, and where it works. */
 typedef struct Qr {

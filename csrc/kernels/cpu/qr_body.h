@@ -23,7 +23,7 @@ NAME(norm)(const T *a, int64_t n)
     if (square > low && square < high) return NAME(root)(square);
     for (int64_t i = 0; i < n; i++) {
         const REAL x = NAME(size)(a[i]);
-        if (!(x <= most)) most = x;
+        if (!(x <= most) && most == most) most = x; /* a NaN stays */
     }
     if (most == 0 || !(most <= QR_MOST)) return most;
     for (int64_t i = 0; i < n; i++) {
