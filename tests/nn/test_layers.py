@@ -222,6 +222,10 @@ def test_initial_values():
     nn.init.sparse_(w, 0.3)
     assert ((w == 0).sum(0) == 60).all()
     assert torch.equal(nn.init.eye_(torch.empty(2, 3)), torch.eye(2, 3))
+    for shape in ((5, 3), (3, 5), (4, 2, 3)):
+        q = nn.init.orthogonal_(torch.empty(*shape), 2.0).flatten(1)
+        gram = q @ q.t() if shape[0] < q.shape[1] else q.t() @ q
+        assert_close(gram, 4 * torch.eye(gram.shape[0]))
     conv = nn.init.dirac_(torch.empty(2, 2, 3))
     x = torch.randn(1, 2, 5)
     assert_close(F.conv1d(x, conv, padding=1), x)

@@ -12,6 +12,7 @@ import warnings
 from .. import empty_like, eye, full, randperm, where
 from .._C import Generator, Tensor
 from ..autograd.grad_mode import no_grad
+from ..linalg import qr
 
 _GAINS = {
     "linear": 1.0,
@@ -222,6 +223,21 @@ def kaiming_normal_(
     if _is_empty(tensor):
         return tensor
     return normal_(tensor, 0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
+
+
+@no_grad
+def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
+    """Orthonormal rows or columns, whichever are fewer, of the first dimension by the others."""
+    if tensor.dim() < 2:
+        raise ValueError("Only tensors with 2 or more dimensions are supported")
+    if tensor.numel() == 0:
+        return tensor
+    rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
+    drawn = tensor.new_empty(rows, columns).normal_(0, 1, generator=generator)
+    q, r = qr(drawn.t() if rows < columns else drawn)
+    q = q * r.diagonal().sign()
+    q = q.t() if rows < columns else q
+    return tensor.copy_(q.reshape(tensor.shape)).mul_(gain)
 
 
 @no_grad
