@@ -12,12 +12,10 @@
 #include "layers/nonfinite.h"
 
 #include "base/pool.h"
-#include "generated/ops.h"
 #include "tensor/layout.h"
 
 #include <math.h>
 #include <pthread.h>
-#include <string.h>
 
 /* --- one tensor ------------------------------------------------------------------------------- */
 
@@ -232,44 +230,6 @@ layer_optimizer(FacCall *call)
 
 /* --- rows that are passed over ---------------------------------------------------------------- */
 
-/* Finite arguments give finite results, and no NaN comes of infinities: rows that only move,
- * choose or bound what they are given, in its dtype. */
-static const uint16_t tame[] = {
-    FAC_OP_ID_relu,
-    FAC_OP_ID_threshold_backward,
-    FAC_OP_ID_neg,
-    FAC_OP_ID_sign,
-    FAC_OP_ID_sigmoid,
-    FAC_OP_ID_tanh,
-    FAC_OP_ID_floor,
-    FAC_OP_ID_ceil,
-    FAC_OP_ID_trunc,
-    FAC_OP_ID_cat,
-    FAC_OP_ID_stack,
-    FAC_OP_ID_index_select,
-    FAC_OP_ID_gather,
-    FAC_OP_ID_embedding,
-    FAC_OP_ID_flip,
-    FAC_OP_ID_roll,
-    FAC_OP_ID_tril,
-    FAC_OP_ID_triu,
-    FAC_OP_ID_clone,
-    FAC_OP_ID_repeat,
-    FAC_OP_ID_amax,
-    FAC_OP_ID_amin,
-    FAC_OP_ID_max,
-    FAC_OP_ID_min,
-    FAC_OP_ID_max_dim,
-    FAC_OP_ID_min_dim,
-    FAC_OP_ID_sort,
-    FAC_OP_ID_topk,
-    FAC_OP_ID_index,
-    FAC_OP_ID_masked_select,
-    FAC_OP_ID_max_pool1d_with_indices,
-    FAC_OP_ID_max_pool2d_with_indices,
-    FAC_OP_ID_max_pool3d_with_indices,
-};
-
 static FacStatus
 pass_over(FacCall *call)
 {
@@ -277,22 +237,34 @@ pass_over(FacCall *call)
     return go_on(call);
 }
 
-/* Views show what is there already, factories what nobody has written yet, and composites what
- * their parts gave. */
+/* Views show what is there already, factories what nobody has written yet, composites what their
+ * parts gave, and tame rows only move, choose or bound what they are given, in its dtype. */
+static bool
+is_silent(const FacOp *op)
+{
+    if (op->composite && !op->kernel[FAC_DEV_CPU]) return true;
+    return op->flags & (FAC_OP_VIEW | FAC_OP_FACTORY | FAC_OP_TAME);
+}
+
+/* Lists of parameters and of their gradients, written both, and no result. */
+static bool
+is_optimizer(const FacOp *op)
+{
+    enum { LIST = FAC_P_LIST | FAC_P_WRITE };
+    return op->nresults == 0 && op->nparams > 1 && (op->params[0].flags & LIST) == LIST &&
+           (op->params[1].flags & LIST) == LIST;
+}
+
 static void
-find_silent_rows(void)
+fill_slots(void)
 {
     for (int i = 0; i < fac_op_count; i++) {
-        const FacOp *op = &fac_ops[i];
-        bool parts = op->composite && !op->kernel[FAC_DEV_CPU];
-        if (parts || (op->flags & (FAC_OP_VIEW | FAC_OP_FACTORY)))
-            fac_ops[i].layer[FAC_KEY_INDEX_TRIPWIRE] = pass_over;
+        FacKernel *slot = &fac_ops[i].layer[FAC_KEY_INDEX_TRIPWIRE];
+        if (is_silent(&fac_ops[i]))
+            *slot = pass_over;
+        else if (is_optimizer(&fac_ops[i]))
+            *slot = layer_optimizer;
     }
-    for (int i = 0; i < fac_op_count; i++)
-        if (!strncmp(fac_ops[i].name, "_fused_", 7))
-            fac_ops[i].layer[FAC_KEY_INDEX_TRIPWIRE] = layer_optimizer;
-    for (size_t i = 0; i < sizeof tame / sizeof *tame; i++)
-        fac_ops[tame[i]].layer[FAC_KEY_INDEX_TRIPWIRE] = pass_over;
 }
 
 unsigned
@@ -300,7 +272,7 @@ fac_tripwire_set(unsigned kinds, FacTripped tripped)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     unsigned before = tripwire;
-    pthread_once(&once, find_silent_rows);
+    pthread_once(&once, fill_slots);
     tripwire = kinds;
     tripped_hook = tripped;
     if (kinds)

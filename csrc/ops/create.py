@@ -88,7 +88,7 @@ op("polar(Tensor abs, Tensor angle) -> Tensor",
 # --- copies and casts --------------------------------------------------------------------------------
 
 op("clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor",
-   variants="function method", rule="clone", kernel="copy_to_result", batch="copy",
+   variants="function method", flags="tame", rule="clone", kernel="copy_to_result", batch="copy",
    grad={"self": "grad"}, linear="self", doc="A copy with memory of its own.")
 op("contiguous(Tensor(a) self, *, MemoryFormat memory_format=contiguous_format) -> Tensor(a)",
    variants="method", composite="c:contiguous",

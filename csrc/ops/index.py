@@ -20,7 +20,7 @@ op("_index_view_scatter(Tensor self, Tensor src, int[] spec) -> Tensor",
    linear="self src", doc="A copy of self with src at the place that a basic index describes.")
 
 op("index(Tensor self, Tensor?[] indices) -> Tensor",
-   variants="function", module="_C", rule="index", kernel="index", batch="index",
+   variants="function", flags="tame", module="_C", rule="index", kernel="index", batch="index",
    grad={"self": "_index_backward(grad, self.shape, indices)"},
    linear="self", doc="The elements at index tensors and masks, one a dimension; None keeps a dimension whole.")
 op("_index_backward(Tensor grad_output, int[] input_sizes, Tensor?[] indices) -> Tensor",
@@ -38,7 +38,7 @@ op("index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=Fal
 # --- along one dimension -----------------------------------------------------------------------
 
 op("index_select(Tensor self, int dim, Tensor index) -> Tensor",
-   variants="function method out", rule="index_select", kernel="index_select",
+   variants="function method out", flags="tame", rule="index_select", kernel="index_select",
    batch="along _index_select_each",
    grad={"self": "index_add(grad.new_zeros(self.shape), dim, index, grad)"},
    linear="self", doc="Slices of a dimension, by their numbers.")
@@ -69,7 +69,7 @@ op("_spread_index(Tensor self, int dim, int[] sizes) -> Tensor",
    doc="The index of slices as the index of all their elements, for scatter and gather.")
 
 op("gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor",
-   variants="function method out", rule="gather", kernel="gather", batch="gather",
+   variants="function method out", flags="tame", rule="gather", kernel="gather", batch="gather",
    grad={"self": "scatter_add(grad.new_zeros(self.shape), dim, index, grad)"},
    linear="self", doc="result[i][j][k] = self[index[i][j][k]][j][k] for dim 0, and so for the others.")
 op("scatter.src(Tensor self, int dim, Tensor index, Tensor src) -> Tensor",
@@ -139,7 +139,7 @@ op("masked_fill(Tensor self, Tensor mask, Operand value) -> Tensor",
    doc="value where the mask is true, else self.")
 op("masked_select(Tensor self, Tensor mask) -> Tensor",
    variants="function method out", rule="masked_select", kernel="masked_select",
-   flags="data_shape broadcasts",
+   flags="data_shape broadcasts tame",
    grad={"self": "masked_scatter(grad.new_zeros(self.shape), mask, grad)"},
    linear="self", doc="The elements where the mask is true, as one row.")
 op("masked_scatter(Tensor self, Tensor mask, Tensor source) -> Tensor",

@@ -1,7 +1,7 @@
 # Joining, repeating, turning: tensors put together, or their elements in another place.
 
 op("cat(Tensor[] tensors, int dim=0) -> Tensor",
-   variants="function out", rule="cat", kernel="cat", batch="dims",
+   variants="function out", flags="tame", rule="cat", kernel="cat", batch="dims",
    grad={"tensors": "cat_backward(grad, tensors, dim)"}, like="numpy.concatenate",
    linear="tensors", doc="Tensors joined along a dimension.")
 op("concat(Tensor[] tensors, int dim=0) -> Tensor",
@@ -9,7 +9,7 @@ op("concat(Tensor[] tensors, int dim=0) -> Tensor",
 op("concatenate(Tensor[] tensors, int dim=0) -> Tensor",
    variants="function out", composite="cat(tensors, dim)", doc="Tensors joined along a dimension.")
 op("stack(Tensor[] tensors, int dim=0) -> Tensor",
-   variants="function out", rule="stack", kernel="stack", batch="insert",
+   variants="function out", flags="tame", rule="stack", kernel="stack", batch="insert",
    grad={"tensors": "stack_backward(grad, tensors, dim)"}, like="numpy.stack",
    linear="tensors", doc="Tensors of one shape joined along a new dimension.")
 op("hstack(Tensor[] tensors) -> Tensor",
@@ -28,7 +28,7 @@ op("column_stack(Tensor[] tensors) -> Tensor",
    doc="Tensors joined along the second dimension, vectors as columns.")
 
 op("repeat(Tensor self, int[] repeats) -> Tensor",
-   variants="method", composite="c:repeat", like="numpy.tile",
+   variants="method", flags="tame", composite="c:repeat", like="numpy.tile",
    doc="Copies of the tensor side by side, so many along each dimension.")
 op("tile(Tensor self, int[] dims) -> Tensor",
    variants="function method", composite="c:tile", like="numpy.tile",
@@ -44,7 +44,7 @@ op("repeat_interleave.counts(Tensor repeats, *, int? output_size=None) -> Tensor
    doc="Index i so many times as repeats[i] says.")
 
 op("flip(Tensor self, int[] dims) -> Tensor",
-   variants="function method", composite="c:flip", like="numpy.flip",
+   variants="function method", flags="tame", composite="c:flip", like="numpy.flip",
    doc="The elements in reverse order along the given dimensions.")
 op("fliplr(Tensor self) -> Tensor",
    variants="function method", composite="c:fliplr", like="numpy.fliplr", doc="Columns in reverse order.")
@@ -54,15 +54,15 @@ op("rot90(Tensor self, int k=1, int[] dims=[0, 1]) -> Tensor",
    variants="function method", composite="c:rot90", like="numpy.rot90",
    doc="Turned by 90 degrees k times in the plane of two dimensions.")
 op("roll(Tensor self, int[1] shifts, int[1] dims=[]) -> Tensor",
-   variants="function method", composite="c:roll", like="numpy.roll",
+   variants="function method", flags="tame", composite="c:roll", like="numpy.roll",
    doc="The elements shifted along dimensions; those that leave come in at the other end.")
 
 op("tril(Tensor self, int diagonal=0) -> Tensor",
-   variants="function method inplace out", rule="triangle", kernel="tril", batch="dims",
+   variants="function method inplace out", flags="tame", rule="triangle", kernel="tril", batch="dims",
    grad={"self": "tril(grad, diagonal)"}, like="numpy.tril",
    linear="self", doc="The lower triangle of matrices, zeros above it.")
 op("triu(Tensor self, int diagonal=0) -> Tensor",
-   variants="function method inplace out", rule="triangle", kernel="triu", batch="dims",
+   variants="function method inplace out", flags="tame", rule="triangle", kernel="triu", batch="dims",
    grad={"self": "triu(grad, diagonal)"}, like="numpy.triu",
    linear="self", doc="The upper triangle of matrices, zeros below it.")
 op("diag_embed(Tensor self, int offset=0, int dim1=-2, int dim2=-1) -> Tensor",

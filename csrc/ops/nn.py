@@ -4,7 +4,7 @@
 
 op("embedding(Tensor weight, Tensor indices, int padding_idx=-1, bool scale_grad_by_freq=False, "
    "bool sparse=False) -> Tensor",
-   variants="function", rule="embedding", kernel="embedding", batch="lead _embedding_each",
+   variants="function", flags="tame", rule="embedding", kernel="embedding", batch="lead _embedding_each",
    grad={"weight": "embedding_dense_backward(grad, indices, weight.shape[0], padding_idx, "
                    "scale_grad_by_freq)"},
    linear="weight", doc="Rows of a table by index.")
@@ -75,7 +75,7 @@ op("max_pool1d(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding
    doc="The largest element of each window.")
 op("max_pool1d_with_indices(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding=0, "
    "int[1] dilation=1, bool ceil_mode=False) -> (Tensor result, Tensor indices)",
-   variants="function",
+   variants="function", flags="tame",
    composite="_max_pool(self, kernel_size, stride, padding, dilation, ceil_mode)",
    doc="The largest element of each window and its position.")
 op("max_pool2d(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, "
@@ -85,7 +85,7 @@ op("max_pool2d(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding
    doc="The largest element of each window.")
 op("max_pool2d_with_indices(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, "
    "int[2] dilation=1, bool ceil_mode=False) -> (Tensor result, Tensor indices)",
-   variants="function", module="_C",
+   variants="function", flags="tame", module="_C",
    composite="_max_pool(self, kernel_size, stride, padding, dilation, ceil_mode)",
    doc="The largest element of each window and its position in the plane.")
 op("max_pool3d(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, "
@@ -95,7 +95,7 @@ op("max_pool3d(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding
    doc="The largest element of each window.")
 op("max_pool3d_with_indices(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, "
    "int[3] dilation=1, bool ceil_mode=False) -> (Tensor result, Tensor indices)",
-   variants="function", module="_C",
+   variants="function", flags="tame", module="_C",
    composite="_max_pool(self, kernel_size, stride, padding, dilation, ceil_mode)",
    doc="The largest element of each window and its position in the volume.")
 op("avg_pool1d(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding=0, "

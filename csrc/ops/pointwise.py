@@ -72,7 +72,7 @@ op("fmod(Operand self, Operand other) -> Tensor",
    doc="The remainder of division with the sign of the dividend.")
 
 op("neg(Tensor self) -> Tensor",
-   variants="function method inplace out", family=UNARY, rule="pointwise_neg",
+   variants="function method inplace out", flags="broadcasts tame", family=UNARY, rule="pointwise_neg",
    scalar={"int float complex": "-a"},
    grad={"self": "-grad"}, like="numpy.negative",
    doc="-self, elementwise.")
@@ -95,7 +95,7 @@ op("abs(Tensor self) -> Tensor",
    doc="The absolute value, elementwise; of complex numbers their modulus.")
 
 op("sign(Tensor self) -> Tensor",
-   variants="function method inplace out", family=UNARY,
+   variants="function method inplace out", flags="broadcasts tame", family=UNARY,
    scalar={"bool": "a", "int float": "fx_sign(a)"},
    grad={"self": "zeros_like(grad)"}, like="numpy.sign",
    doc="-1, 0 or 1 by the sign of each element.")
@@ -419,17 +419,17 @@ op("_polygamma(Tensor self, int n) -> Tensor",
 # --- rounding -----------------------------------------------------------------------------------------
 
 op("floor(Tensor self) -> Tensor",
-   variants="function method inplace out", family=UNARY,
+   variants="function method inplace out", flags="broadcasts tame", family=UNARY,
    scalar={"int": "a", "float": "fx_floor(a)"}, grad={"self": "zeros_like(grad)"},
    like="numpy.floor", doc="The largest integer not above each element.")
 
 op("ceil(Tensor self) -> Tensor",
-   variants="function method inplace out", family=UNARY,
+   variants="function method inplace out", flags="broadcasts tame", family=UNARY,
    scalar={"int": "a", "float": "fx_ceil(a)"}, grad={"self": "zeros_like(grad)"},
    like="numpy.ceil", doc="The smallest integer not below each element.")
 
 op("trunc(Tensor self) -> Tensor",
-   variants="function method inplace out", family=UNARY,
+   variants="function method inplace out", flags="broadcasts tame", family=UNARY,
    scalar={"int": "a", "float": "fx_trunc(a)"}, grad={"self": "zeros_like(grad)"},
    like="numpy.trunc", doc="Each element without its fraction.")
 
@@ -669,13 +669,13 @@ op("_nan_to_num(Tensor self, float nan, float posinf, float neginf) -> Tensor",
 # --- activations ---------------------------------------------------------------------------------------
 
 op("relu(Tensor self) -> Tensor",
-   variants="function method inplace", family=UNARY,
+   variants="function method inplace", flags="broadcasts tame", family=UNARY,
    scalar={"int float": "fx_relu(a)"},
    grad={"self": "threshold_backward(grad, result, 0)"},
    doc="max(self, 0), elementwise.")
 
 op("threshold_backward(Tensor grad_output, Tensor self, Scalar threshold) -> Tensor",
-   variants="function", module="_C", family=BINARY,
+   variants="function", flags="broadcasts tame", module="_C", family=BINARY,
    scalar={"int float": "a if b > threshold else 0"},
    grad={"grad_output": "threshold_backward(grad, self, threshold)", "self": "zeros_like(grad)"},
    doc="The gradient of relu and threshold.")

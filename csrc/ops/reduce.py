@@ -70,14 +70,14 @@ op("trace(Tensor self) -> Tensor",
 # --- extremes -----------------------------------------------------------------------------------------
 
 op("amax(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor",
-   variants="function method out", rule="reduce_extreme", kernel="amax", batch="dims",
+   variants="function method out", flags="tame", rule="reduce_extreme", kernel="amax", batch="dims",
    grad={"self": "reduce_keep(grad, self.shape, dim, keepdim)"
                  " * (m := self == reduce_keep(result, self.shape, dim, keepdim)) / sum(m, dim, True)"},
    like="numpy.amax",
    doc="The largest element over some dimensions. Equal ones share the gradient evenly.")
 
 op("amin(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor",
-   variants="function method out", rule="reduce_extreme", kernel="amin", batch="dims",
+   variants="function method out", flags="tame", rule="reduce_extreme", kernel="amin", batch="dims",
    grad={"self": "reduce_keep(grad, self.shape, dim, keepdim)"
                  " * (m := self == reduce_keep(result, self.shape, dim, keepdim)) / sum(m, dim, True)"},
    like="numpy.amin",
@@ -88,7 +88,7 @@ op("aminmax(Tensor self, *, int? dim=None, bool keepdim=False) -> (Tensor min, T
    doc="The smallest and the largest element, of all or along one dimension.")
 
 op("max(Tensor self) -> Tensor",
-   variants="function method out", rule="reduce_extreme", kernel="amax", batch="all amax",
+   variants="function method out", flags="tame", rule="reduce_extreme", kernel="amax", batch="all amax",
    grad={"self": "_share_evenly(grad, self, result)"}, like="numpy.max",
    doc="The largest of all elements.")
 
@@ -97,13 +97,13 @@ op("max.other(Tensor self, Tensor other) -> Tensor",
    doc="The larger of two elements; the same as maximum.")
 
 op("max.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
-   variants="function method out", rule="reduce_select", kernel="max_dim", batch="dims",
+   variants="function method out", flags="tame", rule="reduce_select", kernel="max_dim", batch="dims",
    nondiff="indices",
    grad={"self": "_select_from_backward(grads[0], dim, indices, self.shape, keepdim)"},
    doc="The largest element along a dimension, and its first index there.")
 
 op("min(Tensor self) -> Tensor",
-   variants="function method out", rule="reduce_extreme", kernel="amin", batch="all amin",
+   variants="function method out", flags="tame", rule="reduce_extreme", kernel="amin", batch="all amin",
    grad={"self": "_share_evenly(grad, self, result)"}, like="numpy.min",
    doc="The smallest of all elements.")
 
@@ -112,7 +112,7 @@ op("min.other(Tensor self, Tensor other) -> Tensor",
    doc="The smaller of two elements; the same as minimum.")
 
 op("min.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
-   variants="function method out", rule="reduce_select", kernel="min_dim", batch="dims",
+   variants="function method out", flags="tame", rule="reduce_select", kernel="min_dim", batch="dims",
    nondiff="indices",
    grad={"self": "_select_from_backward(grads[0], dim, indices, self.shape, keepdim)"},
    doc="The smallest element along a dimension, and its first index there.")

@@ -1,11 +1,11 @@
 # Order: sorting, the largest elements, distinct elements, places in a sorted sequence.
 
 op("sort(Tensor self, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
-   variants="function method out", rule="sort", kernel="sort", batch="dims", nondiff="indices",
+   variants="function method out", flags="tame", rule="sort", kernel="sort", batch="dims", nondiff="indices",
    grad={"self": "scatter(new_zeros(grads[0], self.shape), dim, indices, grads[0]) if self.ndim > 0 else grads[0]"},
    doc="The elements along a dimension in order, and where they were; equal ones in any order.")
 op("sort.stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
-   variants="function method out", rule="sort_stable", kernel="sort_stable", batch="dims",
+   variants="function method out", flags="tame", rule="sort_stable", kernel="sort_stable", batch="dims",
    nondiff="indices",
    grad={"self": "scatter(new_zeros(grads[0], self.shape), dim, indices, grads[0]) if self.ndim > 0 else grads[0]"},
    doc="The elements along a dimension in order, and where they were; equal ones keep theirs if stable.")
@@ -19,7 +19,7 @@ op("msort(Tensor self) -> Tensor",
    variants="function method out", composite="sort(self, 0)[0]",
    doc="The elements along the first dimension in order.")
 op("topk(Tensor self, int k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)",
-   variants="function method out", rule="topk", kernel="topk", batch="dims", nondiff="indices",
+   variants="function method out", flags="tame", rule="topk", kernel="topk", batch="dims", nondiff="indices",
    grad={"self": "scatter(new_zeros(grads[0], self.shape), dim, indices, grads[0]) if self.ndim > 0 else grads[0]"},
    doc="The k largest (or smallest) elements along a dimension, and where they were.")
 op("_unique2(Tensor self, bool sorted=True, bool return_inverse=False, bool return_counts=False) -> (Tensor output, Tensor inverse, Tensor counts)",

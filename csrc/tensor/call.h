@@ -78,13 +78,13 @@ enum {
     FAC_OP_POINTWISE = 64,   /* runs in the pointwise engine; broadcasts its operands */
     FAC_OP_DATA_SHAPE = 128, /* the shape of the result depends on data: the kernel allocates */
     FAC_OP_RANDOM = 256,
-    FAC_OP_FACTORY = 512,      /* makes tensors from dtype, device, layout, requires_grad */
-    FAC_OP_RUNTIME = 1024,     /* registered at run time */
-    FAC_OP_CONJ = 2048,        /* the kernel honours FAC_T_CONJ and FAC_T_NEG by itself */
-    FAC_OP_LIST_RESULT = 4096, /* returns Tensor[] */
-    FAC_OP_BROADCASTS = 8192,  /* gradients of operands are to be summed to their shape */
-    FAC_OP_DETERMINISTIC_GUARD = 16384, /* open */
-    FAC_OP_MULTILINEAR = 32768,         /* linear in each of FacOp.linear alone, not in all */
+    FAC_OP_FACTORY = 512,       /* makes tensors from dtype, device, layout, requires_grad */
+    FAC_OP_RUNTIME = 1024,      /* registered at run time */
+    FAC_OP_CONJ = 2048,         /* the kernel honours FAC_T_CONJ and FAC_T_NEG by itself */
+    FAC_OP_LIST_RESULT = 4096,  /* returns Tensor[] */
+    FAC_OP_BROADCASTS = 8192,   /* gradients of operands are to be summed to their shape */
+    FAC_OP_TAME = 16384,        /* finite arguments give finite results, infinities no NaN */
+    FAC_OP_MULTILINEAR = 32768, /* linear in each of FacOp.linear alone, not in all */
 };
 
 typedef struct FacCall FacCall;

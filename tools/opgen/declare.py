@@ -19,7 +19,7 @@ Literal = str | dict | None  # what a declaration may say in one place
 # The words that a key may have.
 WORDS = {
     "variants": ("function", "method", "inplace", "out"),
-    "flags": ("data_shape", "random", "factory", "conj", "view", "broadcasts"),
+    "flags": ("data_shape", "random", "factory", "conj", "view", "broadcasts", "tame"),
     "promote": ("NONE", "SAME", "FLOAT", "BOOL", "REAL", "INT_OUT"),
     "dtypes": CLASSES,
 }
