@@ -12,12 +12,35 @@
 #define EACH_PIECE(n)                                                                              \
     for (int64_t i = 0, m; i < (n) && (m = (n) - i < PIECE ? (n) - i : PIECE, true); i += m)
 
+/* One body each for what is costly to compile: e = exp(x - top), column by column; e = exp(x);
+ * and the sum of a piece of a row, whose terms go to e. */
+static __attribute__((noinline)) void
+NAME(exp_columns)(const T *x, const T *top, int64_t n, T *e)
+{
+#pragma GCC ivdep
+    for (int64_t j = 0; j < n; j++) e[j] = EXP(x[j] - top[j]);
+}
+
+static __attribute__((noinline)) void
+NAME(exp_any)(const T *x, int64_t n, T *e)
+{
+#pragma GCC ivdep
+    for (int64_t j = 0; j < n; j++) e[j] = EXP_ANY(x[j]);
+}
+
+static __attribute__((noinline)) void
+NAME(exp_row)(const T *x, T *e, int64_t n, T top, T *lanes)
+{
+    NAME(add_row)(x, e, n, top, lanes);
+}
+
 static void
 NAME(row)(const Softmax *s, NAME(In) * x, NAME(Out) * y, int64_t at)
 {
     /* whether the exponentials of a row can wait where the results will be */
     const bool kept = !s->log && (y->dtype == DTYPE || s->n <= PIECE);
-    T lanes[SOFTMAX_WIDE] = {0}, top = *NAME(piece)(x, at, s->n < PIECE ? s->n : PIECE);
+    T spare[PIECE], lanes[SOFTMAX_WIDE] = {0};
+    T top = *NAME(piece)(x, at, s->n < PIECE ? s->n : PIECE);
     EACH_PIECE(s->n)
     {
         const T v = NAME(row_top)(NAME(piece)(x, at + i, m), m);
@@ -26,10 +49,7 @@ NAME(row)(const Softmax *s, NAME(In) * x, NAME(Out) * y, int64_t at)
     EACH_PIECE(s->n)
     {
         const T *from = NAME(piece)(x, at + i, m);
-        if (kept)
-            NAME(add_row)(from, NAME(room)(y, at + i), m, top, lanes);
-        else
-            NAME(add_row)(from, NULL, m, top, lanes);
+        NAME(exp_row)(from, kept ? NAME(room)(y, at + i) : spare, m, top, lanes);
     }
     const T sum = NAME(sum_lanes)(lanes), shift = s->log ? LOG(sum) : 0, scale = 1 / sum;
     EACH_PIECE(s->n)
@@ -38,10 +58,9 @@ NAME(row)(const Softmax *s, NAME(In) * x, NAME(Out) * y, int64_t at)
         T *to = NAME(room)(y, at + i);
         if (s->log)
             for (int64_t j = 0; j < m; j++) to[j] = from[j] - top - shift;
-        else if (kept)
+        if (!s->log && !kept) NAME(exp_row)(from, to, m, top, lanes);
+        if (!s->log)
             for (int64_t j = 0; j < m; j++) to[j] *= scale;
-        else
-            for (int64_t j = 0; j < m; j++) to[j] = EXP(from[j] - top) * scale;
         NAME(written)(y, at + i, m);
     }
 }
@@ -88,8 +107,9 @@ NAME(row_backward)(const Softmax *s, NAME(In) * g, NAME(In) * y, NAME(Out) * out
     {
         const T *a = NAME(piece)(g, at + i, m), *b = NAME(piece)(y, at + i, m);
         T *to = NAME(room)(out, at + i);
+        if (s->log) NAME(exp_any)(b, m, to);
         if (s->log)
-            for (int64_t j = 0; j < m; j++) to[j] = a[j] - EXP_ANY(b[j]) * sum;
+            for (int64_t j = 0; j < m; j++) to[j] = a[j] - to[j] * sum;
         else
             for (int64_t j = 0; j < m; j++) to[j] = b[j] * (a[j] - sum);
         NAME(written)(out, at + i, m);
@@ -102,7 +122,7 @@ NAME(row_backward)(const Softmax *s, NAME(In) * g, NAME(In) * y, NAME(Out) * out
 static void
 NAME(columns)(const Softmax *s, NAME(In) * x, NAME(Out) * y, int64_t at, int64_t m, T *keep)
 {
-    T top[WIDEST], sum[WIDEST] = {0}, shift[WIDEST];
+    T top[WIDEST], sum[WIDEST] = {0}, shift[WIDEST], spare[WIDEST];
     for (int64_t i = 0; i < s->n; i++) {
         const T *from = NAME(piece)(x, at + i * s->inner, m);
         if (!i) memcpy(top, from, (size_t)m * sizeof(T));
@@ -110,18 +130,10 @@ NAME(columns)(const Softmax *s, NAME(In) * x, NAME(Out) * y, int64_t at, int64_t
         if (keep) memcpy(keep + i * m, from, (size_t)m * sizeof(T));
     }
     for (int64_t i = 0; i < s->n; i++) {
-        if (keep && !s->log) {
-            T *own = keep + i * m;
-#pragma GCC ivdep
-            for (int64_t j = 0; j < m; j++) {
-                own[j] = EXP(own[j] - top[j]);
-                sum[j] += own[j];
-            }
-        } else {
-            const T *from = keep ? keep + i * m : NAME(piece)(x, at + i * s->inner, m);
-#pragma GCC ivdep
-            for (int64_t j = 0; j < m; j++) sum[j] += EXP(from[j] - top[j]);
-        }
+        const T *from = keep ? keep + i * m : NAME(piece)(x, at + i * s->inner, m);
+        T *own = keep && !s->log ? keep + i * m : spare;
+        NAME(exp_columns)(from, top, m, own);
+        for (int64_t j = 0; j < m; j++) sum[j] += own[j];
     }
     for (int64_t j = 0; s->log && j < m; j++) shift[j] = LOG(sum[j]);
     for (int64_t j = 0; j < m; j++) sum[j] = 1 / sum[j];
@@ -131,10 +143,9 @@ NAME(columns)(const Softmax *s, NAME(In) * x, NAME(Out) * y, int64_t at, int64_t
         T *to = NAME(room)(y, here);
         if (s->log)
             for (int64_t j = 0; j < m; j++) to[j] = from[j] - top[j] - shift[j];
-        else if (keep)
-            for (int64_t j = 0; j < m; j++) to[j] = from[j] * sum[j];
-        else
-            for (int64_t j = 0; j < m; j++) to[j] = EXP(from[j] - top[j]) * sum[j];
+        if (!s->log && !keep) NAME(exp_columns)(from, top, m, to);
+        if (!s->log)
+            for (int64_t j = 0; j < m; j++) to[j] = (keep ? from[j] : to[j]) * sum[j];
         NAME(written)(y, here, m);
     }
 }
@@ -157,8 +168,9 @@ NAME(columns_backward)(const Softmax *s, NAME(In) * g, NAME(In) * y, NAME(Out) *
         const T *a = NAME(piece)(g, here, m), *b = NAME(piece)(y, here, m);
         T *to = NAME(room)(out, here);
         if (s->log) {
+            NAME(exp_any)(b, m, to);
 #pragma GCC ivdep
-            for (int64_t j = 0; j < m; j++) to[j] = a[j] - EXP_ANY(b[j]) * sum[j];
+            for (int64_t j = 0; j < m; j++) to[j] = a[j] - to[j] * sum[j];
         } else {
 #pragma GCC ivdep
             for (int64_t j = 0; j < m; j++) to[j] = b[j] * (a[j] - sum[j]);
