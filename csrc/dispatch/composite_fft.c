@@ -129,7 +129,7 @@ transform(FacCall *call, Transform *f)
     FacStatus st = FAC_OK;
     FAC_TRY(fit(&c, f, &t));
     const FacValue dims = fac_v_ints(f->dims, f->n), norm = fac_v_int(f->norm);
-    const FacValue last = fac_v_ints(&f->dims[f->n - 1], 1), yes = fac_v_bool(true);
+    const FacValue last = fac_v_ints(&f->dims[f->n ? f->n - 1 : 0], 1), yes = fac_v_bool(true);
     switch (f->kind) {
     case FFT:
         if (!FAC_IS_COMPLEX(t.v.t->dtype) && f->n && (f->forward || f->n == 1)) {

@@ -278,7 +278,7 @@ inverse_item(int64_t i, char *scratch, bool serial, void *context)
     static const double one[2] = {1, 0};
     static const float single_one[2] = {1, 0};
     const bool single = fac_dtype_info[b->dtype].real == FAC_DT_F32;
-    memcpy(lu, item(b, 1, i), (size_t)(area * b->size));
+    if (area) memcpy(lu, item(b, 1, i), (size_t)(area * b->size));
     FAC_RETURN_IF_ERROR(FAC_TIERED(lu)(&f, lu, n, n, n, pivots, &info));
     b->infos[i] = (int32_t)info;
     memset(out, 0, (size_t)(area * b->size));

@@ -244,7 +244,7 @@ qr_item(int64_t i, char *scratch, bool serial, void *context)
     q.serial = serial;
     q.a = scratch;
     qr_place(&q, scratch + area);
-    memcpy(q.a, b->from + i * area, (size_t)area);
+    if (area) memcpy(q.a, b->from + i * area, (size_t)area);
     FAC_RETURN_IF_ERROR(qr_factor(&q));
     memset(r, 0, (size_t)(b->r_rows * row));
     for (int64_t j = 0; j < q.k; j++)
@@ -294,7 +294,7 @@ reflectors_item(int64_t i, char *scratch, bool serial, void *context)
     q.a = b->to[0] + i * q.m * q.n * q.size;
     qr_place(&q, scratch);
     FAC_RETURN_IF_ERROR(qr_factor(&q));
-    memcpy(b->to[1] + i * q.k * q.size, q.tau, (size_t)(q.k * q.size));
+    if (q.k) memcpy(b->to[1] + i * q.k * q.size, q.tau, (size_t)(q.k * q.size));
     for (int64_t j = 0; j < q.k; j += QR_PANEL) {
         const int64_t n = q.k - j < QR_PANEL ? q.k - j : QR_PANEL;
         panels[q.dtype].store(panel_at(&q, j), q.m - j, n, q.a + j * (q.n + 1) * q.size, q.n);
