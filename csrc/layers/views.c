@@ -186,6 +186,14 @@ spread_like_base(const Slice *s, FacTensor *grad, FacTensor **out)
     return FAC_OK;
 }
 
+/* Which edges of the inner node are wanted: its own was replaced by the first, to the base. */
+static void
+wanted_inside(const Slice *s, const bool *outer, bool *inner)
+{
+    for (int i = 0, from = 1; i < (int)s->fn->nedges; i++)
+        inner[i] = outer[i == s->self ? 0 : from++];
+}
+
 static FacStatus
 apply_slice(FacNode *node, FacTensor *const *grads, FacTensor **out)
 {
@@ -193,15 +201,21 @@ apply_slice(FacNode *node, FacTensor *const *grads, FacTensor **out)
     FacStatus st = FAC_OK;
     const Slice *s = node->foreign;
     FacTensor *result = NULL, *cut = NULL, *part = NULL, *few[FEW], **inner = few;
+    bool few_wanted[FEW], *wanted = few_wanted;
     size_t bytes = s->fn->nedges * sizeof *inner;
     if (!grads[0]) return FAC_OK;
-    const bool *outer = fac_wanted_edges; /* the inner node's edges are others: it computes all */
-    if (s->fn->nedges > FEW && !(inner = fac_mem_alloc(bytes))) return fac_mem_error(bytes);
+    const bool *outer = fac_wanted_edges;
+    if (s->fn->nedges > FEW) {
+        inner = fac_mem_alloc(bytes + s->fn->nedges * sizeof *wanted);
+        if (!inner) return fac_mem_error(bytes);
+        wanted = (bool *)((char *)inner + bytes);
+    }
     memset(inner, 0, bytes);
+    if (outer) wanted_inside(s, outer, wanted);
     FAC_TRY(spread_like_base(s, grads[0], &result));
     FAC_TRY(take_view(result, &s->view, s->dtype, s->flags, s->base.offset, &cut));
     FAC_TRY(fac_op_clone(cut, FAC_VALUE_NONE, &part));
-    fac_wanted_edges = NULL;
+    fac_wanted_edges = outer ? wanted : NULL;
     st = fac_node_apply(s->fn, (FacTensor *const *)&part, inner, false);
     fac_wanted_edges = outer;
     FAC_TRY(st);

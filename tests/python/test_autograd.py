@@ -70,6 +70,27 @@ def test_only_wanted_gradients_are_computed():
         grad(y.sum(), x)
 
 
+def test_only_wanted_gradients_of_a_changed_view_are_computed():
+    x, w, read = leaf(1.0, 2.0), leaf(3.0), []
+
+    def unpack(t):
+        read.append(t.tolist())
+        return t
+
+    base = x * 1
+    view = base[:1]
+    with facula.autograd.graph.saved_tensors_hooks(lambda t: t, unpack):
+        view.mul_(w)
+    assert base.grad_fn.name() == "CopySlices"
+    assert grad(base.sum(), w, retain_graph=True)[0].tolist() == [1.0]
+    assert read == [[1.0]]  # what was there before; that of x reads w
+    base.sum().backward(inputs=[x], retain_graph=True)
+    assert read == [[1.0], [3.0]]
+    assert x.grad.tolist() == [3.0, 1.0] and w.grad is None
+    base.sum().backward()
+    assert len(read) == 4 and x.grad.tolist() == [6.0, 2.0] and w.grad.tolist() == [1.0]
+
+
 def test_unused_inputs():
     x, y = leaf(1.0), leaf(2.0)
     with pytest.raises(RuntimeError, match="not have been used"):
