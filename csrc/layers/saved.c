@@ -7,7 +7,8 @@
  * (create_graph), and checks that nobody has changed the memory since.
  *
  * Where the thread has a packer (saved_tensors_hooks), what it makes of the tensor is kept instead,
- * and asked to become a tensor again.
+ * and asked to become a tensor again. It may keep the input itself, and that input may lead back to
+ * the node after a change in place: such a cycle is left to the collector.
  */
 #include "layers/record.h"
 
@@ -56,12 +57,11 @@ fac_saved_count(const FacGradRow *row, const FacCall *call, uint32_t needed)
 
 _Thread_local const FacPacker *fac_packer;
 
+/* The hook sees `shown`. */
 static FacStatus
-pack(FacSavedTensor *saved, const FacPacker *packer)
+pack(FacSavedTensor *saved, FacTensor *shown, const FacPacker *packer)
 {
-    FacTensor *shown;
     FacForeign *packed = NULL;
-    FAC_RETURN_IF_ERROR(fac_level_alias(saved->tensor, &shown));
     int64_t version = fac_tensor_version(shown);
     bool was = fac_set_grad_enabled(false);
     FacStatus st = packer->pack(packer->foreign, shown, &packed);
@@ -72,7 +72,6 @@ pack(FacSavedTensor *saved, const FacPacker *packer)
                        "as input to pack hook can not be modified by in-place operations as this "
                        "can lead to unexpected side-effects. Change a clone() of it.");
     if (st == FAC_OK && saved->original) st = fac_gradient_edge(saved->tensor, &saved->edge);
-    fac_tensor_release(shown);
     if (st != FAC_OK) {
         fac_foreign_release(packed);
         return st;
@@ -84,10 +83,11 @@ pack(FacSavedTensor *saved, const FacPacker *packer)
     return FAC_OK;
 }
 
+/* A packer gets `shown`: an input itself, as the caller knows it, and an alias of a result. */
 static FacStatus
-finish_saving(FacSavedTensor *saved)
+finish_saving(FacSavedTensor *saved, FacTensor *shown)
 {
-    if (FAC_UNLIKELY(fac_packer != NULL)) return pack(saved, fac_packer);
+    if (FAC_UNLIKELY(fac_packer != NULL)) return pack(saved, shown, fac_packer);
     fac_tensor_kept(saved->tensor);
     return FAC_OK;
 }
@@ -127,7 +127,7 @@ fac_save_original(FacTensor *t, FacSavedTensor *out)
     out->version = fac_tensor_version(t);
     out->original = true;
     out->tensor = fac_tensor_retain(t);
-    return finish_saving(out);
+    return finish_saving(out, t);
 }
 
 static FacStatus
@@ -139,7 +139,7 @@ save_input(FacTensor *t, bool copied, FacSavedTensor *out)
     if (needs) FAC_RETURN_IF_ERROR(fac_gradient_edge(t, &out->edge));
     out->version = copied ? 0 : fac_tensor_version(t);
     FAC_RETURN_IF_ERROR(copied ? copy_of(t, &out->tensor) : fac_level_alias(t, &out->tensor));
-    return finish_saving(out);
+    return finish_saving(out, copied ? out->tensor : t);
 }
 
 FacStatus
@@ -149,7 +149,7 @@ fac_save_result(FacTensor *t, uint32_t index, FacSavedTensor *out)
     out->version = fac_tensor_version(t);
     out->result = true;
     out->index = index;
-    return finish_saving(out);
+    return finish_saving(out, out->tensor);
 }
 
 FacStatus
@@ -162,10 +162,13 @@ fac_saved_pack(FacSavedTensor *saved, const FacPacker *packer)
     if (!saved->tensor)
         return fac_error(FAC_RUNTIME_ERROR,
                          "Calling register_hooks on a saved tensor with value None is forbidden");
-    FacTensor *kept = fac_tensor_retain(saved->tensor);
-    FacStatus st = pack(saved, packer);
+    FacTensor *kept, *shown;
+    FAC_RETURN_IF_ERROR(fac_level_alias(saved->tensor, &shown));
+    kept = fac_tensor_retain(saved->tensor);
+    FacStatus st = pack(saved, shown, packer);
     if (st == FAC_OK) fac_tensor_let_go(kept);
     fac_tensor_release(kept);
+    fac_tensor_release(shown);
     return st;
 }
 
@@ -217,12 +220,23 @@ changed_error(FacNode *node, const char *name, const FacTensor *t, int64_t versi
                      (long long)fac_tensor_version(t), (long long)version, culprit.at);
 }
 
+/* Whether gradients of t go to that result of `node` without more: t is what was packed. */
+static bool
+has_history(FacTensor *t, const FacNode *node, uint32_t index)
+{
+    FacNode *fn;
+    const FacAutograd *au = fac_autograd(t);
+    if (!au || fac_grad_fn(t, &fn) != FAC_OK) return false;
+    return fn ? fn == node && au->index == index : atomic_load(&au->accumulator) == node;
+}
+
 /* *made: a new reference, else borrowed from `saved`. */
 static FacStatus
 unpack_tensor(FacNode *node, const char *name, const FacSavedTensor *saved, FacTensor **out,
               bool *made)
 {
     FacNode *history = saved->result ? node : saved->edge.node;
+    uint32_t index = saved->result ? saved->index : saved->edge.index;
     FacTensor *t = saved->tensor;
     FacStatus st = FAC_OK;
     *made = false;
@@ -236,11 +250,12 @@ unpack_tensor(FacNode *node, const char *name, const FacSavedTensor *saved, FacT
     }
     *out = t;
     if (!t || !history || !fac_grad_enabled() || FAC_IS_INT(t->dtype)) return FAC_OK;
+    if (*made && has_history(t, history, index)) return FAC_OK;
     st = fac_level_alias(t, out);
     if (*made) fac_tensor_release(t);
     if (st != FAC_OK) return st;
     *made = true;
-    st = fac_set_history(*out, history, saved->result ? saved->index : saved->edge.index);
+    st = fac_set_history(*out, history, index);
     if (st != FAC_OK) fac_tensor_release(*out);
     return st;
 }

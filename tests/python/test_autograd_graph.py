@@ -73,8 +73,47 @@ def test_hooks_change_what_is_saved():
     with graph.saved_tensors_hooks(pack, unpack):
         y = (x * x).sum()
     y.backward()
-    assert log == [("pack", False)] * 2 + [("unpack",)] * 2
+    assert log == [("pack", True)] * 2 + [("unpack",)] * 2
     assert x.grad.tolist() == pytest.approx([6.0])
+
+
+@pytest.mark.parametrize("is_leaf", [True, False])
+def test_hooks_see_the_inputs_themselves(is_leaf):
+    x = leaf(3.0) if is_leaf else leaf(3.0) * 1
+    w = facula.ones(1)
+    seen = []
+
+    def pack(t):
+        seen.append(t)
+        return t
+
+    with graph.saved_tensors_hooks(pack, lambda t: t):
+        x * w  # the gradient of x reads w
+        y = x.exp2() * x
+    assert seen[0] is w and seen[-1] is x
+    saved = y.grad_fn._saved_other
+    assert saved is x and saved.is_leaf == is_leaf
+    with graph.saved_tensors_hooks(lambda t: t.detach(), lambda t: t):
+        y = x * x
+    saved = y.grad_fn._saved_self  # another tensor, whose gradient goes to x all the same
+    assert saved is not x and saved.requires_grad
+    assert facula.autograd.grad(saved.sum(), x)[0].item() == 1.0
+
+
+def test_a_hook_that_keeps_an_input_makes_no_lasting_cycle():
+    before = None
+    for _ in range(50):
+        if before is None and _ == 10:
+            gc.collect()
+            before = facula._C._live_blocks()
+        x = leaf(1.0) * 1
+        w = facula.ones(1)
+        with graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+            y = x * w
+            w.mul_(y)  # w leads now to the node that keeps it
+        del x, w, y
+    gc.collect()
+    assert facula._C._live_blocks() - before < 10
 
 
 def test_hooks_nest_and_keep_their_own_unpack():

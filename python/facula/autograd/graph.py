@@ -130,7 +130,7 @@ class _AllowMutationOnSavedContext:
 
     def _before_change(self, tensor):
         for kept in self._kept.pop(tensor.untyped_storage().data_ptr(), ()):
-            kept.tensor = kept.tensor.clone()
+            kept.tensor = kept.tensor.detach().clone()
 
     def clear(self) -> None:
         """Forgets everything."""
