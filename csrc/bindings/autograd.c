@@ -200,6 +200,20 @@ run_to_inputs(FacBackward *what)
     return result;
 }
 
+/* Once a process: what a graph in .grad holds. `depth`: who is told, in calls from here. */
+static int
+warn_of_cycle(int depth)
+{
+    static _Atomic bool warned;
+    if (atomic_exchange(&warned, true)) return 0;
+    return PyErr_WarnEx(
+        PyExc_UserWarning,
+        "backward() with create_graph=True makes a cycle between each parameter and its gradient, "
+        "which can hold their memory for good. Use autograd.grad() to get gradients with a graph, "
+        "or set .grad to None when you have used it.",
+        depth);
+}
+
 /* _run_backward(roots, gradients, retain_graph, create_graph, inputs=None, allow_unused=False,
  * accumulate=False): a tuple of gradients with inputs, else None. */
 static PyObject *
@@ -235,6 +249,7 @@ run_backward(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
         .accumulate = accumulate != 0,
         .allow_unused = unused != 0,
     };
+    if (create && accumulate && warn_of_cycle(2) < 0) goto done;
     result = inputs == Py_None ? run(&what) : run_to_inputs(&what);
 done:
     list_free(&root);
@@ -277,6 +292,7 @@ tensor_backward(PyObject *self, PyObject *args, PyObject *kwargs)
         .accumulate = true,
         .allow_unused = true,
     };
+    if (create && warn_of_cycle(1) < 0) goto done;
     result = run(&what);
 done:
     list_free(&input);

@@ -1,6 +1,8 @@
 """The engine from Python: roots, inputs, hooks, views and in-place, Function, modes, threads."""
 
 import gc
+import subprocess
+import sys
 import threading
 import warnings
 
@@ -614,6 +616,32 @@ def test_hooks_come_and_go_while_backward_runs():
     done.set()
     thread.join()
     assert x.grad.tolist() == [600.0, 600.0]
+
+
+# --- warnings ----------------------------------------------------------------------------------
+
+WARNS = """
+import warnings, facula
+x = facula.ones(1, requires_grad=True)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    facula.autograd.grad(x * x, x, create_graph=True)
+    assert not caught
+    for _ in range(2):
+        {call}
+[warning] = caught
+assert warning.category is UserWarning and "makes a cycle" in str(warning.message)
+assert warning.filename == "<string>", warning.filename
+assert x.grad.item() == 4 and x.grad.requires_grad
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["(x * x).backward(create_graph=True)", "facula.autograd.backward(x * x, create_graph=True)"],
+)
+def test_a_graph_in_grad_warns_once_a_process(call):
+    subprocess.run([sys.executable, "-c", WARNS.format(call=call)], check=True)
 
 
 # --- nothing is left ----------------------------------------------------------------------------
