@@ -8,7 +8,8 @@ import warnings
 
 import facula
 import pytest
-from facula.autograd import Function, backward, grad
+from facula.autograd import Function, backward, forward_ad, grad
+from facula.utils.checkpoint import checkpoint
 
 
 def leaf(*values):
@@ -647,28 +648,93 @@ def test_a_graph_in_grad_warns_once_a_process(call):
 # --- nothing is left ----------------------------------------------------------------------------
 
 
-def test_training_leaves_no_objects():
-    model = facula.nn.Sequential(
-        facula.nn.Linear(4, 8), facula.nn.ReLU(), facula.nn.LayerNorm(8), facula.nn.Linear(8, 2)
-    )
-    optimizer = facula.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-    data, target = facula.randn(16, 4), facula.randn(16, 2)
+class Training:
+    """A small model, and ways to compute its gradients."""
 
-    def steps(n):
+    def __init__(self):
+        nn = facula.nn
+        self.model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 2))
+        self.optimizer = facula.optim.SGD(self.model.parameters(), lr=1e-3, momentum=0.9)
+        self.data, self.target = facula.randn(16, 4), facula.randn(16, 2)
+
+    def steps(self, n, way):
         for _ in range(n):
-            optimizer.zero_grad()
-            ((model(data) - target) ** 2).mean().backward()
-            optimizer.step()
+            self.optimizer.zero_grad()
+            way(self)
+            self.optimizer.step()
+
+    def loss(self, data=None):
+        return ((self.model(self.data if data is None else data) - self.target) ** 2).mean()
+
+    def plain(self):
+        self.loss().backward()
+
+    def with_hooks(self):
+        first, relu, _, last = self.model
+        seen = []
+        handles = [
+            first.register_forward_hook(lambda module, args, out: seen.append(1)),
+            relu.register_forward_pre_hook(lambda module, args: seen.append(2)),
+            last.register_full_backward_hook(lambda module, inner, outer: seen.append(3)),
+            first.weight.register_hook(lambda grad: grad * 1),
+            first.weight.register_post_accumulate_grad_hook(lambda leaf: seen.append(4)),
+        ]
+        hidden = first(self.data)
+        hidden.register_hook(lambda grad: grad * 1)
+        hidden.grad_fn.register_hook(lambda inputs, outputs: seen.append(5))
+        (self.loss() + hidden.sum()).backward()
+        for handle in handles:
+            handle.remove()
+        assert set(seen) == {1, 2, 3, 4, 5}
+
+    def with_saved_hooks(self):
+        with facula.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+            self.loss().backward()
+
+    def with_checkpoint(self, use_reentrant=False):
+        data = self.data.detach().requires_grad_(use_reentrant)
+        hidden = checkpoint(self.model[:3], data, use_reentrant=use_reentrant)
+        ((self.model[3](hidden) - self.target) ** 2).mean().backward()
+
+    def with_reentrant_checkpoint(self):
+        self.with_checkpoint(use_reentrant=True)
+
+    def with_the_tripwire(self):
+        with facula.autograd.trace_nonfinite():
+            self.loss().backward()
+
+    def with_forward_mode(self):
+        with forward_ad.dual_level():
+            loss = self.loss(forward_ad.make_dual(self.data, facula.ones_like(self.data)))
+            assert forward_ad.unpack_dual(loss).tangent is not None
+            loss.backward()
+
+
+@pytest.mark.parametrize(
+    ("way", "n"),
+    [
+        (Training.plain, 10_000),
+        (Training.with_hooks, 500),
+        (Training.with_saved_hooks, 500),
+        (Training.with_checkpoint, 500),
+        (Training.with_reentrant_checkpoint, 500),
+        (Training.with_the_tripwire, 500),
+        (Training.with_forward_mode, 500),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_training_leaves_no_objects(way, n):
+    training = Training()
 
     def counts():
         gc.collect()
         return len(gc.get_objects()), facula._C._live_blocks()
 
-    steps(200)
+    training.steps(n // 50, way)
     before = counts()
     gc.disable()
     try:
-        steps(10_000)
+        training.steps(n, way)
         held = len(gc.get_objects()) - before[0]
     finally:
         gc.enable()
