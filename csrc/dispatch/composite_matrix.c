@@ -251,7 +251,10 @@ fac_composite_lstsq(FacCall *call)
     FAC_TRY(expand_batch(&c, &b, a.v.t));
     if (rcond.tag == FAC_V_NONE) rcond = fac_v_float(epsilon(t->dtype) * (double)(m > n ? m : n));
     FAC_TRY(fac_call(FAC_OP__lstsq_solution, 4, (FacValue[]){a, b, rcond, driver}, parts));
-    CHAIN(new_empty, &residuals, parts[2], fac_v_ints(&none, 1));
+    /* without residuals an empty part of the solution, so that they have a gradient as it has */
+    CHAIN(slice, &y, parts[0], fac_v_int(row), fac_v_int(0), fac_v_int(0));
+    CHAIN(reshape, &y, y, fac_v_ints(&none, 1));
+    CHAIN(abs, &residuals, y);
     bool with_residuals = m > n && driver.v.s[driver.len - 1] != 'y';
     if (with_residuals && driver.len == 5) FAC_TRY(is_full(&c, parts[1], n, &with_residuals));
     if (with_residuals) {
@@ -283,7 +286,7 @@ done:
 FacStatus
 fac_composite_matrix_power(FacCall *call)
 {
-    FacValue base = call->args[0], x = FAC_VALUE_NONE, sizes;
+    FacValue base = call->args[0], x = FAC_VALUE_NONE, eye;
     const FacTensor *a = base.v.t;
     const int64_t power = call->args[1].v.i;
     Chain c = {.n = 0};
@@ -291,12 +294,11 @@ fac_composite_matrix_power(FacCall *call)
     FAC_TRY(check_matrix(call, 0, true));
     uint64_t n = power < 0 ? 0 - (uint64_t)power : (uint64_t)power;
     if (n >= UINT64_C(1) << 20) FAC_FAIL(FAC_RUNTIME_ERROR, "a power of at most 2^20 is wanted");
-    if (n == 0) {
-        sizes = fac_v_ints(a->sizes, a->ndim);
-        CHAIN(eye, &x, fac_v_int(a->sizes[a->ndim - 1]), fac_v_dtype(a->dtype), FAC_VALUE_NONE,
-              fac_v_device(a->device));
-        CHAIN(expand, &x, x, sizes);
-        CHAIN(clone, &x, x);
+    if (n == 0) { /* the identity and nothing of the matrix: its gradient is zero, not missing */
+        const FacValue size = fac_v_int(a->sizes[a->ndim - 1]);
+        CHAIN(eye, &eye, size, fac_v_dtype(a->dtype), FAC_VALUE_NONE, fac_v_device(a->device));
+        CHAIN(triu, &x, base, size);
+        CHAIN(add, &x, x, eye);
     }
     if (power < 0) CHAIN(linalg_inv, &base, base);
     for (; n; n >>= 1) {
@@ -468,12 +470,14 @@ fac_composite_vander(FacCall *call)
     FacDim sizes[FAC_MAX_NDIM];
     Chain c = {.n = 0};
     FacStatus st = FAC_OK;
-    if (t->ndim == 0)
-        return fac_error(FAC_RUNTIME_ERROR, "argument 'x' must have at least 1 dimension");
+    if (t->ndim == 0) {
+        CHAIN(unsqueeze, &x, x, fac_v_int(0));
+        t = x.v.t;
+    }
     const int n = t->ndim;
     const int64_t count = call->args[1].tag == FAC_V_NONE ? t->sizes[n - 1] : call->args[1].v.i;
     if (count < 2 && call->args[1].tag != FAC_V_NONE)
-        return fac_error(FAC_RUNTIME_ERROR, "N must be greater than 1");
+        FAC_FAIL(FAC_RUNTIME_ERROR, "N must be greater than 1");
     memcpy(sizes, t->sizes, (size_t)n * sizeof *sizes);
     sizes[n] = 1;
     const FacDType dtype = FAC_IS_INT(t->dtype) || t->dtype == FAC_DT_BOOL ? FAC_DT_I64 : t->dtype;
@@ -492,21 +496,29 @@ done:
 
 /* --- norms ---------------------------------------------------------------------------------------------- */
 
+/* The largest (order > 0) or least of x, which is not negative, over a dim that is kept; of nothing 0 is the
+ * largest. */
+static FacStatus
+extreme(Chain *c, FacValue x, double order, FacDim dim, FacValue *out)
+{
+    const FacTensor *t = x.v.t;
+    const bool none = t->sizes[dim < 0 ? dim + t->ndim : dim] == 0;
+    const FacOp *op = order < 0 ? FAC_OP_amin : none ? FAC_OP_sum_dim_IntList : FAC_OP_amax;
+    return chain_call(c, op, out, 3, (FacValue[]){x, fac_v_ints(&dim, 1), fac_v_bool(true)});
+}
+
 /* A matrix norm by number over the dims d[0], d[1]; they are kept. */
 static FacStatus
 extreme_norm(Chain *c, FacValue self, double order, const int *d, FacValue *out)
 {
     const FacDim from[2] = {d[0], d[1]}, to[2] = {-2, -1};
     const FacValue keep = fac_v_bool(true), last = fac_v_int(-1);
-    const FacOp *extreme = order > 0 ? FAC_OP_amax : FAC_OP_amin;
     FacValue x;
     if (fabs(order) == 2) {
-        const FacDim one = -1;
         FAC_RETURN_IF_ERROR(chain_call(c, FAC_OP_movedim, &x, 3,
                                        (FacValue[]){self, fac_v_ints(from, 2), fac_v_ints(to, 2)}));
         FAC_RETURN_IF_ERROR(chain_call(c, FAC_OP_linalg_svdvals, &x, 1, (FacValue[]){x}));
-        FAC_RETURN_IF_ERROR(
-            chain_call(c, extreme, &x, 3, (FacValue[]){x, fac_v_ints(&one, 1), keep}));
+        FAC_RETURN_IF_ERROR(extreme(c, x, order, -1, &x));
         FAC_RETURN_IF_ERROR(chain_call(c, FAC_OP_unsqueeze, &x, 2, (FacValue[]){x, last}));
         return chain_call(c, FAC_OP_movedim, out, 3,
                           (FacValue[]){x, fac_v_ints(to, 2), fac_v_ints(from, 2)});
@@ -515,7 +527,7 @@ extreme_norm(Chain *c, FacValue self, double order, const int *d, FacValue *out)
     FAC_RETURN_IF_ERROR(
         chain_call(c, FAC_OP_linalg_vector_norm, &x, 4,
                    (FacValue[]){self, fac_v_int(1), fac_v_ints(&from[summed], 1), keep}));
-    return chain_call(c, extreme, out, 3, (FacValue[]){x, fac_v_ints(&from[1 - summed], 1), keep});
+    return extreme(c, x, order, from[1 - summed], out);
 }
 
 /* (self, ord, dim, keepdim, dtype) */

@@ -44,17 +44,28 @@ op("linalg_cholesky(Tensor self, *, bool upper=False) -> Tensor",
 op("cholesky(Tensor self, bool upper=False) -> Tensor",
    variants="function method out", composite="linalg_cholesky(self, upper=upper)",
    doc="linalg.cholesky.")
+op("_cholesky_solve(Tensor B, Tensor L, bool upper) -> Tensor",
+   variants="function", module="_C", batch="dims",
+   composite="linalg_solve_triangular(L, linalg_solve_triangular(adjoint(L), B, upper=False), upper=True) "
+             "if upper else "
+             "linalg_solve_triangular(adjoint(L), linalg_solve_triangular(L, B, upper=False), upper=True)",
+   grad={"B, L": "(g := _cholesky_solve(grad, L, upper)), _factor_gradient(neg(matmul(g, adjoint(result))), L, upper)"},
+   doc="cholesky_solve of matrices and factors of one batch.")
+# With respect to the factor as part of L L^H: right in the triangle that is read, and not zero in the other.
+op("_factor_gradient(Tensor grad, Tensor L, bool upper) -> Tensor",
+   variants="function", module="_C",
+   composite="matmul(triu(L), _hermitian_sum(grad)) if upper else matmul(_hermitian_sum(grad), tril(L))",
+   doc="The gradient of a Cholesky factor from that of its matrix.")
 op("cholesky_solve(Tensor self, Tensor input2, bool upper=False) -> Tensor",
    variants="function method out",
-   composite="linalg_solve_triangular(input2, linalg_solve_triangular(adjoint(input2), self, upper=False), "
-             "upper=True) if upper else "
-             "linalg_solve_triangular(adjoint(input2), linalg_solve_triangular(input2, self, upper=False), "
-             "upper=True)",
+   composite="_cholesky_solve(expand(self, matrix_sizes(self.shape, input2.shape)), "
+             "expand(input2, matrix_sizes(input2.shape, self.shape)), upper)",
    doc="The solution of A X = B from the Cholesky factor of A.")
 op("cholesky_inverse(Tensor self, bool upper=False) -> Tensor",
-   variants="function method out",
-   composite="cholesky_solve(expand(eye(self.shape[self.ndim - 1], dtype=self.dtype, device=self.device), "
+   variants="function method out", batch="dims",
+   composite="_cholesky_solve(expand(eye(self.shape[self.ndim - 1], dtype=self.dtype, device=self.device), "
              "self.shape), self, upper)",
+   grad={"self": "_factor_gradient(neg(matmul(result, matmul(grad, result))), self, upper)"},
    doc="The inverse of A from its Cholesky factor.")
 
 # --- triangular systems
@@ -261,8 +272,8 @@ op("_matrix_norm_name(Tensor self, str ord=\"fro\", int[] dim=[-2, -1], bool kee
 
 op("_linalg_eigh(Tensor A, str UPLO=\"L\", bool compute_v=True) -> (Tensor eigenvalues, Tensor eigenvectors)",
    variants="function", module="_C", rule="eigh", kernel="eigh", batch="dims",
-   grad={"A": "matmul(eigenvectors, matmul(matmul(adjoint(eigenvectors), grads[1]) * _gap_reciprocals(eigenvalues) "
-              "+ diag_embed(grads[0]), adjoint(eigenvectors)))"},
+   grad={"A": "matmul(eigenvectors, matmul(_hermitian_sum(matmul(adjoint(eigenvectors), grads[1]) "
+              "* _gap_reciprocals(eigenvalues)) / 2 + diag_embed(grads[0]), adjoint(eigenvectors)))"},
    doc="The eigenvalues of Hermitian matrices and, with compute_v, their eigenvectors.")
 op("linalg_eigh(Tensor self, str UPLO=\"L\") -> (Tensor eigenvalues, Tensor eigenvectors)",
    variants="function out", module="linalg", public="eigh",

@@ -151,8 +151,8 @@ HERMITIAN = {
     "cholesky": lambda a: linalg.cholesky(a @ a.mH),
     "cholesky upper": lambda a: linalg.cholesky(a @ a.mH, upper=True),
     "cholesky_ex": lambda a: linalg.cholesky_ex(a @ a.mH)[0],
-    "cholesky_solve": lambda a: facula.cholesky_solve(a[:, :1], a, True),
-    "cholesky_inverse": lambda a: facula.cholesky_inverse(a),
+    "cholesky_solve": lambda a: facula.cholesky_solve(a[:, :1], a.triu(), True),
+    "cholesky_inverse": lambda a: facula.cholesky_inverse(a.tril()),
     "eigh": lambda a: (linalg.eigh(a + a.mH)[0], linalg.eigh(a + a.mH)[1].abs()),
     "eigvalsh": lambda a: linalg.eigvalsh(a + a.mH, "U"),
     "svd": lambda a: real_parts(*linalg.svd(a, False)),
@@ -174,6 +174,46 @@ def test_gradients(name, dtype):
     a = (a + 0.3 * facula.randn(3, 3, dtype=dtype)).requires_grad_()
     assert gradcheck(HERMITIAN[name], a, check_forward_ad=False)
     assert gradgradcheck(HERMITIAN[name], a)
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_gradient_of_a_factor_beside_other_numbers(upper):
+    a = facula.randn(3, 3, dtype=facula.float64) + 3 * facula.eye(3, dtype=facula.float64)
+    triangle = facula.triu if upper else facula.tril
+    for function in (facula.cholesky_inverse, lambda x, upper: facula.cholesky_solve(a, x, upper)):
+        full, clean = (x.detach().requires_grad_() for x in (a, triangle(a)))
+        for x in (full, clean):
+            function(x, upper=upper).square().sum().backward()
+        assert facula.equal(triangle(full.grad), triangle(clean.grad))
+
+
+@pytest.mark.parametrize("uplo", ["L", "U"])
+def test_gradient_of_eigh_is_hermitian(uplo):
+    # whichever triangle is read, and for a loss that a phase would change too
+    for dtype in EXACT:
+        a = facula.randn(4, 4, dtype=dtype).requires_grad_()
+        values, v = linalg.eigh(a, uplo)
+        ((v.real * facula.randn(4, 4, dtype=v.real.dtype)).sum() + values[0]).backward()
+        assert_near(a.grad, a.grad.mH, dtype)
+
+
+def test_gradients_of_nothing():
+    a = facula.randn(3, 3, requires_grad=True)
+    linalg.matrix_power(a, 0).sum().backward()
+    assert facula.equal(a.grad, facula.zeros(3, 3))
+    b = facula.randn(3, 2)
+    assert linalg.lstsq(a, b).residuals.requires_grad
+    assert not linalg.lstsq(a.detach(), b).residuals.requires_grad
+    empty = facula.empty(0, 3, requires_grad=True)
+    for order in (1, 2, float("inf")):
+        assert linalg.matrix_norm(empty, order) == 0
+        assert linalg.matrix_norm(empty.detach().T.expand(2, 3, 0), order).tolist() == [0, 0]
+    for order in (-2, float("-inf")):
+        with pytest.raises(IndexError):
+            linalg.matrix_norm(empty, order)
+    linalg.norm(empty, 2).backward()
+    assert empty.grad.shape == (0, 3)
+    assert linalg.vander(facula.tensor(3.0), N=3).tolist() == [[1, 3, 9]]
 
 
 def test_repeated_singular_values():
