@@ -4,6 +4,7 @@
 #include "dispatch/chain.h"
 #include "dispatch/rules.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Zeros with grad added at the selected places: scatter_add, which is differentiable itself. */
@@ -235,9 +236,10 @@ fac_composite_vector_norm_backward(FacCall *call)
         CHAIN(sgn, &y, self);
         CHAIN(mul, &y, y, grad);
     } else {
-        CHAIN(div, &y, grad, norm);
+        /* zero where the norm is, as are the derivatives of this */
         CHAIN(eq, &zero, norm, fac_v_int(0));
-        CHAIN(masked_fill, &y, y, zero, fac_v_int(0));
+        CHAIN(masked_fill, &y, norm, zero, fac_v_float(INFINITY));
+        CHAIN(div, &y, grad, y);
         CHAIN(mul, &y, self, y);
     }
     st = chain_give(y, call->results);

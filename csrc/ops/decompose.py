@@ -27,11 +27,11 @@ op("linalg_cholesky_ex(Tensor self, *, bool upper=False, bool check_errors=False
    grad={"self": "_cholesky_backward(adjoint(grad), adjoint(L)) if upper else _cholesky_backward(grad, L)"},
    doc="The Cholesky factors of Hermitian positive definite matrices, and for each 0 or the order of the "
        "first minor that is not positive. Only one triangle is read.")
-# Half of the Hermitian part of L^H dL, between L^-H and L^-1.
+# The lower triangle of L^H dL and the adjoint of what is strictly below, halved, between L^-H and L^-1.
 op("_cholesky_backward(Tensor grad, Tensor L) -> Tensor",
    variants="function", module="_C",
    composite="linalg_solve_triangular(L, linalg_solve_triangular(adjoint(L), "
-             "_hermitian_sum(tril((p := matmul(adjoint(L), grad))) + tril(p, -1)) / 4, upper=True), "
+             "(tril((p := matmul(adjoint(L), grad))) + adjoint(tril(p, -1))) / 2, upper=True), "
              "upper=False, left=False)",
    doc="The gradient of cholesky.")
 op("_hermitian_sum(Tensor self) -> Tensor",

@@ -210,6 +210,57 @@ def tensordot(a: Tensor, b: Tensor, dims=2, out: Tensor | None = None) -> Tensor
     return result if out is None else out.resize_(result.shape).copy_(result)
 
 
+# --- factorizations -------------------------------------------------------------------------------
+
+
+def lu(A: Tensor, pivot: bool = True, get_infos: bool = False, out=None):  # noqa: N803
+    """(LU, pivots) as linalg.lu_factor gives; with get_infos those of lu_factor_ex, unchecked."""
+    factor = _ops["linalg_lu_factor_ex" if get_infos else "linalg_lu_factor"]
+    return factor(A, pivot=pivot, out=out)
+
+
+def svd_lowrank(
+    A: Tensor,  # noqa: N803
+    q: int | None = 6,
+    niter: int | None = 2,
+    M: Tensor | None = None,  # noqa: N803
+) -> tuple[Tensor, Tensor, Tensor]:
+    """U, S and V such that A - M is near U diag(S) V^H, of rank q.
+
+    The range of A is found by random vectors, which `niter` products with A and A^H turn to the
+    largest singular values.
+    """
+    q, niter = 6 if q is None else q, 2 if niter is None else niter
+    if M is not None:
+        A = A - M  # noqa: N806
+    wide = A.shape[-2] < A.shape[-1]
+    tall = A.mH if wide else A
+    vectors = _ops["randn"](tall.shape[-1], q, dtype=A.dtype, device=A.device)
+    basis = _ops["linalg_qr"](tall @ vectors)[0]
+    for _ in range(niter):
+        basis = _ops["linalg_qr"](tall.mH @ basis)[0]
+        basis = _ops["linalg_qr"](tall @ basis)[0]
+    left, values, right = _ops["linalg_svd"](basis.mH @ tall, full_matrices=False)
+    left, right = basis @ left, right.mH
+    return (right, values, left) if wide else (left, values, right)
+
+
+def pca_lowrank(
+    A: Tensor,  # noqa: N803
+    q: int | None = None,
+    center: bool = True,
+    niter: int = 2,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The first q principal components of the rows of A: svd_lowrank of A less its mean row."""
+    least = min(A.shape[-2:])
+    q = min(6, least) if q is None else q
+    if not 0 <= q <= least:
+        raise ValueError(f"q(={q}) must be from 0 to the lesser side of the matrix, {least}")
+    if niter < 0:
+        raise ValueError(f"niter(={niter}) must not be negative")
+    return svd_lowrank(A, q, niter, A.mean(-2, True) if center else None)
+
+
 # --- norms ----------------------------------------------------------------------------------------
 
 

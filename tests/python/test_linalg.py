@@ -428,3 +428,41 @@ def test_conditions():
     ):
         with pytest.raises(RuntimeError):
             bad()
+
+
+def test_lu():
+    a = facula.randn(3, 4, 4)
+    for infos, expected in ((False, linalg.lu_factor(a)), (True, linalg.lu_factor_ex(a))):
+        result = facula.lu(a, get_infos=infos)
+        assert len(result) == len(expected)
+        assert all(facula.equal(x, y) for x, y in zip(result, expected, strict=True))
+    with pytest.raises(RuntimeError):
+        facula.lu(facula.zeros(2, 2))
+    assert facula.lu(facula.zeros(2, 2), get_infos=True)[2] == 1
+
+
+@pytest.mark.parametrize("shape", [(9, 5), (5, 9), (2, 6, 6)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_low_rank(shape, dtype):
+    *batch, m, n = shape
+    a = facula.randn(*batch, m, 3, dtype=dtype) @ facula.randn(*batch, 3, n, dtype=dtype)
+    mean = facula.randn(n, dtype=dtype)
+    for u, s, v in (facula.svd_lowrank(a, 3), facula.svd_lowrank(a + mean, 3, M=mean)):
+        assert_near((u * s.unsqueeze(-2)) @ v.mH, a, dtype, 10)
+        assert_near(s, linalg.svdvals(a)[..., :3], dtype, 10)
+    u, s, v = facula.pca_lowrank(a)
+    assert u.shape[-1] == min(6, m, n)
+    assert_near(s[..., :3], linalg.svdvals(a - a.mean(-2, True))[..., :3], dtype, 10)
+    for bad in ({"q": min(m, n) + 1}, {"q": -1}, {"niter": -1}):
+        with pytest.raises(ValueError):
+            facula.pca_lowrank(a, **bad)
+
+
+@pytest.mark.parametrize("dtype", EXACT)
+def test_norm_of_zeros_has_a_second_gradient(dtype):
+    x = facula.zeros(3, dtype=dtype, requires_grad=True)
+    weight = facula.ones((), dtype=facula.float64, requires_grad=True)
+    (g,) = facula.autograd.grad(weight * linalg.vector_norm(x), x, create_graph=True)
+    second = facula.autograd.grad(g.real.sum(), (x, weight))
+    assert facula.equal(g.detach(), facula.zeros(3, dtype=dtype))
+    assert facula.equal(second[0], facula.zeros(3, dtype=dtype)) and second[1] == 0
