@@ -282,3 +282,53 @@ def test_spectral_norm_arguments():
         nn.utils.remove_spectral_norm(layer)
     bias = parametrizations.spectral_norm(nn.Linear(4, 3), "bias").bias
     assert bias.norm().item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("use_trivialization", [True, False])
+@pytest.mark.parametrize("orthogonal_map", [None, "matrix_exp", "cayley", "householder"])
+@pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 5)])
+def test_orthogonal(shape, orthogonal_map, use_trivialization):
+    facula.manual_seed(0)
+    layer = nn.Linear(shape[1], shape[0]).double()
+    parametrizations.orthogonal(
+        layer, orthogonal_map=orthogonal_map, use_trivialization=use_trivialization
+    )
+    part = layer.parametrizations.weight[0]
+
+    def assert_orthonormal(weight):
+        small = weight @ weight.mT if shape[0] <= shape[1] else weight.mT @ weight
+        facula.testing.assert_close(small, facula.eye(min(shape), dtype=facula.float64))
+
+    original = layer.parametrizations.weight.original
+    goal = nn.init.orthogonal_(facula.empty(*shape, dtype=facula.float64))
+    before = (layer.weight - goal).square().sum()
+    before.backward()
+    with facula.no_grad():
+        original -= 0.01 * original.grad
+    assert_orthonormal(layer.weight)
+    assert (layer.weight - goal).square().sum() < before
+    if use_trivialization or part.orthogonal_map == "householder":
+        layer.weight = goal
+        facula.testing.assert_close(layer.weight, goal)
+    else:
+        with pytest.raises(NotImplementedError):
+            layer.weight = goal
+    other = nn.Linear(shape[1], shape[0]).double()
+    parametrizations.orthogonal(
+        other, orthogonal_map=orthogonal_map, use_trivialization=use_trivialization
+    )
+    other.load_state_dict(layer.state_dict())
+    assert facula.equal(other.weight, layer.weight)
+
+
+def test_orthogonal_of_complex_numbers_and_bad_arguments():
+    layer = nn.Linear(3, 2, dtype=facula.complex128)
+    parametrizations.orthogonal(layer)
+    one = facula.eye(2, dtype=facula.complex128)
+    facula.testing.assert_close(layer.weight @ layer.weight.mH, one)
+    for name, orthogonal_map in (("bias", None), ("other", None), ("weight", "other")):
+        with pytest.raises(ValueError):
+            parametrizations.orthogonal(nn.Linear(3, 2), name, orthogonal_map)
+    with pytest.raises(ValueError):
+        layer = nn.Linear(3, 2, dtype=facula.complex128)
+        parametrizations.orthogonal(layer, orthogonal_map="householder")
