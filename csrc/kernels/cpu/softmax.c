@@ -45,9 +45,9 @@ width(int64_t n)
 static FacStatus
 run(FacCall *call, int ntensors, bool log)
 {
-    FacTensor *result = fac_result_tensor(call, 0), *a = NULL, *b = NULL;
+    FacTensor *result = fac_result_tensor(call, 0), *a = NULL, *b = NULL, *out = NULL;
     const FacDType dt = plain_compute(result);
-    Softmax s = {.n = 1, .inner = 1, .log = log, .out_dtype = (FacDType)result->dtype};
+    Softmax s = {.n = 1, .inner = 1, .log = log};
     FacStatus st = FAC_OK;
     int dim;
     if (result->numel == 0) return FAC_OK;
@@ -64,13 +64,19 @@ run(FacCall *call, int ntensors, bool log)
         s.b = fac_data(b);
         s.b_dtype = (FacDType)b->dtype;
     }
-    s.out = fac_data(result);
+    /* halves are written by pieces, narrower numbers through a tensor of dt */
+    const bool half = result->dtype == FAC_DT_F16 || result->dtype == FAC_DT_BF16;
+    FAC_TRY(plain_out(call, 0, half ? (FacDType)result->dtype : dt, &out));
+    s.out = fac_data(out);
+    s.out_dtype = (FacDType)out->dtype;
     const int64_t wide = s.inner < s.wide ? s.inner : s.wide;
     const int64_t tasks = result->numel / (s.n * s.inner) * s.groups;
     fac_parallel(tasks, fac_grain(20 * s.n * wide), dt == FAC_DT_F32 ? task_f32 : task_f64, &s);
+    FAC_TRY(plain_done(call, 0, out));
 done:
     fac_tensor_release(a);
     fac_tensor_release(b);
+    fac_tensor_release(out);
     return st;
 }
 
