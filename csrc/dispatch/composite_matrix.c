@@ -160,11 +160,13 @@ fac_composite_lstsq_solution(FacCall *call)
 {
     FacValue b = call->args[1], x, parts[3] = {{0}};
     const FacTensor *a = fac_arg_tensor(call, 0);
-    const FacDim m = a->sizes[a->ndim - 2], n = a->sizes[a->ndim - 1];
     const FacValue row = fac_v_int(-2), zero = fac_v_int(0);
     FacDim sizes[FAC_MAX_NDIM];
     Chain c = {.n = 0};
     FacStatus st = FAC_OK;
+    FAC_TRY(check_matrix(call, 0, false));
+    FAC_TRY(check_matrix(call, 1, false));
+    const FacDim m = a->sizes[a->ndim - 2], n = a->sizes[a->ndim - 1];
     if (m < n) {
         memcpy(sizes, b.v.t->sizes, (size_t)b.v.t->ndim * sizeof *sizes);
         sizes[b.v.t->ndim - 2] = n - m;
@@ -198,16 +200,6 @@ is_full(Chain *c, FacValue rank, FacDim n, bool *yes)
     return FAC_OK;
 }
 
-static FacStatus
-check_driver(FacValue driver)
-{
-    static const char *const drivers[] = {"gels", "gelsy", "gelsd", "gelss"};
-    for (int i = 0; i < 4; i++)
-        if (!strcmp(driver.v.s, drivers[i])) return FAC_OK;
-    return fac_error(FAC_RUNTIME_ERROR,
-                     "argument 'driver' must be gels, gelsy, gelsd or gelss, not '%s'", driver.v.s);
-}
-
 /* In composite_decompose.c. */
 FacStatus fac_helper_matrix_sizes(const FacValue *args, FacValue *out);
 
@@ -237,7 +229,6 @@ fac_composite_lstsq(FacCall *call)
     FacStatus st = FAC_OK;
     if (driver.tag == FAC_V_NONE) driver = fac_v_str("gelsy");
     FAC_TRY(check_matrix(call, 0, false));
-    FAC_TRY(check_driver(driver));
     const FacDim m = t->sizes[t->ndim - 2], n = t->sizes[t->ndim - 1];
     const bool vector = b.v.t->ndim == t->ndim - 1;
     if (vector) CHAIN(unsqueeze, &b, b, fac_v_int(-1));

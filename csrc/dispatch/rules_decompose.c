@@ -300,6 +300,16 @@ fac_rule_eig(FacCall *call)
     return make_matrices(call, 1, complex, a, rows_of(a), cols_of(a), BY_COLUMNS);
 }
 
+static FacStatus
+check_driver(FacValue driver)
+{
+    static const char *const drivers[] = {"gels", "gelsy", "gelsd", "gelss"};
+    for (int i = 0; i < 4; i++)
+        if (!strcmp(driver.v.s, drivers[i])) return FAC_OK;
+    return fac_error(FAC_RUNTIME_ERROR,
+                     "argument 'driver' must be gels, gelsy, gelsd or gelss, not '%s'", driver.v.s);
+}
+
 /* (A, B, rcond, driver) -> (X, rank, singular_values); B has max(m, n) rows. Drivers that find no singular
  * values give vectors of none. */
 FacStatus
@@ -308,6 +318,14 @@ fac_rule_lstsq(FacCall *call)
     const FacTensor *a = fac_arg_tensor(call, 0), *b = fac_arg_tensor(call, 1);
     const FacValue driver = FAC_ARG(call, 3);
     FAC_RETURN_IF_ERROR(check_kind(call, 0));
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    const FacDim rows = rows_of(a) > cols_of(a) ? rows_of(a) : cols_of(a);
+    if (b->dtype != a->dtype || b->ndim != a->ndim || rows_of(b) != rows ||
+        memcmp(a->sizes, b->sizes, (size_t)(a->ndim - 2) * sizeof *a->sizes))
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 1,
+                                  "must be a matrix of %lld rows and of dtype %s for each of A",
+                                  (long long)rows, fac_dtype_info[a->dtype].name);
+    FAC_RETURN_IF_ERROR(check_driver(driver));
     FAC_RETURN_IF_ERROR(
         make_matrices(call, 0, (FacDType)a->dtype, b, rows_of(b), cols_of(b), BY_COLUMNS));
     FAC_RETURN_IF_ERROR(fac_out(call, 1, FAC_DT_I64, a->device, a->ndim - 2, a->sizes));
