@@ -49,7 +49,7 @@ enum { GEMM_SERIAL_ROWS = 30, GEMM_BLOCK_ROWS = 48, GEMM_WIDE_ROWS = 6, GEMM_WID
 enum {
     GEMM_TASKS = 8,       /* blocks that a stage should have at least */
     GEMM_PACK_STRIPS = 8, /* a task that packs */
-    GEMM_HIGH = 2016,     /* rows of A that are packed at once */
+    GEMM_HIGH = 4032,     /* rows of A that are packed at once */
     GEMM_FEW_STRIPS = 4,  /* too few to spread the asking for A over */
     GEMM_AHEAD = 16,      /* steps that the tile asks for B in advance: from the second cache */
     GEMM_SMALL = 64 * 64 * 64,

@@ -32,8 +32,15 @@ NAME(element)(const char *a, const char *ninth, int64_t r, int64_t r3, int64_t r
     return *(const T *)at[i];
 }
 
-#define TILE_BODY(name, rows, vecs, ahead)                                                         \
-    static void NAME(name##_##rows##_##vecs)(                                                      \
+/* What comes next: each row of a tile asks for `steps` elements at `at`, from row to row `row` apart. */
+typedef struct NAME(Ask) {
+    const T *at;
+    int64_t row, steps;
+} NAME(Ask);
+static const NAME(Ask) NAME(nothing);
+
+#define TILE(rows, vecs)                                                                           \
+    static void NAME(tile_##rows##_##vecs)(                                                        \
         int64_t k, int64_t lines, const T *a, int64_t a_row, int64_t a_col, int64_t a_skip,        \
         const T *b, int64_t b_row, const int64_t *b_at, T *c, int64_t c_row, bool add)             \
     {                                                                                              \
@@ -48,18 +55,56 @@ NAME(element)(const char *a, const char *ninth, int64_t r, int64_t r3, int64_t r
         for (int i = 0; i < rows; i++) {                                                           \
             __builtin_prefetch(c + i * c_row, 0, 2);                                               \
             if (vecs >= 2) __builtin_prefetch(c + i * c_row + NAME(VL), 0, 2);                     \
-            if (vecs >= 3) __builtin_prefetch(c + i * c_row + 2 * NAME(VL), 0, 2);                 \
         }                                                                                          \
         for (; lines > 0; lines--, at += a_skip, ninth += a_skip) {                                \
-            const T *from = b + *b_at++, *soon = from + GEMM_AHEAD * b_row;                        \
+            const T *from = b + *b_at++;                                                           \
             for (int64_t p = k; p > 0; p--, at += a_col, ninth += a_col) {                         \
                 const NAME(vec) *bv = (const NAME(vec) *)from;                                     \
-                _Pragma("GCC unroll 3")                                                            \
-                for (int v = 0; ahead && v < vecs; v++)                                            \
-                    __builtin_prefetch(soon + v * NAME(VL), 0, 3);                                 \
                 _Pragma("GCC unroll 16")                                                           \
                 for (int i = 0; i < rows; i++) {                                                   \
                     const T x = NAME(element)(at, ninth, r, r3, r5, r7, i);                        \
+                    _Pragma("GCC unroll 3")                                                        \
+                    for (int v = 0; v < vecs; v++) acc[i][v] += bv[v] * x;                         \
+                }                                                                                  \
+                from += b_row;                                                                     \
+            }                                                                                      \
+        }                                                                                          \
+        _Pragma("GCC unroll 16")                                                                   \
+        for (int i = 0; i < rows; i++) {                                                           \
+            _Pragma("GCC unroll 3")                                                                \
+            for (int v = 0; v < vecs; v++) {                                                       \
+                NAME(vec) *cv = (NAME(vec) *)(c + i * c_row) + v;                                  \
+                if (add) acc[i][v] += *cv;                                                         \
+                *cv = acc[i][v];                                                                   \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define TILE_WIDE(rows, vecs)                                                                      \
+    static void NAME(tile_wide_##rows)(int64_t k, const T *a, int64_t a_row, int64_t a_col,        \
+                                       const T *b, int64_t b_row, T *c, int64_t c_row, bool add,   \
+                                       const NAME(Ask) * ask)                                      \
+    {                                                                                              \
+        NAME(vec) acc[rows][vecs] = {0};                                                           \
+        const char *at = (const char *)a;                                                          \
+        int64_t r = a_row * (int64_t)sizeof(T), r3 = 3 * r, r5 = 5 * r, r7 = 7 * r;                \
+        __asm__("" : "+r"(r3), "+r"(r5), "+r"(r7));                                                \
+        a_col *= (int64_t)sizeof(T);                                                               \
+        const T *from = b, *soon = b + GEMM_AHEAD * b_row;                                         \
+        const int64_t share = fac_chunks(k, rows);                                                 \
+        _Pragma("GCC unroll 1")                                                                    \
+        for (int part = 0; part < rows; part++, k -= share) {                                      \
+            const T *c_next = c + part * c_row, *a_next = ask->at + part * ask->row;               \
+            _Pragma("GCC unroll 3")                                                                \
+            for (int v = 0; v < vecs; v++) __builtin_prefetch(c_next + v * NAME(VL), 0, 2);        \
+            for (int64_t p = 0; p < ask->steps; p += 64 / (int64_t)sizeof(T))                      \
+                __builtin_prefetch(a_next + p, 0, 2);                                              \
+            for (int64_t p = k < share ? k : share; p > 0; p--, at += a_col) {                     \
+                const NAME(vec) *bv = (const NAME(vec) *)from;                                     \
+                _Pragma("GCC unroll 3")                                                            \
+                for (int v = 0; v < vecs; v++) __builtin_prefetch(soon + v * NAME(VL), 0, 3);      \
+                _Pragma("GCC unroll 16")                                                           \
+                for (int i = 0; i < rows; i++) {                                                   \
+                    const T x = NAME(element)(at, at, r, r3, r5, r7, i);                           \
                     _Pragma("GCC unroll 3")                                                        \
                     for (int v = 0; v < vecs; v++) acc[i][v] += bv[v] * x;                         \
                 }                                                                                  \
@@ -77,34 +122,36 @@ NAME(element)(const char *a, const char *ninth, int64_t r, int64_t r3, int64_t r
             }                                                                                      \
         }                                                                                          \
     }
-#define TILE(rows, vecs) TILE_BODY(tile, rows, vecs, false)
-#define TILE_WIDE(rows, vecs) TILE_BODY(tile_wide, rows, vecs, true)
 GEMM_HEIGHTS(TILE, 1)
 GEMM_HEIGHTS(TILE, 2)
 GEMM_WIDE_HEIGHTS(TILE_WIDE)
 #undef TILE
 #undef TILE_WIDE
-#undef TILE_BODY
 
 #define TILE_ROW(rows, vecs) [rows][vecs] = NAME(tile_##rows##_##vecs),
 const NAME(FacTile) FAC_TIERED(NAME(gemm_tile))[GEMM_ROWS + 1][3] = {GEMM_HEIGHTS(TILE_ROW, 1)
                                                                          GEMM_HEIGHTS(TILE_ROW, 2)};
 #undef TILE_ROW
 /* For large products: the shape that fits more of A into the first cache, and B, which streams out of
- * the second one, is asked for ahead. */
-#define TILE_ROW(rows, vecs) [rows] = NAME(tile_wide_##rows##_##vecs),
-static const NAME(FacTile) NAME(tiles_wide)[GEMM_WIDE_ROWS + 1] = {GEMM_WIDE_HEIGHTS(TILE_ROW)};
+ * the second one, is asked for ahead. With every row of steps it asks for a row of C and for a part of
+ * what comes after the tile: asked for at once, they would keep B waiting. */
+#define TILE_ROW(rows, vecs) [rows] = NAME(tile_wide_##rows),
+typedef void (*NAME(TileWide))(int64_t k, const T *a, int64_t a_row, int64_t a_col, const T *b,
+                               int64_t b_row, T *c, int64_t c_row, bool add, const NAME(Ask) * ask);
+static const NAME(TileWide) NAME(tiles_wide)[GEMM_WIDE_ROWS + 1] = {GEMM_WIDE_HEIGHTS(TILE_ROW)};
 #undef TILE_ROW
 
+/* ask: NULL unless the tile is wide. */
 static inline void
-NAME(tile)(int rows, int vecs, bool wide, int64_t k, const T *a, int64_t a_row, int64_t a_col,
-           const T *b, int64_t b_row, T *c, int64_t c_row, bool add)
+NAME(tile)(int rows, int vecs, int64_t k, const T *a, int64_t a_row, int64_t a_col, const T *b,
+           int64_t b_row, T *c, int64_t c_row, bool add, const NAME(Ask) * ask)
 {
     static const int64_t start = 0;
-    const NAME(FacTile) tile = wide && vecs == GEMM_WIDE_VECS
-                                   ? NAME(tiles_wide)[rows]
-                                   : FAC_TIERED(NAME(gemm_tile))[rows][vecs];
-    tile(k, 1, a, a_row, a_col, 0, b, b_row, &start, c, c_row, add);
+    if (ask && vecs == GEMM_WIDE_VECS)
+        NAME(tiles_wide)[rows](k, a, a_row, a_col, b, b_row, c, c_row, add, ask);
+    else
+        FAC_TIERED(NAME(gemm_tile))
+    [rows][vecs](k, 1, a, a_row, a_col, 0, b, b_row, &start, c, c_row, add);
 }
 
 /* VL rows of VL elements, `step` apart, to columns: after log2(VL) rounds of interleaving the first
@@ -265,18 +312,18 @@ NAME(store)(const FacGemm *g, const T *tile, int64_t width, int64_t i0, int rows
 
 /* One tile: A and B as given by pointer and strides, `columns` of them valid. */
 static inline void
-NAME(run_tile)(const FacGemm *g, int rows, int vecs, bool wide, int64_t k, const T *a,
-               int64_t a_row, int64_t a_col, const T *b, int64_t b_row, int64_t i0, int64_t j0,
-               int64_t columns, bool add)
+NAME(run_tile)(const FacGemm *g, int rows, int vecs, int64_t k, const T *a, int64_t a_row,
+               int64_t a_col, const T *b, int64_t b_row, int64_t i0, int64_t j0, int64_t columns,
+               bool add, const NAME(Ask) * ask)
 {
     const int64_t width = vecs * NAME(VL);
     if (!FAC_IS_COMPLEX(g->dtype) && columns == width) {
         T *c = (T *)g->c + i0 * g->c_row + j0;
-        NAME(tile)(rows, vecs, wide, k, a, a_row, a_col, b, b_row, c, g->c_row, add);
+        NAME(tile)(rows, vecs, k, a, a_row, a_col, b, b_row, c, g->c_row, add, ask);
         return;
     }
     T tile[GEMM_ROWS * NAME(NR)];
-    NAME(tile)(rows, vecs, wide, k, a, a_row, a_col, b, b_row, tile, width, false);
+    NAME(tile)(rows, vecs, k, a, a_row, a_col, b, b_row, tile, width, false, ask);
     NAME(store)(g, tile, width, i0, rows, j0, columns, add);
 }
 
@@ -423,8 +470,8 @@ NAME(serial_turned)(const FacGemm *g)
             for (int64_t j = 0; j < g->n;) {
                 const int rows = gemm_height(g->n - j, false);
                 const T *b = (const T *)g->b + j * g->b_col + p0 * g->b_row;
-                NAME(tile)(rows, vecs, false, run, b, g->b_col, g->b_row, strip, vecs * NAME(VL),
-                           tile, NAME(NR), false);
+                NAME(tile)(rows, vecs, run, b, g->b_col, g->b_row, strip, vecs * NAME(VL), tile,
+                           NAME(NR), false, NULL);
                 for (int64_t i = 0; i < m; i++) {
                     T *c = (T *)g->c + (i0 + i) * g->c_row + j;
                     for (int r = 0; r < rows; r++)
@@ -474,9 +521,10 @@ NAME(serial_blocks)(const FacGemm *g)
                     const int rows = gemm_panel(i1 - i, high, complex);
                     const T *a = a_in_place ? (const T *)g->a + i * g->a_row + p0 * g->a_col
                                             : panels + (i - i0) * run;
-                    NAME(run_tile)(g, rows, vecs, wide, run, a, a_in_place ? g->a_row : 1,
+                    NAME(run_tile)(g, rows, vecs, run, a, a_in_place ? g->a_row : 1,
                                    a_in_place ? g->a_col : rows, b, packed ? width : g->b_row, i,
-                                   j0, columns, p0 > 0 || g->accumulate);
+                                   j0, columns, p0 > 0 || g->accumulate,
+                                   wide ? &NAME(nothing) : NULL);
                     i += rows;
                 }
             }
@@ -570,14 +618,6 @@ NAME(stage_pack_a)(int64_t task, int64_t end, void *context)
     }
 }
 
-/* Asks for steps [p0, p1) of a panel of A that comes next. */
-static inline void
-NAME(ask)(const T *a, int64_t a_row, int64_t rows, int64_t p0, int64_t p1)
-{
-    for (int64_t i = 0; i < rows; i++, a += a_row)
-        for (int64_t p = p0; p < p1; p += 64 / sizeof(T)) __builtin_prefetch(a + p, 0, 2);
-}
-
 static void
 NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
 {
@@ -589,7 +629,6 @@ NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j
     const int64_t share = fac_chunks(s->run, line * strips) * line;
     for (int64_t i = i0; i < i1;) {
         const int rows = gemm_panel(i1 - i, s->rows, complex);
-        const int64_t left = s->i1 - i - rows, next_rows = left < rows ? left : rows;
         const T *a = panel, *next = NULL;
         int64_t next_row = g->a_row, asked = 0;
         if (s->a_in_place)
@@ -598,7 +637,7 @@ NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j
             a = s->a + (i - s->i0) * s->run;
         else
             NAME(pack_a)(g, i, rows, s->p0, s->run, panel);
-        if (strips < GEMM_FEW_STRIPS) {
+        if (strips < GEMM_FEW_STRIPS || i + rows == s->i1) {
             next = NULL; /* all at once would stand in the way of the tile */
         } else if (s->a) {
             next = a + rows * s->run;
@@ -615,13 +654,15 @@ NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j
                 b = (const T *)g->b + s->p0 * g->b_row + j;
                 b_row = g->b_row;
             }
+            NAME(Ask) ask = NAME(nothing);
             if (next && asked < s->run) {
                 const int64_t end = asked + share < s->run ? asked + share : s->run;
-                NAME(ask)(next, next_row, next_rows, asked, end);
+                ask = (NAME(Ask)){next + asked, next_row, end - asked};
                 asked = end;
             }
-            NAME(run_tile)(g, rows, vecs, s->wide, s->run, a, s->a_in_place ? g->a_row : 1,
-                           s->a_in_place ? g->a_col : rows, b, b_row, i, j, columns, s->add);
+            NAME(run_tile)(g, rows, vecs, s->run, a, s->a_in_place ? g->a_row : 1,
+                           s->a_in_place ? g->a_col : rows, b, b_row, i, j, columns, s->add,
+                           s->wide ? &ask : NULL);
         }
         i += rows;
     }
@@ -644,7 +685,7 @@ NAME(stage_blocks)(int64_t task, int64_t end, void *context)
 static int64_t
 NAME(block_columns)(int64_t n, int64_t strip)
 {
-    const int64_t most = fac_cpu_cache(2) * 3 / 4 / (RUN * (int64_t)sizeof(T) * strip);
+    const int64_t most = fac_cpu_cache(2) / 2 / (RUN * (int64_t)sizeof(T) * strip);
     const int64_t strips = fac_chunks(n, strip);
     return fac_chunks(strips, fac_chunks(strips, most < 4 ? 4 : most)) * strip;
 }
