@@ -21,6 +21,10 @@ static FacStatus
 joint_sizes(FacValue own, FacValue other, int *ndim, FacDim *sizes)
 {
     const int a = (int)own.len, b = (int)other.len;
+    if (a < 2 || b < 2 || a > FAC_MAX_NDIM)
+        return fac_error(FAC_RUNTIME_ERROR,
+                         "takes matrices, or batches of them, not tensors of %d and %d dimensions",
+                         a, b);
     *ndim = a - 2;
     memcpy(sizes, own.v.ints, (size_t)a * sizeof *sizes);
     FAC_RETURN_IF_ERROR(fac_broadcast(ndim, sizes, b - 2, other.v.ints));

@@ -262,19 +262,28 @@ fac_composite_fft_shift(FacCall *call)
 
 /* --- gradients -------------------------------------------------------------------------------------------- */
 
+/* The last of the dims in args[1]. */
+static FacStatus
+last_dim(const FacCall *call, int64_t *dim)
+{
+    const FacValue dims = call->args[1];
+    if (dims.len) return wrap(call->args[0].v.t, dims.v.ints[dims.len - 1], dim);
+    return fac_argument_error(FAC_RUNTIME_ERROR, call, 1, "must name at least one dimension");
+}
+
 /* (self, dim, n, factor): of n / 2 + 1 elements along the last of the dims all count but the first and, for
  * even n, the last. */
 FacStatus
 fac_composite_fft_weigh(FacCall *call)
 {
-    FacValue self = call->args[0], dims = call->args[1], weights, inner;
+    FacValue self = call->args[0], weights, inner;
     const FacTensor *t = self.v.t;
-    const int64_t n = call->args[2].v.i, end = (n + 1) / 2;
+    const int64_t n = call->args[2].v.i, end = n / 2 + n % 2;
     FacDim sizes[FAC_MAX_NDIM];
     int64_t dim = 0;
     Chain c = {.n = 0};
     FacStatus st = FAC_OK;
-    FAC_TRY(wrap(t, dims.v.ints[dims.len - 1], &dim));
+    FAC_TRY(last_dim(call, &dim));
     for (int d = 0; d < t->ndim; d++) sizes[d] = d == dim ? t->sizes[d] : 1;
     CHAIN(ones, &weights, fac_v_ints(sizes, t->ndim),
           fac_v_dtype((FacDType)fac_dtype_info[t->dtype].real), FAC_VALUE_NONE,
@@ -301,7 +310,10 @@ fac_composite_fft_r2c_backward(FacCall *call)
         CHAIN(_fft_c2c, &grad, grad, dims, norm, fac_v_bool(false));
         CHAIN(real, &grad, grad);
     } else {
-        FAC_TRY(wrap(grad.v.t, dims.v.ints[dims.len - 1], &dim));
+        FAC_TRY(last_dim(call, &dim));
+        if (sizes.len != grad.v.t->ndim)
+            FAC_FAIL(FAC_RUNTIME_ERROR, "argument 'sizes' must have %d sizes, not %u",
+                     grad.v.t->ndim, sizes.len);
         const FacValue n = fac_v_int(sizes.v.ints[dim]);
         CHAIN(_fft_weigh, &grad, grad, dims, n, fac_v_float(0.5));
         CHAIN(_fft_c2r, &grad, grad, dims, norm, n);

@@ -104,8 +104,8 @@ fac_overlap(const FacTensor *a, const FacTensor *b)
     if (!fac_is_dense(a->ndim, a->sizes, a->strides) ||
         !fac_is_dense(b->ndim, b->sizes, b->strides))
         return FAC_OVERLAP_UNKNOWN;
+    if (fac_is_meta(a)) return FAC_OVERLAP_UNKNOWN;
     const char *first_a = fac_data(a), *first_b = fac_data(b);
-    if (!first_a || !first_b) return FAC_OVERLAP_UNKNOWN; /* meta */
     bool apart = first_a + fac_nbytes(a) <= first_b || first_b + fac_nbytes(b) <= first_a;
     return apart ? FAC_OVERLAP_NONE : FAC_OVERLAP_PARTIAL;
 }

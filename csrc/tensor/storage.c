@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+_Alignas(64) char fac_no_data[1];
+
 FAC_FREE_LIST(storage_block, FacStorage)
 
 /* Memory that a kernel may still read after its storage got other memory. */

@@ -154,11 +154,14 @@ fac_tensor_release(FacTensor *t)
 {
     if (t && fac_refs_down(&t->refs)) fac_tensor_destroy(t);
 }
+/* What stands for the memory of storages that have none: memcpy and its kin want an address also
+ * for no bytes. */
+extern char fac_no_data[];
 static inline void *
 fac_data(const FacTensor *t)
 {
-    return t->storage->data ? (char *)t->storage->data + t->offset * fac_dtype_info[t->dtype].size
-                            : NULL;
+    char *data = t->storage->data;
+    return data ? data + t->offset * fac_dtype_info[t->dtype].size : fac_no_data;
 }
 static inline size_t
 fac_nbytes(const FacTensor *t)

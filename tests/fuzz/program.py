@@ -174,6 +174,8 @@ class Writer:
         return f"{make}({self.rng.choice(SHAPES)}, dtype={dtype}){form}"
 
     def ints(self):
+        if self.rng.random() < 0.03:
+            return self.rng.choice(("[1] * 70", "list(range(65))", "[0, 1] * 40"))
         return "[" + ", ".join(self.rng.choices(INTS[:8] * 3 + INTS, k=self.rng.randrange(5))) + "]"
 
     def anything(self):

@@ -192,3 +192,16 @@ def test_plans_of_several_threads():
 def test_errors(call, kind, text):
     with pytest.raises(kind, match=text):
         call(facula.fft, facula.randn(3, 8))
+
+
+@pytest.mark.parametrize(
+    "name, args, text",
+    [
+        ("_fft_r2c_backward", ([], 0, True, [4]), "argument 'dim'"),
+        ("_fft_r2c_backward", ([0], 0, True, []), "argument 'sizes'"),
+        ("_fft_weigh", ([], 4, 2.0), "argument 'dim'"),
+    ],
+)
+def test_gradients_check_their_arguments(name, args, text):
+    with pytest.raises(RuntimeError, match=text):
+        facula._C._functions[name](numbers(3), *args)

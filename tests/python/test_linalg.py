@@ -466,3 +466,24 @@ def test_norm_of_zeros_has_a_second_gradient(dtype):
     second = facula.autograd.grad(g.real.sum(), (x, weight))
     assert facula.equal(g.detach(), facula.zeros(3, dtype=dtype))
     assert facula.equal(second[0], facula.zeros(3, dtype=dtype)) and second[1] == 0
+
+
+@pytest.mark.parametrize(
+    "solve",
+    [
+        lambda a, v: facula.cholesky_solve(v, a),
+        lambda a, v: facula.cholesky_solve(a, v),
+        lambda a, v: linalg.ldl_solve(*linalg.ldl_factor(a), v),
+    ],
+)
+def test_solutions_refuse_vectors(solve):
+    with pytest.raises(RuntimeError, match="takes matrices, or batches of them"):
+        solve(facula.eye(3), facula.ones(3))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_of_no_elements(dtype):
+    empty = facula.empty(2, 0, 0, dtype=dtype)
+    assert linalg.inv(empty).shape == linalg.solve(empty, empty).shape == (2, 0, 0)
+    assert linalg.qr(facula.empty(3, 0, dtype=dtype), "r")[1].shape == (0, 0)
+    assert linalg.qr(facula.empty(0, 3, dtype=dtype)).R.shape == (0, 3)

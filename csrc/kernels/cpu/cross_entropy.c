@@ -96,7 +96,7 @@ FAC_KERNEL(cross_entropy)(FacCall *call)
     CrossEntropy p = {.reduction = (int)FAC_ARG(call, 3).v.i, .ignore = FAC_ARG(call, 4).v.i};
     size_t bytes = 0;
     FacStatus st = FAC_OK;
-    FAC_TRY(plain_pieces(fac_arg_tensor(call, 0), dt, &held[X]));
+    FAC_TRY(plain_in(fac_arg_tensor(call, 0), FAC_DT_NONE, &held[X]));
     FAC_TRY(plain_in(fac_arg_tensor(call, 1), FAC_DT_I64, &held[TARGET]));
     FAC_TRY(plain_in(fac_arg_tensor(call, 2), dt, &held[WEIGHT]));
     FAC_TRY(plain_out(call, 0, dt, &held[OUT]));
@@ -130,7 +130,7 @@ FAC_KERNEL(cross_entropy_backward)(FacCall *call)
     CrossEntropy p = {.reduction = (int)FAC_ARG(call, 4).v.i, .ignore = FAC_ARG(call, 5).v.i};
     FacStatus st = FAC_OK;
     FAC_TRY(plain_in(fac_arg_tensor(call, 0), dt, &held[GRAD]));
-    FAC_TRY(plain_pieces(fac_arg_tensor(call, 1), dt, &held[X]));
+    FAC_TRY(plain_in(fac_arg_tensor(call, 1), FAC_DT_NONE, &held[X]));
     FAC_TRY(plain_in(fac_arg_tensor(call, 2), FAC_DT_I64, &held[TARGET]));
     FAC_TRY(plain_in(fac_arg_tensor(call, 3), dt, &held[WEIGHT]));
     FAC_TRY(plain_in(fac_arg_tensor(call, 6), dt, &held[TOTAL]));

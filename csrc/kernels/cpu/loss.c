@@ -52,23 +52,16 @@ place(const Nll *p, int64_t item, int64_t column, int64_t t)
 static inline double
 read_at(const Nll *p, const void *x, int64_t i)
 {
-    switch (p->dtype) {
-    case FAC_DT_F64: return ((const double *)x)[i];
-    case FAC_DT_BF16: return (double)fac_bf16_to_f32(((const uint16_t *)x)[i]);
-    case FAC_DT_F16: return (double)fac_f16_to_f32(((const uint16_t *)x)[i]);
-    default: return (double)((const float *)x)[i];
-    }
+    double value;
+    if (p->dtype == FAC_DT_F32) return (double)((const float *)x)[i];
+    fac_casts[p->dtype][FAC_DT_F64]((const char *)x + i * fac_dtype_size(p->dtype), &value, 1);
+    return value;
 }
 
 static inline void
 write_at(const Nll *p, void *x, int64_t i, double value)
 {
-    switch (p->dtype) {
-    case FAC_DT_F64: ((double *)x)[i] = value; break;
-    case FAC_DT_BF16: ((uint16_t *)x)[i] = fac_f32_to_bf16((float)value); break;
-    case FAC_DT_F16: ((uint16_t *)x)[i] = fac_f32_to_f16((float)value); break;
-    default: ((float *)x)[i] = (float)value; break;
-    }
+    fac_casts[FAC_DT_F64][p->dtype](&value, (char *)x + i * fac_dtype_size(p->dtype), 1);
 }
 
 #define NLL(DT, T)                                                                                 \

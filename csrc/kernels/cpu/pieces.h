@@ -1,8 +1,8 @@
 /* pieces.h - dense operands read and results written piece by piece in a compute type: included
  * with T, NAME, DTYPE (its dtype) and PIECE (elements at most) defined.
  *
- * Elements that are of the type already are read and written in place; float16 and bfloat16 pass
- * through a buffer in the first cache, so that no converted copy of a whole tensor is made.
+ * Elements that are of the type already are read and written in place; all others pass through a
+ * buffer in the first cache, so that no converted copy of a whole tensor is made.
  */
 
 typedef struct NAME(In) {
@@ -40,12 +40,9 @@ NAME(piece)(NAME(In) * in, int64_t at, int64_t n)
 {
     if (in->dtype == DTYPE) return (const T *)in->data + at;
     if (in->at == at) return in->buffer;
-    const uint16_t *from = (const uint16_t *)in->data + at;
     in->at = at;
-    if (in->dtype == FAC_DT_BF16)
-        for (int64_t i = 0; i < n; i++) in->buffer[i] = (T)fac_bf16_to_f32(from[i]);
-    else
-        for (int64_t i = 0; i < n; i++) in->buffer[i] = (T)fac_f16_to_f32(from[i]);
+    fac_casts[in->dtype][DTYPE]((const char *)in->data + at * fac_dtype_size(in->dtype), in->buffer,
+                                n);
     return in->buffer;
 }
 
@@ -60,9 +57,6 @@ static inline void
 NAME(written)(const NAME(Out) * out, int64_t at, int64_t n)
 {
     if (out->dtype == DTYPE) return;
-    uint16_t *to = (uint16_t *)out->data + at;
-    if (out->dtype == FAC_DT_BF16)
-        for (int64_t i = 0; i < n; i++) to[i] = fac_f32_to_bf16((float)out->buffer[i]);
-    else
-        for (int64_t i = 0; i < n; i++) to[i] = fac_f32_to_f16((float)out->buffer[i]);
+    fac_casts[DTYPE][out->dtype](out->buffer, (char *)out->data + at * fac_dtype_size(out->dtype),
+                                 n);
 }

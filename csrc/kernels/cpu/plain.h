@@ -9,20 +9,13 @@
 
 #include "kernels/cpu/kernel.h"
 
-/* t (or NULL) contiguous in dtype dt; a new reference. */
+/* t (or NULL) contiguous in dtype dt; NONE: its own, for reading by pieces (pieces.h). A new
+ * reference. */
 static inline FacStatus
 plain_in(FacTensor *t, FacDType dt, FacTensor **out)
 {
     *out = NULL;
     return t ? fac_contiguous(t, dt, out) : FAC_OK;
-}
-
-/* t contiguous, for reading by pieces (pieces.h) in dtype dt: halves stay what they are. */
-static inline FacStatus
-plain_pieces(FacTensor *t, FacDType dt, FacTensor **out)
-{
-    const bool half = t->dtype == FAC_DT_F16 || t->dtype == FAC_DT_BF16;
-    return fac_contiguous(t, half && dt == FAC_DT_F32 ? (FacDType)t->dtype : dt, out);
 }
 
 /* Where to write result i, in dtype dt; a new reference. */

@@ -45,15 +45,15 @@ width(int64_t n)
 static FacStatus
 run(FacCall *call, int ntensors, bool log)
 {
-    FacTensor *result = fac_result_tensor(call, 0), *a = NULL, *b = NULL, *out = NULL;
+    FacTensor *result = fac_result_tensor(call, 0), *a = NULL, *b = NULL;
     const FacDType dt = plain_compute(result);
-    Softmax s = {.n = 1, .inner = 1, .log = log};
+    Softmax s = {.n = 1, .inner = 1, .log = log, .out_dtype = (FacDType)result->dtype};
     FacStatus st = FAC_OK;
     int dim;
     if (result->numel == 0) return FAC_OK;
     FAC_TRY(fac_wrap_dim(fac_v_as_int(FAC_ARG(call, ntensors)), result->ndim, &dim));
-    FAC_TRY(plain_pieces(fac_arg_tensor(call, 0), dt, &a));
-    if (ntensors == 2) FAC_TRY(plain_pieces(fac_arg_tensor(call, 1), dt, &b));
+    FAC_TRY(plain_in(fac_arg_tensor(call, 0), FAC_DT_NONE, &a));
+    if (ntensors == 2) FAC_TRY(plain_in(fac_arg_tensor(call, 1), FAC_DT_NONE, &b));
     if (result->ndim) s.n = result->sizes[dim];
     for (int i = dim + 1; i < result->ndim; i++) s.inner *= result->sizes[i];
     s.wide = width(s.n);
@@ -64,19 +64,13 @@ run(FacCall *call, int ntensors, bool log)
         s.b = fac_data(b);
         s.b_dtype = (FacDType)b->dtype;
     }
-    /* halves are written by pieces, narrower numbers through a tensor of dt */
-    const bool half = result->dtype == FAC_DT_F16 || result->dtype == FAC_DT_BF16;
-    FAC_TRY(plain_out(call, 0, half ? (FacDType)result->dtype : dt, &out));
-    s.out = fac_data(out);
-    s.out_dtype = (FacDType)out->dtype;
+    s.out = fac_data(result);
     const int64_t wide = s.inner < s.wide ? s.inner : s.wide;
     const int64_t tasks = result->numel / (s.n * s.inner) * s.groups;
     fac_parallel(tasks, fac_grain(20 * s.n * wide), dt == FAC_DT_F32 ? task_f32 : task_f64, &s);
-    FAC_TRY(plain_done(call, 0, out));
 done:
     fac_tensor_release(a);
     fac_tensor_release(b);
-    fac_tensor_release(out);
     return st;
 }
 
