@@ -1,8 +1,8 @@
 /* composite_rnn.c - recurrent layers.
  *
- * The products with the input are one linear for the whole sequence. The steps of an LSTM layer are one
- * row, whose gradient is another; that one is also spelled here step by step, for gradients of higher
- * order. Other cells, and an LSTM that projects its hidden state, go step by step: the product with the
+ * The products with the input are one linear for the whole sequence, and the steps of a layer are one
+ * row, whose gradient is another (composite_rnn_backward.c). Under transforms, which have rules for the
+ * steps, and where an LSTM projects its hidden state, a layer goes step by step: the product with the
  * hidden state and a few pointwise rows.
  * Parameters come as the peer has them: for each layer and direction w_ih, w_hh, then b_ih, b_hh if
  * there are biases, then w_hr if an LSTM projects its hidden state.
@@ -32,12 +32,6 @@ sum(FacTensor *a, FacTensor *b, FacTensor **out)
     return fac_op_add(fac_v_tensor(a), fac_v_tensor(b), fac_v_int(1), out);
 }
 
-static FacStatus
-product(FacTensor *a, FacTensor *b, FacTensor **out)
-{
-    return fac_op_mul(fac_v_tensor(a), fac_v_tensor(b), out);
-}
-
 /* --- steps: *h (and *c) become those of the next step ------------------------------------------------------ */
 
 static FacStatus
@@ -61,36 +55,16 @@ done:
     return st;
 }
 
-/* n = tanh(x_n + r h_n), h' = n + z (h - n). */
 static FacStatus
 gru_step(const Weights *w, FacTensor *gx, FacTensor **h)
 {
-    FacTensor *t[12] = {NULL}, *next;
-    const int64_t n = (*h)->sizes[(*h)->ndim - 1];
+    FacTensor *gh = NULL, *next;
     FacStatus st = FAC_OK;
-    if (w->b_hh)
-        FAC_TRY(fac_op_addmm(w->b_hh, *h, w->turned, fac_v_int(1), fac_v_int(1), &t[0]));
-    else
-        FAC_TRY(fac_op_mm(*h, w->turned, &t[0]));
-    FAC_TRY(fac_op_narrow(gx, -1, 0, 2 * n, &t[1]));
-    FAC_TRY(fac_op_narrow(t[0], -1, 0, 2 * n, &t[2]));
-    FAC_TRY(sum(t[1], t[2], &t[3]));
-    FAC_TRY(fac_op_sigmoid(t[3], &t[4]));
-    FAC_TRY(fac_op_narrow(t[4], -1, 0, n, &t[5]));
-    FAC_TRY(fac_op_narrow(t[4], -1, n, n, &t[6]));
-    FAC_TRY(fac_op_narrow(t[0], -1, 2 * n, n, &t[7]));
-    FAC_TRY(product(t[5], t[7], &t[8]));
-    FAC_TRY(fac_op_narrow(gx, -1, 2 * n, n, &t[9]));
-    FAC_TRY(sum(t[9], t[8], &t[10]));
-    FAC_TRY(fac_op_tanh(t[10], &t[11]));
-    replace(&t[1], NULL);
-    replace(&t[2], NULL);
-    FAC_TRY(fac_op_sub(fac_v_tensor(*h), fac_v_tensor(t[11]), fac_v_int(1), &t[1]));
-    FAC_TRY(product(t[6], t[1], &t[2]));
-    FAC_TRY(sum(t[11], t[2], &next));
+    FAC_TRY(fac_op_linear(*h, w->w_hh, w->b_hh, &gh));
+    FAC_TRY(fac_op__gru_step(gx, gh, *h, &next));
     replace(h, next);
 done:
-    for (int i = 0; i < 12; i++) fac_tensor_release(t[i]);
+    fac_tensor_release(gh);
     return st;
 }
 
@@ -110,9 +84,9 @@ done:
 /* --- layers ------------------------------------------------------------------------------------------------ */
 
 /* The products of the whole sequence with w_ih, biases included, but for the recurrent one of a GRU,
- * which is inside a product of its own; and w->turned, a new reference. */
+ * which is inside a product of its own. */
 static FacStatus
-prepare(CellKind kind, Weights *w, FacTensor *x, FacTensor **gx)
+multiply_input(CellKind kind, const Weights *w, FacTensor *x, FacTensor **gx)
 {
     FacTensor *bias = NULL;
     FacStatus st = FAC_OK;
@@ -121,7 +95,6 @@ prepare(CellKind kind, Weights *w, FacTensor *x, FacTensor **gx)
     else if (w->b_ih)
         bias = fac_tensor_retain(w->b_ih);
     FAC_TRY(fac_op_linear(x, w->w_ih, bias, gx));
-    FAC_TRY(fac_op_t(w->w_hh, &w->turned));
 done:
     fac_tensor_release(bias);
     return st;
@@ -130,36 +103,47 @@ done:
 static bool
 wants_gradient(const FacTensor *t)
 {
-    return fac_grad_enabled() && ((t->keys | (t->base ? t->base->keys : 0)) & FAC_KEY(GRAD));
+    return t && fac_grad_enabled() && ((t->keys | (t->base ? t->base->keys : 0)) & FAC_KEY(GRAD));
 }
 
-/* The whole layer as one row: an LSTM in a dtype that the state need not be rounded to. Transforms have
- * rules for the steps. */
+/* Can the layer run as one row? Shapes and dtypes that do not fit are left to the steps, which say so. */
 static bool
-is_one_row(CellKind kind, const Weights *w, const FacTensor *gx, const FacTensor *h,
-           const FacTensor *c)
+is_one_row(const Weights *w, const FacTensor *gx, const FacTensor *h, const FacTensor *c)
 {
-    if (kind != LSTM || (gx->keys | w->w_hh->keys | h->keys | c->keys) & FAC_KEY(TRANSFORM))
-        return false;
-    return !w->w_hr && gx->sizes[0] > 0 && h->ndim == 2 && h->sizes[0] == gx->sizes[1] &&
-           gx->dtype == fac_dtype_info[gx->dtype].compute && w->w_hh->dtype == gx->dtype &&
-           h->dtype == gx->dtype;
+    const uint64_t keys =
+        gx->keys | w->w_hh->keys | h->keys | (c ? c->keys : 0) | (w->b_hh ? w->b_hh->keys : 0);
+    if (keys & FAC_KEY(TRANSFORM) || w->w_hr) return false;
+    return gx->sizes[0] > 0 && h->ndim == 2 && h->sizes[0] == gx->sizes[1] &&
+           w->w_hh->dtype == gx->dtype && h->dtype == gx->dtype;
 }
 
+/* The layer as one row; *h and *c become the last state. */
 static FacStatus
-run_lstm(const Weights *w, FacTensor *gx, bool reverse, FacTensor **h, FacTensor **c,
-         FacTensor **out)
+run_row(CellKind kind, const Weights *w, FacTensor *gx, bool reverse, FacTensor **h, FacTensor **c,
+        FacTensor **out)
 {
-    const bool keep =
-        wants_gradient(gx) || wants_gradient(w->w_hh) || wants_gradient(*h) || wants_gradient(*c);
+    const bool keep = wants_gradient(gx) || wants_gradient(w->w_hh) || wants_gradient(*h) ||
+                      wants_gradient(w->b_hh) || (c && wants_gradient(*c));
     const int64_t last = reverse ? 0 : gx->sizes[0] - 1;
     FacTensor *gates = NULL, *cells = NULL, *end;
     FacStatus st = FAC_OK;
-    FAC_TRY(fac_op__lstm_layer(gx, w->w_hh, *h, *c, reverse, keep, out, &gates, &cells));
+    switch (kind) {
+    case LSTM:
+        FAC_TRY(fac_op__lstm_layer(gx, w->w_hh, *h, *c, reverse, keep, out, &gates, &cells));
+        FAC_TRY(fac_op_select(cells, 0, last, &end));
+        replace(c, end);
+        if (cells->dtype == gx->dtype) break;
+        FAC_TRY(fac_op__to_copy(*c, (FacDType)gx->dtype, FAC_VALUE_NONE, FAC_VALUE_NONE, false,
+                                FAC_VALUE_NONE, &end));
+        replace(c, end);
+        break;
+    case GRU:
+        FAC_TRY(fac_op__gru_layer(gx, w->w_hh, *h, w->b_hh, reverse, keep, out, &gates));
+        break;
+    default: FAC_TRY(fac_op__rnn_layer(gx, w->w_hh, *h, kind == RNN_RELU, reverse, out)); break;
+    }
     FAC_TRY(fac_op_select(*out, 0, last, &end));
     replace(h, end);
-    FAC_TRY(fac_op_select(cells, 0, last, &end));
-    replace(c, end);
 done:
     fac_tensor_release(gates);
     fac_tensor_release(cells);
@@ -176,11 +160,12 @@ run_direction(CellKind kind, Weights *w, FacTensor *x, bool reverse, FacTensor *
     FacValue inputs = FAC_VALUE_NONE, outputs = FAC_VALUE_NONE;
     FacTensor **slots;
     FacStatus st = FAC_OK;
-    FAC_TRY(prepare(kind, w, x, &gx));
-    if (is_one_row(kind, w, gx, *h, c ? *c : NULL)) {
-        FAC_TRY(run_lstm(w, gx, reverse, h, c, out));
+    FAC_TRY(multiply_input(kind, w, x, &gx));
+    if (is_one_row(w, gx, *h, c ? *c : NULL)) {
+        FAC_TRY(run_row(kind, w, gx, reverse, h, c, out));
         goto done;
     }
+    FAC_TRY(fac_op_t(w->w_hh, &w->turned));
     FAC_TRY(fac_op_unbind(gx, 0, &inputs));
     FAC_TRY(fac_value_new_tensors((int)steps, &outputs, &slots));
     for (int64_t i = 0; i < steps; i++) {
@@ -239,7 +224,7 @@ run_layer(const Stack *s, int64_t layer, FacTensor *h0, FacTensor *c0, FacTensor
         Weights w = weights_of(s, index);
         FAC_TRY(fac_op_select(h0, 0, index, &h));
         if (c0) FAC_TRY(fac_op_select(c0, 0, index, &c));
-        FAC_TRY(run_direction(s->kind, &w, *x, d == 1, &h, &c, &outs[d]));
+        FAC_TRY(run_direction(s->kind, &w, *x, d == 1, &h, c0 ? &c : NULL, &outs[d]));
         h_slots[index] = h;
         if (c0) c_slots[index] = c;
         h = c = NULL;
@@ -353,103 +338,4 @@ FacStatus
 fac_composite_rnn_relu(FacCall *call)
 {
     return run(call, RNN_RELU, fac_arg_tensor(call, 1), NULL);
-}
-
-/* --- the gradient of _lstm_layer, step by step ---------------------------------------------------------------- */
-
-/* What the steps have: per step the gates before their functions, and the states before it. */
-typedef struct Trace {
-    FacValue gates, h, c; /* h and c have one more: the last state */
-} Trace;
-
-/* The steps once more. `at` of step i is the place in time. */
-static FacStatus
-trace_steps(FacValue gx, FacTensor *turned, FacTensor *h0, FacTensor *c0, bool reverse, Trace *t)
-{
-    const int steps = (int)gx.len;
-    FacTensor **gates, **h, **c;
-    FAC_RETURN_IF_ERROR(fac_value_new_tensors(steps, &t->gates, &gates));
-    FAC_RETURN_IF_ERROR(fac_value_new_tensors(steps + 1, &t->h, &h));
-    FAC_RETURN_IF_ERROR(fac_value_new_tensors(steps + 1, &t->c, &c));
-    h[0] = fac_tensor_retain(h0);
-    c[0] = fac_tensor_retain(c0);
-    for (int i = 0; i < steps; i++) {
-        FacTensor *in = gx.v.tensors[reverse ? steps - 1 - i : i];
-        FAC_RETURN_IF_ERROR(fac_op_addmm(in, h[i], turned, fac_v_int(1), fac_v_int(1), &gates[i]));
-        FAC_RETURN_IF_ERROR(fac_op__lstm_cell(gates[i], c[i], &h[i + 1], &c[i + 1]));
-    }
-    return FAC_OK;
-}
-
-/* One step back: *dh and *dc become those of the step before, *dw grows. */
-static FacStatus
-step_back(const Trace *t, int i, FacTensor *w, FacTensor *g_out, FacTensor *g_cells, FacTensor **dh,
-          FacTensor **dc, FacTensor **dw, FacTensor **dgates)
-{
-    FacTensor *gh = NULL, *gc = NULL, *turned = NULL, *more = NULL, *next;
-    FacStatus st = FAC_OK;
-    FAC_TRY(g_out ? sum(g_out, *dh, &gh) : (gh = fac_tensor_retain(*dh), FAC_OK));
-    FAC_TRY(g_cells ? sum(g_cells, *dc, &gc) : (gc = fac_tensor_retain(*dc), FAC_OK));
-    FAC_TRY(fac_op__lstm_cell_backward(gh, gc, t->gates.v.tensors[i], t->c.v.tensors[i],
-                                       t->c.v.tensors[i + 1], dgates, &next));
-    replace(dc, next);
-    FAC_TRY(fac_op_mm(*dgates, w, &next));
-    replace(dh, next);
-    FAC_TRY(fac_op_t(*dgates, &turned));
-    FAC_TRY(fac_op_mm(turned, t->h.v.tensors[i], &more));
-    FAC_TRY(sum(*dw, more, &next));
-    replace(dw, next);
-done:
-    fac_tensor_release(gh);
-    fac_tensor_release(gc);
-    fac_tensor_release(turned);
-    fac_tensor_release(more);
-    return st;
-}
-
-/* (grad_output, grad_cells, gx, w_hh, h0, c0, output, gates, cells, reverse). */
-FacStatus
-fac_composite_lstm_layer_backward(FacCall *call)
-{
-    FacTensor *w = fac_arg_tensor(call, 3), *h0 = fac_arg_tensor(call, 4);
-    FacTensor *turned = NULL, *dh = NULL, *dc = NULL, *dw = NULL, *all = NULL, **slots;
-    FacValue gx = FAC_VALUE_NONE, g_out = FAC_VALUE_NONE, g_cells = FAC_VALUE_NONE;
-    FacValue dgates = FAC_VALUE_NONE;
-    Trace t = {FAC_VALUE_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE};
-    const bool reverse = FAC_ARG(call, 9).v.i;
-    FacStatus st = FAC_OK;
-    FAC_TRY(fac_op_unbind(fac_arg_tensor(call, 2), 0, &gx));
-    if (fac_arg_tensor(call, 0)) FAC_TRY(fac_op_unbind(fac_arg_tensor(call, 0), 0, &g_out));
-    if (fac_arg_tensor(call, 1)) FAC_TRY(fac_op_unbind(fac_arg_tensor(call, 1), 0, &g_cells));
-    FAC_TRY(fac_op_t(w, &turned));
-    FAC_TRY(trace_steps(gx, turned, h0, fac_arg_tensor(call, 5), reverse, &t));
-    FAC_TRY(
-        fac_op_zeros_like(h0, FAC_DT_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE, &dh));
-    dc = fac_tensor_retain(dh);
-    FAC_TRY(fac_op_zeros_like(w, FAC_DT_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE, FAC_VALUE_NONE, &dw));
-    const int steps = (int)gx.len;
-    FAC_TRY(fac_value_new_tensors(steps, &dgates, &slots));
-    for (int i = steps - 1; i >= 0; i--) {
-        const int at = reverse ? steps - 1 - i : i;
-        FAC_TRY(step_back(&t, i, w, g_out.len ? g_out.v.tensors[at] : NULL,
-                          g_cells.len ? g_cells.v.tensors[at] : NULL, &dh, &dc, &dw, &slots[at]));
-    }
-    FAC_TRY(fac_op_stack(dgates, 0, &all));
-    FacTensor *results[] = {all, dw, dh, dc};
-    for (int i = 0; i < 4; i++) call->results[i] = fac_v_tensor(results[i]);
-    all = dw = dh = dc = NULL;
-done:
-    fac_value_release(&gx);
-    fac_value_release(&g_out);
-    fac_value_release(&g_cells);
-    fac_value_release(&dgates);
-    fac_value_release(&t.gates);
-    fac_value_release(&t.h);
-    fac_value_release(&t.c);
-    fac_tensor_release(turned);
-    fac_tensor_release(all);
-    fac_tensor_release(dw);
-    fac_tensor_release(dh);
-    fac_tensor_release(dc);
-    return st;
 }

@@ -574,19 +574,21 @@ fac_rule_lstm_cell(FacCall *call)
     return like(call, 1, cx);
 }
 
-/* (gx [time, batch, 4h], w_hh [4h, h], h0 [batch, h], c0 [batch, h]), the first at args[i]. */
+/* The products with the input [time, batch, gates h], args[i], weights [gates h, h] and the first state
+ * [batch, h]; behind them `more` states. */
 static FacStatus
-check_lstm(FacCall *call, int i)
+check_recurrent(FacCall *call, int i, int gates, int more)
 {
     const FacTensor *gx = fac_arg_tensor(call, i), *w = fac_arg_tensor(call, i + 1);
     FAC_RETURN_IF_ERROR(fac_check_same_device(call));
-    if (w->ndim != 2 || w->sizes[0] != 4 * w->sizes[1])
-        return fac_argument_error(FAC_RUNTIME_ERROR, call, i + 1, "must have the shape [4h, h]");
+    if (w->ndim != 2 || w->sizes[0] != gates * w->sizes[1])
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, i + 1, "must have the shape [%dh, h]",
+                                  gates);
     if (gx->ndim != 3 || gx->sizes[0] == 0 || gx->sizes[2] != w->sizes[0])
         return fac_argument_error(FAC_RUNTIME_ERROR, call, i,
-                                  "must have the shape [time, batch, 4h]");
+                                  "must have the shape [time, batch, %dh]", gates);
     const FacDim state[2] = {gx->sizes[1], w->sizes[1]};
-    for (int j = 1; j < 4; j++) {
+    for (int j = 1; j < 3 + more; j++) {
         if (j > 1) FAC_RETURN_IF_ERROR(fac_check_sizes(call, i + j, 2, state));
         if (fac_arg_tensor(call, i + j)->dtype != gx->dtype)
             return fac_argument_error(FAC_RUNTIME_ERROR, call, i + j,
@@ -595,32 +597,104 @@ check_lstm(FacCall *call, int i)
     return check_dtype(call, gx);
 }
 
+/* A bias of the recurrent products, args[i], for weights w; it may be absent. */
+static FacStatus
+check_bias(FacCall *call, int i, const FacTensor *w)
+{
+    const FacTensor *bias = fac_arg_tensor(call, i);
+    if (bias && bias->dtype != w->dtype)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must have the dtype of 'gx'");
+    return fac_check_sizes(call, i, 1, w->sizes);
+}
+
+/* Result i [steps, batch, size] of a layer: what its gradient reads besides the output is not rounded
+ * to halves. */
+static FacStatus
+layer_out(FacCall *call, int i, int64_t steps, int64_t size, bool round)
+{
+    const FacTensor *gx = fac_arg_tensor(call, 0);
+    const FacDim sizes[3] = {steps, gx->sizes[1], size};
+    return fac_out(call, i, (FacDType)(round ? gx->dtype : call->compute), gx->device, 3, sizes);
+}
+
 /* (gx, w_hh, h0, c0, reverse, keep) -> (output, gates, cells). */
 FacStatus
 fac_rule_lstm_layer(FacCall *call)
 {
-    const FacTensor *gx = fac_arg_tensor(call, 0), *w = fac_arg_tensor(call, 1);
-    FAC_RETURN_IF_ERROR(check_lstm(call, 0));
-    const FacDim sizes[3] = {gx->sizes[0], gx->sizes[1], w->sizes[1]};
-    const FacDim gates[3] = {FAC_ARG(call, 5).v.i ? gx->sizes[0] : 0, gx->sizes[1], gx->sizes[2]};
-    FAC_RETURN_IF_ERROR(fac_out(call, 0, (FacDType)gx->dtype, gx->device, 3, sizes));
-    FAC_RETURN_IF_ERROR(fac_out(call, 1, (FacDType)gx->dtype, gx->device, 3, gates));
-    return fac_out(call, 2, (FacDType)gx->dtype, gx->device, 3, sizes);
+    FAC_RETURN_IF_ERROR(check_recurrent(call, 0, 4, 1));
+    const int64_t steps = fac_arg_tensor(call, 0)->sizes[0], h = fac_arg_tensor(call, 1)->sizes[1];
+    FAC_RETURN_IF_ERROR(layer_out(call, 0, steps, h, true));
+    FAC_RETURN_IF_ERROR(layer_out(call, 1, FAC_ARG(call, 5).v.i ? steps : 0, 4 * h, false));
+    return layer_out(call, 2, steps, h, false);
+}
+
+/* (gx, w_hh, h0, b_hh, reverse, keep) -> (output, gates). */
+FacStatus
+fac_rule_gru_layer(FacCall *call)
+{
+    FAC_RETURN_IF_ERROR(check_recurrent(call, 0, 3, 0));
+    FAC_RETURN_IF_ERROR(check_bias(call, 3, fac_arg_tensor(call, 1)));
+    const int64_t steps = fac_arg_tensor(call, 0)->sizes[0], h = fac_arg_tensor(call, 1)->sizes[1];
+    FAC_RETURN_IF_ERROR(layer_out(call, 0, steps, h, true));
+    return layer_out(call, 1, FAC_ARG(call, 5).v.i ? steps : 0, 4 * h, false);
+}
+
+/* (gx, w_hh, h0, relu, reverse) -> output. */
+FacStatus
+fac_rule_rnn_layer(FacCall *call)
+{
+    FAC_RETURN_IF_ERROR(check_recurrent(call, 0, 1, 0));
+    return layer_out(call, 0, fac_arg_tensor(call, 0)->sizes[0], fac_arg_tensor(call, 1)->sizes[1],
+                     true);
+}
+
+/* Tensors [time, batch, size] of a layer whose products with the input are args[1], at args[i]. */
+static FacStatus
+check_steps(FacCall *call, const FacTensor *gx, int i, int64_t size)
+{
+    const FacDim sizes[3] = {gx->sizes[0], gx->sizes[1], size};
+    return fac_check_sizes(call, i, 3, sizes);
 }
 
 /* (grad_output, grad_cells, gx, w_hh, h0, c0, output, gates, cells, reverse). */
 FacStatus
 fac_rule_lstm_layer_backward(FacCall *call)
 {
-    const FacTensor *gx = fac_arg_tensor(call, 2), *w = fac_arg_tensor(call, 3);
-    FAC_RETURN_IF_ERROR(check_lstm(call, 2));
-    const FacDim sizes[3] = {gx->sizes[0], gx->sizes[1], w->sizes[1]};
-    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 0, 3, sizes));
-    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 1, 3, sizes));
-    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 6, 3, sizes));
-    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 7, 3, gx->sizes));
-    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 8, 3, sizes));
+    const FacTensor *gx = fac_arg_tensor(call, 2);
+    FAC_RETURN_IF_ERROR(check_recurrent(call, 2, 4, 1));
+    const int64_t h = fac_arg_tensor(call, 3)->sizes[1];
+    FAC_RETURN_IF_ERROR(check_steps(call, gx, 0, h));
+    FAC_RETURN_IF_ERROR(check_steps(call, gx, 1, h));
+    FAC_RETURN_IF_ERROR(check_steps(call, gx, 6, h));
+    FAC_RETURN_IF_ERROR(check_steps(call, gx, 7, 4 * h));
+    FAC_RETURN_IF_ERROR(check_steps(call, gx, 8, h));
     for (int i = 0; i < 4; i++) FAC_RETURN_IF_ERROR(like(call, i, fac_arg_tensor(call, 2 + i)));
+    return FAC_OK;
+}
+
+/* (grad_output, gx, w_hh, h0, b_hh, output, gates, reverse). */
+FacStatus
+fac_rule_gru_layer_backward(FacCall *call)
+{
+    const FacTensor *gx = fac_arg_tensor(call, 1), *w = fac_arg_tensor(call, 2);
+    FAC_RETURN_IF_ERROR(check_recurrent(call, 1, 3, 0));
+    FAC_RETURN_IF_ERROR(check_bias(call, 4, w));
+    FAC_RETURN_IF_ERROR(check_steps(call, gx, 0, w->sizes[1]));
+    FAC_RETURN_IF_ERROR(check_steps(call, gx, 5, w->sizes[1]));
+    FAC_RETURN_IF_ERROR(check_steps(call, gx, 6, 4 * w->sizes[1]));
+    for (int i = 0; i < 3; i++) FAC_RETURN_IF_ERROR(like(call, i, fac_arg_tensor(call, 1 + i)));
+    return fac_out(call, 3, (FacDType)gx->dtype, gx->device, 1, w->sizes);
+}
+
+/* (grad_output, gx, w_hh, h0, output, relu, reverse). */
+FacStatus
+fac_rule_rnn_layer_backward(FacCall *call)
+{
+    const FacTensor *gx = fac_arg_tensor(call, 1), *w = fac_arg_tensor(call, 2);
+    FAC_RETURN_IF_ERROR(check_recurrent(call, 1, 1, 0));
+    FAC_RETURN_IF_ERROR(check_steps(call, gx, 0, w->sizes[1]));
+    FAC_RETURN_IF_ERROR(check_steps(call, gx, 4, w->sizes[1]));
+    for (int i = 0; i < 3; i++) FAC_RETURN_IF_ERROR(like(call, i, fac_arg_tensor(call, 1 + i)));
     return FAC_OK;
 }
 

@@ -178,6 +178,26 @@ op("_lstm_layer_backward(Tensor? grad_output, Tensor? grad_cells, Tensor gx, Ten
    " -> (Tensor grad_gx, Tensor grad_w_hh, Tensor grad_h0, Tensor grad_c0)",
    variants="function", module="_C", rule="lstm_layer_backward", kernel="lstm_layer_backward",
    dtypes="float", composite="c:lstm_layer_backward", doc="The gradient of _lstm_layer.")
+op("_gru_layer(Tensor gx, Tensor w_hh, Tensor h0, Tensor? b_hh, bool reverse, bool keep)"
+   " -> (Tensor output, Tensor gates)",
+   variants="function", module="_C", rule="gru_layer", kernel="gru_layer", dtypes="float",
+   nondiff="gates",
+   grad={"gx, w_hh, h0, b_hh": "_gru_layer_backward(grad, gx, w_hh, h0, b_hh, output, gates, reverse)"},
+   doc="All steps of one layer in one direction: gx are the products with the input. gates, and the "
+       "recurrent part of the new one, are kept for the gradient.")
+op("_gru_layer_backward(Tensor grad_output, Tensor gx, Tensor w_hh, Tensor h0, Tensor? b_hh, "
+   "Tensor output, Tensor gates, bool reverse)"
+   " -> (Tensor grad_gx, Tensor grad_w_hh, Tensor grad_h0, Tensor grad_b_hh)",
+   variants="function", module="_C", rule="gru_layer_backward", kernel="gru_layer_backward",
+   dtypes="float", composite="c:gru_layer_backward", doc="The gradient of _gru_layer.")
+op("_rnn_layer(Tensor gx, Tensor w_hh, Tensor h0, bool relu, bool reverse) -> Tensor",
+   variants="function", module="_C", rule="rnn_layer", kernel="rnn_layer", dtypes="float",
+   grad={"gx, w_hh, h0": "_rnn_layer_backward(grad, gx, w_hh, h0, result, relu, reverse)"},
+   doc="All steps of one Elman layer in one direction: gx are the products with the input.")
+op("_rnn_layer_backward(Tensor grad_output, Tensor gx, Tensor w_hh, Tensor h0, Tensor output, bool relu, "
+   "bool reverse) -> (Tensor grad_gx, Tensor grad_w_hh, Tensor grad_h0)",
+   variants="function", module="_C", rule="rnn_layer_backward", kernel="rnn_layer_backward",
+   dtypes="float", composite="c:rnn_layer_backward", doc="The gradient of _rnn_layer.")
 op("lstm.input(Tensor input, Tensor[] hx, Tensor[] params, bool has_biases, int num_layers, "
    "float dropout, bool train, bool bidirectional, bool batch_first)"
    " -> (Tensor output, Tensor h_n, Tensor c_n)",
@@ -205,6 +225,15 @@ op("_gru_step(Tensor gx, Tensor gh, Tensor hx) -> Tensor",
              "+ narrow(gh, -1, 0, h)) * narrow(gh, -1, 2 * h, h))) + sigmoid(narrow(gx, -1, h, h) "
              "+ narrow(gh, -1, h, h)) * (hx - n)",
    doc="The pointwise part of a GRU step: reset, update, new, side by side.")
+op("_gru_step_backward(Tensor grad, Tensor gx, Tensor gh, Tensor hx)"
+   " -> (Tensor grad_gx, Tensor grad_gh, Tensor grad_hx)",
+   variants="function", module="_C",
+   composite="(cat([(dr := sigmoid_backward((dn := tanh_backward(grad * (1 - (z := sigmoid(narrow(gx, -1, (h := "
+             "hx.shape[hx.ndim - 1]), h) + narrow(gh, -1, h, h)))), (n := tanh(narrow(gx, -1, 2 * h, h) + (r := "
+             "sigmoid(narrow(gx, -1, 0, h) + narrow(gh, -1, 0, h))) * narrow(gh, -1, 2 * h, h))))) "
+             "* narrow(gh, -1, 2 * h, h), r)), (dz := sigmoid_backward(grad * (hx - n), z)), dn], -1), "
+             "cat([dr, dz, dn * r], -1), grad * z)",
+   doc="The gradient of _gru_step.")
 op("gru_cell(Tensor input, Tensor hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=None, "
    "Tensor? b_hh=None) -> Tensor",
    variants="function",
