@@ -25,12 +25,13 @@ enum {
     CONV_SLOTS = 16,      /* samples whose columns lie in memory at once */
     CONV_PANELS = 8,      /* of outputs, */
     CONV_STRIPS = 16,     /* and strips of positions, that make a task */
-    CONV_FEW_CHANNELS = 16,
-    CONV_FEW_STRIPS = 4, /* strips of positions that few channels pack */
-    CONV_FEW = 256,      /* positions for which a weight is not packed */
-    CONV_RUN = 288,      /* channels times taps, or positions, summed from zero in one go */
-    CONV_SLACK = 1024,   /* bytes behind the images that vectors may read */
-    CONV_PHASES = 64     /* of the stride: with more of them the adjoint makes columns */
+    CONV_GATHERED = 4,    /* strips of positions, and */
+    CONV_GATHERED_PANELS = 16, /* panels of outputs of a task that gathers what its taps see */
+    CONV_NARROW = 800,         /* positions of windows of one element */
+    CONV_FEW = 256,            /* positions for which a weight is not packed */
+    CONV_RUN = 288,            /* channels times taps, or positions, summed from zero in one go */
+    CONV_SLACK = 1024,         /* bytes behind the images that vectors may read */
+    CONV_PHASES = 64           /* of the stride: with more of them the adjoint makes columns */
 };
 
 /* Where the window of the first position of a line of the output starts in the padded image. */
@@ -41,7 +42,7 @@ line_start(const Conv *c, int64_t line)
     return (z * c->wide[1] + y) * c->wide[2];
 }
 
-/* Some positions of a strip that are results, and where in the results they belong. */
+/* Some positions of a block that are results, and where in the results they belong. */
 typedef struct Piece {
     int64_t at, n, to;
 } Piece;
@@ -53,6 +54,7 @@ typedef struct Tiled {
     /* Images: element j of phase r of a dim is element j * step + r - before of the source. */
     int64_t in[3], step[3], before[3], phases[3], wide[3];
     int64_t area, part, room; /* of a source plane, an image plane, a channel of the wave */
+    int64_t layer, sample;    /* from a phase to the next, and from the image of a sample */
     int64_t shared;           /* what is read behind an image: zeros */
     int64_t taps;
     int64_t *tap, *tap_at; /* which element of the window, and its offset in an image */
@@ -62,17 +64,19 @@ typedef struct Tiled {
     int64_t first, slots, positions; /* the samples of the wave */
     int64_t run, runs;               /* of channels */
     bool in_place;                   /* the weight is not packed */
-    bool few;                        /* few channels: what taps see is packed */
-    int64_t q_block, q_blocks, i_blocks;
+    bool gathers;                    /* what taps see at results is brought together */
+    int64_t q_block, q_blocks, i_blocks, panels;
     int64_t lines, *line_at; /* of the adjoint in the weight: a run, and where its lines start */
     const char *from, *bias;
     char *to, *weight, *images, *packed, *sums;
 } Tiled;
 
 #define T float
+#define INDEX int32_t
 #define NAME(name) name##_f32
 #include "kernels/cpu/conv_tiles.h"
 #define T double
+#define INDEX int64_t
 #define NAME(name) name##_f64
 #include "kernels/cpu/conv_tiles.h"
 #define TILED(p, name) ((p)->dtype == FAC_DT_F32 ? name##_f32 : name##_f64)
@@ -403,6 +407,17 @@ is_tiled(const Conv *c)
            c->stride[2] <= CONV_PHASES && c->stride[0] * c->stride[1] * c->stride[2] <= CONV_PHASES;
 }
 
+/* Windows of one element that see few positions of a sample: as products, rows would end in the middle of a
+ * vector. */
+static bool
+is_narrow(const Conv *c)
+{
+    const int64_t channels = c->adjoint ? c->outputs : c->channels;
+    const int64_t outputs = c->adjoint ? c->channels : c->outputs;
+    return c->direct && (c->dtype == FAC_DT_F32 || c->dtype == FAC_DT_F64) && channels > 0 &&
+           outputs > 2 * GEMM_ROWS && c->positions <= CONV_NARROW;
+}
+
 /* Where images have zeros on both sides, those behind a line are those in front of the next one; the
  * same with lines and planes. Returns by how many elements what an image reads is larger than it. */
 static int64_t
@@ -415,6 +430,25 @@ share_padding(Tiled *p)
         if (p->step[i] == 1 && both > 0) p->wide[i] -= both < most ? both : most;
     }
     return whole - p->wide[0] * p->wide[1] * p->wide[2];
+}
+
+/* Sets what follows from the dims: how many samples a wave has, and where their images are. Those of windows
+ * of one element are the source itself. */
+static void
+tiled_sizes(Tiled *p, const Conv *c)
+{
+    const int64_t line = 64 / c->item, phases = p->phases[0] * p->phases[1] * p->phases[2];
+    const int64_t near = fac_cpu_cache(2) / 2;
+    p->part = p->sample = p->wide[0] * p->wide[1] * p->wide[2];
+    p->slots = near / (p->groups * p->channels * phases * p->part * c->item + 1);
+    p->slots = p->slots < 1 ? 1 : p->slots < p->batch ? p->slots : p->batch;
+    p->layer = p->slots * p->part;
+    /* channels begin at an odd number of lines of the cache, so that they meet in none of its sets */
+    p->room = (fac_chunks(phases * p->layer + p->shared, line) | 1) * line;
+    if (!c->direct) return;
+    p->slots = p->batch;
+    p->room = p->area;
+    p->sample = p->groups * p->channels * p->area;
 }
 
 /* The dims of the images of x, and what a tap k of a dim sees: element at[i][k] of phase[i][k]. */
@@ -447,6 +481,7 @@ tiled_forward(const Conv *c)
         p.wide[i] = c->out[i] + (reach - 1) / c->stride[i];
     }
     p.shared = share_padding(&p);
+    tiled_sizes(&p, c);
     return p;
 }
 
@@ -496,31 +531,26 @@ tiled_adjoint(const Conv *c, const int64_t *start, int64_t *const at[3])
         plane *= c->in[i];
     }
     p.shared = share_padding(&p);
+    tiled_sizes(&p, c);
     return p;
 }
 
-/* Sets what follows from the dims, and takes the memory: `slots` images, and as many bytes for `packed`
- * and `sums` as are asked for. */
+/* Takes the memory: images, and as many bytes for `packed` (of each sample, if there are sums) and `sums` as are
+ * asked for. */
 static FacStatus
 tiled_open(Tiled *p, const Conv *c, size_t packed, size_t sums, size_t *bytes)
 {
-    const int64_t line = 64 / c->item, phases = p->phases[0] * p->phases[1] * p->phases[2];
-    const int64_t near = fac_cpu_cache(2) / 2;
-    p->part = phases * p->wide[0] * p->wide[1] * p->wide[2];
-    p->slots = near / (p->groups * p->channels * p->part * c->item + 1);
-    p->slots = p->slots < 1 ? 1 : p->slots < p->batch ? p->slots : p->batch;
-    /* channels begin at an odd number of lines of the cache, so that they meet in none of its sets */
-    p->room = (fac_chunks(p->slots * p->part + p->shared, line) | 1) * line;
+    const size_t planes = (size_t)(p->groups * p->channels);
+    const size_t images = c->direct ? 0 : planes * (size_t)(p->room * c->item) + CONV_SLACK;
     packed *= sums ? (size_t)p->slots : 1;
-    const size_t images = (size_t)(p->groups * p->channels * p->room * c->item) + CONV_SLACK;
     packed = (packed + 63) / 64 * 64;
     *bytes = images + packed + sums;
     void *memory;
     FAC_RETURN_IF_ERROR(fac_host_alloc(*bytes, &memory));
-    p->images = memory;
-    p->packed = p->images + images;
+    p->images = c->direct ? (char *)p->from : memory;
+    p->packed = (char *)memory + images;
     p->sums = p->packed + packed;
-    memset(p->packed - CONV_SLACK, 0, CONV_SLACK);
+    if (images) memset(p->packed - CONV_SLACK, 0, CONV_SLACK);
     return FAC_OK;
 }
 
@@ -528,7 +558,6 @@ tiled_open(Tiled *p, const Conv *c, size_t packed, size_t sums, size_t *bytes)
 static void
 tiled_taps(Tiled *p, const Conv *c, int64_t *const at[3], int64_t *const phase[3])
 {
-    const int64_t area = p->wide[0] * p->wide[1] * p->wide[2];
     p->taps = 0;
     for (int64_t i = 0; i < c->taps; i++) {
         const int64_t x = i % c->kernel[2], y = i / c->kernel[2] % c->kernel[1];
@@ -537,7 +566,7 @@ tiled_taps(Tiled *p, const Conv *c, int64_t *const at[3], int64_t *const phase[3
         const int64_t r = (phase[0][z] * p->phases[1] + phase[1][y]) * p->phases[2] + phase[2][x];
         p->tap[p->taps] = i;
         p->tap_at[p->taps++] =
-            r * area + (at[0][z] * p->wide[1] + at[1][y]) * p->wide[2] + at[2][x];
+            r * p->layer + (at[0][z] * p->wide[1] + at[1][y]) * p->wide[2] + at[2][x];
     }
 }
 
@@ -550,6 +579,22 @@ tiled_wave(Tiled *p, int64_t first, int64_t slots)
     p->slots = left < slots ? left : slots;
     p->positions = (p->slots - 1) * p->part + p->size[2] +
                    ((p->size[0] - 1) * p->wide[1] + p->size[1] - 1) * p->wide[2];
+    if (p->gathers) p->positions = p->slots * p->size[0] * p->size[1] * p->size[2];
+}
+
+/* Whether it pays to bring together what the taps see at results: with so many outputs it costs less than
+ * products of positions that are no results and reading from all over the images. */
+static bool
+tiled_gathers(const Tiled *p)
+{
+    return !p->in_place && p->run * p->taps <= CONV_RUN && p->outputs > 2 * GEMM_ROWS;
+}
+
+/* Groups of one channel and few outputs. */
+static bool
+is_depthwise(const Tiled *p)
+{
+    return p->channels == 1 && p->outputs < 4;
 }
 
 static FacStatus
@@ -559,14 +604,14 @@ run_tiled(Tiled *p, const Conv *c)
     FAC_RETURN_IF_ERROR(tiled_open(p, c, (size_t)(p->groups * p->w_group * c->item), 0, &bytes));
     const int64_t slots = p->slots, planes = p->groups * p->channels,
                   run = p->taps ? CONV_RUN / p->taps : p->channels;
-    const bool depthwise = p->channels == 1 && p->outputs < 4;
+    const bool depthwise = is_depthwise(p);
     p->runs = fac_chunks(p->channels, run < 1 ? 1 : run);
     p->run = fac_chunks(p->channels, p->runs);
     p->runs = fac_chunks(p->channels, p->run);
     /* a weight that passes few positions is read where it lies */
-    p->in_place = !c->adjoint && p->batch * p->part <= CONV_FEW;
-    p->few = !p->in_place && p->runs == 1 && p->channels < CONV_FEW_CHANNELS &&
-             p->outputs > 2 * GEMM_ROWS;
+    p->in_place = !c->adjoint && !c->direct && p->batch * p->part <= CONV_FEW;
+    p->gathers = tiled_gathers(p);
+    p->panels = p->gathers ? CONV_GATHERED_PANELS : CONV_PANELS;
     if (!depthwise && !p->in_place) fac_parallel(p->groups * p->runs, 1, TILED(p, pack_weight), p);
     for (int64_t first = 0; first < p->batch; first += slots) {
         tiled_wave(p, first, slots);
@@ -577,13 +622,14 @@ run_tiled(Tiled *p, const Conv *c)
             continue;
         }
         const int64_t strips = fac_chunks(p->positions, strip);
-        p->q_blocks = fac_chunks(strips, p->few ? CONV_FEW_STRIPS : CONV_STRIPS);
+        p->q_blocks = fac_chunks(strips, p->gathers ? CONV_GATHERED : CONV_STRIPS);
         p->q_block = fac_chunks(strips, p->q_blocks) * strip;
-        p->i_blocks = fac_chunks(fac_chunks(p->outputs, GEMM_ROWS), CONV_PANELS);
-        if (p->taps) fac_parallel(planes * p->slots, fac_grain(p->part), TILED(p, fill_planes), p);
+        p->i_blocks = fac_chunks(fac_chunks(p->outputs, GEMM_ROWS), p->panels);
+        if (p->taps && !c->direct)
+            fac_parallel(planes * p->slots, fac_grain(p->part), TILED(p, fill_planes), p);
         fac_parallel(p->q_blocks * p->i_blocks * p->groups, 1, TILED(p, conv_blocks), p);
     }
-    fac_host_free(p->images, bytes);
+    fac_host_free(c->direct ? p->packed : p->images, bytes);
     return FAC_OK;
 }
 
@@ -708,7 +754,27 @@ static FacStatus
 convolve(Conv *c)
 {
     if (is_winograd(c)) return conv_winograd(c);
-    return is_tiled(c) ? conv_tiled(c) : run(c);
+    return is_tiled(c) || is_narrow(c) ? conv_tiled(c) : run(c);
+}
+
+/* The adjoint in the weight, wave by wave. */
+static void
+weight_waves(Tiled *p, const Conv *c, int64_t strips)
+{
+    const int64_t slots = p->slots, planes = p->groups * p->channels;
+    for (int64_t first = 0; first < p->batch; first += slots) {
+        tiled_wave(p, first, slots);
+        if (is_depthwise(p)) {
+            fac_parallel(p->groups, fac_grain(p->slots * p->to_plane * p->taps),
+                         TILED(p, depthwise_weight), p);
+            continue;
+        }
+        fac_parallel(planes * p->slots, fac_grain(p->part), TILED(p, fill_planes), p);
+        fac_parallel(strips * p->slots, 1, TILED(p, pack_gradient), p);
+        fac_parallel(strips * fac_chunks(p->channels, GEMM_ROWS), 1, TILED(p, weight_blocks), p);
+    }
+    fac_parallel(p->groups * p->outputs, fac_grain(c->taps * c->channels),
+                 is_depthwise(p) ? TILED(p, put_depthwise) : TILED(p, put_weight), p);
 }
 
 /* The adjoint in the weight. */
@@ -719,28 +785,22 @@ weight_tiled(const Conv *c)
     const int64_t strips = c->groups * fac_chunks(c->outputs, strip);
     int64_t *at[3], *phase[3], *memory;
     Tiled p = tiled_forward(c), with;
-    size_t bytes;
+    size_t bytes, packed, sums;
     FAC_RETURN_IF_ERROR(tables(c, at, phase, &with, &memory));
     keep_tables(&p, &with);
     tiled_taps(&p, c, at, phase);
     p.lines = c->out[2] < CONV_RUN ? CONV_RUN / c->out[2] : 1;
     if (p.lines > c->out[1]) p.lines = c->out[1];
     for (int64_t i = 0; i < p.lines; i++) p.line_at[i] = i * c->out[2] * strip;
-    const FacStatus st =
-        tiled_open(&p, c, (size_t)(strips * c->positions * strip * c->item),
-                   (size_t)(strips * strip * c->taps * c->channels * c->item), &bytes);
+    packed = (size_t)(strips * c->positions * strip * c->item);
+    sums = (size_t)(strips * strip * c->taps * c->channels * c->item);
+    if (is_depthwise(&p)) { /* a vector for each element of the weight */
+        packed = 0;
+        sums = (size_t)(c->groups * c->outputs * c->taps * GEMM_BYTES);
+    }
+    const FacStatus st = tiled_open(&p, c, packed, sums, &bytes);
     if (!st) {
-        const int64_t slots = p.slots;
-        for (int64_t first = 0; first < p.batch; first += slots) {
-            tiled_wave(&p, first, slots);
-            fac_parallel(p.groups * p.channels * p.slots, fac_grain(p.part), TILED(&p, fill_planes),
-                         &p);
-            fac_parallel(strips * p.slots, 1, TILED(&p, pack_gradient), &p);
-            fac_parallel(strips * fac_chunks(p.channels, GEMM_ROWS), 1, TILED(&p, weight_blocks),
-                         &p);
-        }
-        fac_parallel(p.groups * p.outputs, fac_grain(c->taps * c->channels), TILED(&p, put_weight),
-                     &p);
+        weight_waves(&p, c, strips);
         fac_host_free(p.images, bytes);
     }
     fac_mem_free(memory);

@@ -1,4 +1,5 @@
-/* conv_tiles.h - convolution in float32 and float64 (T), straight from images; included by conv.c.
+/* conv_tiles.h - convolution in float32 and float64 (T; INDEX is the integer of its size), straight
+ * from images; included by conv.c.
  *
  * An image is copied once, padded, and with the phases of its stride apart: then every convolution
  * has stride 1, and what a tap sees at all positions is one piece of memory, the image shifted. So
@@ -17,6 +18,7 @@ enum {
     NAME(ODD) = 64 / sizeof(T) /* elements of a line of the cache */
 };
 typedef NAME(FacVec) NAME(vec);
+typedef INDEX NAME(index) __attribute__((vector_size(GEMM_BYTES)));
 
 /* --- images ------------------------------------------------------------------------------------------- */
 
@@ -27,9 +29,10 @@ NAME(fill_plane)(const Tiled *p, int64_t index)
     const int64_t planes = p->groups * p->channels, slot = index / planes, plane = index % planes;
     const int64_t *in = p->in, *wide = p->wide;
     const T *from = (const T *)p->from + ((p->first + slot) * planes + plane) * p->area;
-    T *to = (T *)p->images + plane * p->room + slot * p->part, *end = to + p->part;
-    if (slot == p->slots - 1) end = (T *)p->images + (plane + 1) * p->room;
-    for (int64_t phase = 0; phase < p->phases[0] * p->phases[1] * p->phases[2]; phase++) {
+    const int64_t phases = p->phases[0] * p->phases[1] * p->phases[2];
+    T *image = (T *)p->images + plane * p->room;
+    for (int64_t phase = 0; phase < phases; phase++) {
+        T *to = image + phase * p->layer + slot * p->part;
         const int64_t rx = phase % p->phases[2] - p->before[2];
         const int64_t ry = phase / p->phases[2] % p->phases[1] - p->before[1];
         const int64_t rz = phase / p->phases[2] / p->phases[1] - p->before[0];
@@ -56,7 +59,8 @@ NAME(fill_plane)(const Tiled *p, int64_t index)
             for (int64_t x = right; x < wide[2]; x++) to[x] = 0;
         }
     }
-    for (; to < end; to++) *to = 0;
+    if (slot == p->slots - 1)
+        for (int64_t i = phases * p->layer; i < p->room; i++) image[i] = 0;
 }
 
 static void
@@ -134,32 +138,17 @@ NAME(pack_weight)(int64_t begin, int64_t end, void *context)
     }
 }
 
-/* What the taps of few channels see at a strip of positions, as rows side by side: lines of so few steps
- * would cost the tile more than the copy. */
-static void
-NAME(pack_strip)(const Tiled *p, const T *images, T *to)
-{
-    for (int64_t tap = 0; tap < p->taps; tap++)
-        for (int64_t c = 0; c < p->channels; c++, to += NAME(NR))
-            memcpy(to, images + c * p->room + p->tap_at[tap], NAME(NR) * sizeof(T));
-}
-
 /* Some strips of positions of some outputs of one group: panel by panel, whose sums stay near. */
 static void
 NAME(conv_block)(const Tiled *p, int64_t group, int64_t i0, int64_t i1, int64_t q0, int64_t q1)
 {
-    enum { WIDTH = CONV_STRIPS * NAME(NR), NEAR = CONV_FEW_STRIPS * CONV_RUN * NAME(NR) };
-    static const int64_t start = 0;
+    enum { WIDTH = CONV_STRIPS * NAME(NR) };
     T sums[GEMM_ROWS * WIDTH] __attribute__((aligned(64)));
-    T strips[NEAR] __attribute__((aligned(64)));
     Piece piece[WIDTH];
     const int count = NAME(pieces)(p, q0, q1 - q0, piece);
     const T *images = (const T *)p->images + group * p->channels * p->room;
     const T *bias = p->bias ? (const T *)p->bias + group * p->outputs : NULL;
     T *results = (T *)p->to + p->first * p->to_sample + group * p->outputs * p->to_plane;
-    const int64_t steps = p->taps * p->channels;
-    for (int64_t q = q0; p->few && q < q1; q += NAME(NR))
-        NAME(pack_strip)(p, images + q, strips + (q - q0) * steps);
     for (int64_t i = i0; i < i1;) {
         const int rows = gemm_height(p->outputs - i, false);
         for (int64_t c0 = 0; c0 < p->channels; c0 += p->run) {
@@ -169,23 +158,136 @@ NAME(conv_block)(const Tiled *p, int64_t group, int64_t i0, int64_t i1, int64_t 
                     ? (const T *)p->weight + group * p->w_group + i * p->w_output + c0 * p->taps
                     : (const T *)p->packed +
                           ((group * p->channels + c0) * p->outputs + i * n) * p->taps;
-            for (int64_t q = q0; q < q1; q += NAME(NR)) {
-                const NAME(FacTile) tile =
-                    FAC_TIERED(NAME(gemm_tile))[rows][q1 - q > NAME(VL) ? 2 : 1];
-                if (p->few)
-                    tile(steps, 1, weight, 1, rows, 0, strips + (q - q0) * steps, NAME(NR), &start,
-                         sums + q - q0, WIDTH, false);
-                else
-                    tile(n, p->taps, weight, p->in_place ? p->w_output : 1,
-                         p->in_place ? p->taps : rows, p->in_place ? 1 - n * p->taps : 0,
-                         images + c0 * p->room + q, p->room, p->tap_at, sums + q - q0, WIDTH,
-                         c0 > 0);
-            }
+            for (int64_t q = q0; q < q1; q += NAME(NR)) FAC_TIERED(NAME(gemm_tile))
+            [rows][q1 - q > NAME(VL) ? 2 : 1](
+                n, p->taps, weight, p->in_place ? p->w_output : 1, p->in_place ? p->taps : rows,
+                p->in_place ? 1 - n *p->taps : 0, images + c0 *p->room + q, p->room, p->tap_at,
+                sums + q - q0, WIDTH, c0 > 0);
         }
         for (int r = 0; r < rows; r++, i++)
             NAME(put)(p, sums + r * WIDTH, results + i * p->to_plane, piece, count,
                       bias ? bias[i] : 0);
     }
+}
+
+/* --- the same, of what is gathered -------------------------------------------------------------------------- */
+
+/* A vector of results' positions: its first `count` elements lie at `from`, and in two vectors at `base`. */
+typedef struct NAME(Pick) {
+    int64_t base[2], from[NAME(VL)];
+    NAME(index) lane;
+    int count;
+    bool run, slow; /* they are one vector; they are not in two */
+} NAME(Pick);
+
+/* Both vectors stay between the first element and the last one. */
+static void
+NAME(find_vectors)(NAME(Pick) * k)
+{
+    const int64_t first = k->from[0], last = k->from[k->count - 1], reach = last - first + 1;
+    k->run = reach == NAME(VL) && k->count == NAME(VL);
+    k->slow = reach < NAME(VL) && last + 1 < NAME(VL);
+    k->base[1] = last + 1 - NAME(VL);
+    k->base[0] = reach < NAME(VL) ? k->base[1] : first;
+    k->lane = (NAME(index)){0};
+    for (int i = 0; i < k->count; i++) {
+        const int64_t low = k->from[i] - k->base[0], high = k->from[i] - k->base[1];
+        k->lane[i] = (INDEX)(low < NAME(VL) ? low : NAME(VL) + high);
+        k->slow |= low >= NAME(VL) && high < 0;
+    }
+}
+
+/* The results of positions [q, q + n), which count results alone: pieces of them, and where they are seen. */
+static int
+NAME(gathered_pieces)(const Tiled *p, int64_t q, int64_t n, Piece *piece, NAME(Pick) * pick)
+{
+    const int64_t *wide = p->wide, *size = p->size, *step = p->to_step;
+    const int64_t first = q / size[2], lines = size[0] * size[1];
+    int64_t slot = first / lines, z = first % lines / size[1], y = first % size[1], x = q % size[2];
+    int count = 0;
+    for (int64_t at = 0; at < n;) {
+        const int64_t line = size[2] - x, length = line < n - at ? line : n - at;
+        const int64_t from = slot * p->sample + (z * wide[1] + y) * wide[2] + x;
+        const int64_t to = slot * p->to_sample + z * step[0] + y * step[1] + x * step[2];
+        Piece *last = piece + count - 1;
+        if (count && step[2] == 1 && last->to + last->n == to)
+            last->n += length;
+        else
+            piece[count++] = (Piece){at, length, to};
+        for (int64_t i = 0; i < length; i++, at++)
+            pick[at / NAME(VL)].from[at % NAME(VL)] = from + i;
+        x += length;
+        if (x < size[2]) continue;
+        x = 0;
+        if (++y < size[1]) continue;
+        y = 0;
+        if (++z < size[0]) continue;
+        z = 0;
+        slot++;
+    }
+    for (int64_t at = 0; at < n; at += NAME(VL)) {
+        pick[at / NAME(VL)].count = n - at < NAME(VL) ? (int)(n - at) : NAME(VL);
+        NAME(find_vectors)(&pick[at / NAME(VL)]);
+    }
+    return count;
+}
+
+/* What the taps see of n channels at a vector of results, a row for each. */
+static void
+NAME(gather)(const Tiled *p, const T *image, int64_t n, const NAME(Pick) * k, T *to)
+{
+    const int64_t room = p->room;
+    const NAME(index) lane = k->lane;
+    for (int64_t tap = 0; tap < p->taps; tap++) {
+        const T *from = image + p->tap_at[tap];
+        const T *low = from + k->base[0], *high = from + k->base[1];
+        if (k->run)
+            for (int64_t c = 0; c < n; c++, low += room, to += NAME(NR))
+                *(NAME(vec) *)to = *(const NAME(vec) *)low;
+        else if (!k->slow)
+            for (int64_t c = 0; c < n; c++, low += room, high += room, to += NAME(NR))
+                *(NAME(vec) *)to =
+                    __builtin_shuffle(*(const NAME(vec) *)low, *(const NAME(vec) *)high, lane);
+        else
+            for (int64_t c = 0; c < n; c++, from += room, to += NAME(NR))
+                for (int i = 0; i < NAME(VL); i++) to[i] = i < k->count ? from[k->from[i]] : 0;
+    }
+}
+
+/* As conv_block, with all panels of a run of channels behind one another. */
+static void
+NAME(gathered_block)(const Tiled *p, int64_t group, int64_t i0, int64_t i1, int64_t q0, int64_t q1)
+{
+    enum { WIDTH = CONV_GATHERED * NAME(NR), MOST = CONV_GATHERED_PANELS * GEMM_ROWS };
+    static const int64_t start = 0;
+    T sums[MOST * WIDTH] __attribute__((aligned(64)));
+    T strips[WIDTH * CONV_RUN] __attribute__((aligned(64)));
+    Piece piece[WIDTH];
+    NAME(Pick) pick[WIDTH / NAME(VL)];
+    const int count = NAME(gathered_pieces)(p, q0, q1 - q0, piece, pick);
+    const T *images = (const T *)p->images + group * p->channels * p->room;
+    const T *bias = p->bias ? (const T *)p->bias + group * p->outputs : NULL;
+    T *results = (T *)p->to + p->first * p->to_sample + group * p->outputs * p->to_plane;
+    for (int64_t c0 = 0; c0 < p->channels; c0 += p->run) {
+        const int64_t n = p->channels - c0 < p->run ? p->channels - c0 : p->run;
+        const int64_t steps = n * p->taps;
+        for (int64_t at = 0; at < q1 - q0; at += NAME(VL))
+            NAME(gather)(p, images + c0 * p->room, n, pick + at / NAME(VL),
+                         strips + at / NAME(NR) * NAME(NR) * steps + at % NAME(NR));
+        for (int64_t i = i0; i < i1;) {
+            const int rows = gemm_height(p->outputs - i, false);
+            const T *weight =
+                (const T *)p->packed + ((group * p->channels + c0) * p->outputs + i * n) * p->taps;
+            for (int64_t q = 0; q < q1 - q0; q += NAME(NR)) FAC_TIERED(NAME(gemm_tile))
+            [rows][q1 - q0 - q > NAME(VL) ? 2 : 1](steps, 1, weight, 1, rows, 0, strips + q *steps,
+                                                   NAME(NR), &start, sums + (i - i0) *WIDTH + q,
+                                                   WIDTH, c0 > 0);
+            i += rows;
+        }
+    }
+    for (int64_t i = i0; i < i1; i++)
+        NAME(put)(p, sums + (i - i0) * WIDTH, results + i * p->to_plane, piece, count,
+                  bias ? bias[i] : 0);
 }
 
 static void
@@ -199,33 +301,49 @@ NAME(conv_blocks)(int64_t begin, int64_t end, void *context)
         int64_t i0 = 0, i1 = 0;
         for (int64_t i = 0; i1 < p->outputs && i <= block; i++) { /* whole panels */
             i0 = i1;
-            for (int n = 0; n < CONV_PANELS && i1 < p->outputs; n++)
+            for (int64_t n = 0; n < p->panels && i1 < p->outputs; n++)
                 i1 += gemm_height(p->outputs - i1, false);
         }
-        NAME(conv_block)(p, group, i0, i1, q0, q1 < p->positions ? q1 : p->positions);
+        (p->gathers ? NAME(gathered_block) : NAME(conv_block))(
+            p, group, i0, i1, q0, q1 < p->positions ? q1 : p->positions);
     }
 }
 
-/* A line of results of one channel: a sum over the taps of four vectors of positions at a time. */
+/* --- groups of one channel ------------------------------------------------------------------------------ */
+
+enum { NAME(JOBS) = 8 };
+
+/* Vectors of results of one window, from what the first tap sees on; the first n of each are stored. */
+typedef struct NAME(Jobs) {
+    int count;
+    const T *from[NAME(JOBS)];
+    T *to[NAME(JOBS)];
+    int64_t n[NAME(JOBS)];
+} NAME(Jobs);
+
+/* All jobs side by side, so that one has not to wait for the other's sum. */
 static void
-NAME(depthwise_line)(const Tiled *p, const T *image, const T *w, T bias, T *to)
+NAME(do_jobs)(const Tiled *p, NAME(Jobs) * jobs, const T *w, T bias)
 {
-    enum { N = 4 * NAME(VL) };
     const int64_t step = p->to_step[2];
-    for (int64_t x = 0; x < p->size[2]; x += N) {
-        const int64_t n = p->size[2] - x < N ? p->size[2] - x : N;
-        NAME(vec) a[4] = {0};
-        for (int64_t tap = 0; tap < p->taps; tap++) {
-            const NAME(vec) *from = (const NAME(vec) *)(image + x + p->tap_at[tap]);
-            const T y = w[p->tap[tap]];
-            for (int v = 0; v < 4; v++) a[v] += from[v] * y;
-        }
-        for (int v = 0; v < 4; v++) a[v] += bias;
-        if (step == 1)
-            memcpy(to + x, a, (size_t)n * sizeof(T));
-        else
-            for (int64_t i = 0; i < n; i++) to[(x + i) * step] = ((const T *)a)[i];
+    NAME(vec) a[NAME(JOBS)] = {0};
+    const T *from[NAME(JOBS)];
+    for (int v = 0; v < NAME(JOBS); v++) from[v] = jobs->from[v < jobs->count ? v : 0];
+    for (int64_t tap = 0; tap < p->taps; tap++) {
+        const int64_t at = p->tap_at[tap];
+        const T y = w[p->tap[tap]];
+#pragma GCC unroll 8
+        for (int v = 0; v < NAME(JOBS); v++) a[v] += *(const NAME(vec) *)(from[v] + at) * y;
     }
+    for (int v = 0; v < jobs->count; v++) {
+        const NAME(vec) sum = a[v] + bias;
+        T *to = jobs->to[v];
+        if (step == 1 && jobs->n[v] == NAME(VL))
+            *(NAME(vec) *)to = sum;
+        else
+            for (int64_t i = 0; i < jobs->n[v]; i++) to[i * step] = ((const T *)&sum)[i];
+    }
+    jobs->count = 0;
 }
 
 /* One sample of a group of one channel and few outputs. */
@@ -238,10 +356,20 @@ NAME(depthwise_plane)(const Tiled *p, int64_t group, int64_t slot)
         const T *w = (const T *)p->weight + group * p->w_group + i * p->w_output;
         const T bias = p->bias ? ((const T *)p->bias)[output] : 0;
         T *to = (T *)p->to + (p->first + slot) * p->to_sample + output * p->to_plane;
-        for (int64_t z = 0; z < p->size[0]; z++)
-            for (int64_t y = 0; y < p->size[1]; y++)
-                NAME(depthwise_line)(p, image + (z * p->wide[1] + y) * p->wide[2], w, bias,
-                                     to + z * p->to_step[0] + y * p->to_step[1]);
+        NAME(Jobs) jobs = {0};
+        for (int64_t line = 0; line < p->size[0] * p->size[1]; line++) {
+            const int64_t z = line / p->size[1], y = line % p->size[1];
+            const T *from = image + (z * p->wide[1] + y) * p->wide[2];
+            T *at = to + z * p->to_step[0] + y * p->to_step[1];
+            for (int64_t x = 0; x < p->size[2]; x += NAME(VL)) {
+                const int64_t left = p->size[2] - x;
+                jobs.from[jobs.count] = from + x;
+                jobs.to[jobs.count] = at + x * p->to_step[2];
+                jobs.n[jobs.count++] = left < NAME(VL) ? left : NAME(VL);
+                if (jobs.count == NAME(JOBS)) NAME(do_jobs)(p, &jobs, w, bias);
+            }
+        }
+        if (jobs.count) NAME(do_jobs)(p, &jobs, w, bias);
     }
 }
 
@@ -321,6 +449,104 @@ NAME(weight_blocks)(int64_t begin, int64_t end, void *context)
     }
 }
 
+/* What a line of the gradient gives to the sums of `taps` elements of a window. `end` is that of the
+ * gradient, beyond which nothing is read; nor is anything behind the line multiplied. */
+static inline __attribute__((always_inline)) void
+NAME(depthwise_products)(const T *image, const int64_t *tap_at, int taps, const T *grad,
+                         const T *end, int64_t n, NAME(vec) * sums)
+{
+    int64_t x = 0;
+    for (; x + NAME(VL) <= n; x += NAME(VL)) {
+        const NAME(vec) g = *(const NAME(vec) *)(grad + x);
+#pragma GCC unroll 9
+        for (int i = 0; i < taps; i++) sums[i] += *(const NAME(vec) *)(image + tap_at[i] + x) * g;
+    }
+    if (x == n) return;
+    NAME(index) mask;
+    for (int i = 0; i < NAME(VL); i++) mask[i] = i < n - x ? -1 : 0;
+    NAME(vec) g = {0};
+    if (grad + x + NAME(VL) <= end)
+        g = (NAME(vec))(*(const NAME(index) *)(grad + x) & mask);
+    else
+        memcpy(&g, grad + x, (size_t)(n - x) * sizeof(T));
+#pragma GCC unroll 9
+    for (int i = 0; i < taps; i++)
+        sums[i] += (NAME(vec))(*(const NAME(index) *)(image + tap_at[i] + x) & mask) * g;
+}
+
+/* Adds what a plane of the gradient gives to `taps` elements of a window, a vector each. */
+#define PLANE(taps)                                                                                \
+    static void NAME(depthwise_taps_##taps)(const Tiled *p, const T *image, const int64_t *tap_at, \
+                                            const T *grad, const T *end, NAME(vec) * to)           \
+    {                                                                                              \
+        NAME(vec) sums[taps] = {0};                                                                \
+        for (int64_t z = 0; z < p->size[0]; z++)                                                   \
+            for (int64_t y = 0; y < p->size[1]; y++, grad += p->size[2])                           \
+                NAME(depthwise_products)(image + (z * p->wide[1] + y) * p->wide[2], tap_at, taps,  \
+                                         grad, end, p->size[2], sums);                             \
+        for (int i = 0; i < taps; i++) to[i] += sums[i];                                           \
+    }
+PLANE(1)
+PLANE(3)
+PLANE(5)
+PLANE(7)
+PLANE(9)
+#undef PLANE
+
+/* Taps go by as many as divide the window, or by nine and what is left singly. */
+static void
+NAME(depthwise_sums)(const Tiled *p, const T *image, const T *grad, const T *end, NAME(vec) * to)
+{
+    const int step = p->taps % 9 == 0   ? 9
+                     : p->taps % 7 == 0 ? 7
+                     : p->taps % 5 == 0 ? 5
+                     : p->taps % 3 == 0 ? 3
+                                        : 9;
+    for (int64_t tap = 0; tap < p->taps;) {
+        const int64_t *at = p->tap_at + tap;
+        const int n = p->taps - tap < step ? 1 : step;
+        (n == 9   ? NAME(depthwise_taps_9)
+         : n == 7 ? NAME(depthwise_taps_7)
+         : n == 5 ? NAME(depthwise_taps_5)
+         : n == 3 ? NAME(depthwise_taps_3)
+                  : NAME(depthwise_taps_1))(p, image, at, grad, end, to + tap);
+        tap += n;
+    }
+}
+
+/* Groups of one channel: the sums of all taps, in lanes. */
+static void
+NAME(depthwise_weight)(int64_t begin, int64_t end, void *context)
+{
+    const Tiled *p = context;
+    const T *stop = (const T *)p->to + p->batch * p->to_sample;
+    for (; begin < end; begin++) {
+        NAME(vec) *to = (NAME(vec) *)p->sums + begin * p->outputs * p->taps;
+        if (p->first == 0) memset(to, 0, (size_t)(p->outputs * p->taps) * sizeof *to);
+        for (int64_t slot = 0; slot < p->slots; slot++)
+            NAME(fill_plane)(p, slot * p->groups + begin);
+        for (int64_t slot = 0; slot < p->slots; slot++)
+            for (int64_t i = 0; i < p->outputs; i++)
+                NAME(depthwise_sums)(p, (const T *)p->images + begin * p->room + slot * p->part,
+                                     (const T *)p->to + (p->first + slot) * p->to_sample +
+                                         (begin * p->outputs + i) * p->to_plane,
+                                     stop, to + i * p->taps);
+    }
+}
+
+static void
+NAME(put_depthwise)(int64_t begin, int64_t end, void *context)
+{
+    const Tiled *p = context;
+    for (; begin < end; begin++)
+        for (int64_t tap = 0; tap < p->taps; tap++) {
+            const NAME(vec) *sums = (const NAME(vec) *)p->sums + begin * p->taps + tap;
+            T sum = 0;
+            for (int i = 0; i < NAME(VL); i++) sum += (*sums)[i];
+            ((T *)p->weight)[begin * p->w_output + p->tap[tap]] = sum;
+        }
+}
+
 /* The sums to where the weight has them. */
 static void
 NAME(put_weight)(int64_t begin, int64_t end, void *context)
@@ -338,4 +564,5 @@ NAME(put_weight)(int64_t begin, int64_t end, void *context)
     }
 }
 #undef T
+#undef INDEX
 #undef NAME
