@@ -128,6 +128,44 @@ def test_eigenvectors(shape, dtype):
     assert_near(linalg.eigvals(a).sum(-1), values.sum(-1), dtype, 4)
 
 
+def spectra(n):
+    """Symmetric matrices whose eigenvalues lie close together, far apart, or are all the same."""
+    g = np.random.default_rng(n).standard_normal((n, n))
+    q = np.linalg.qr(g)[0]
+    line = np.diag(np.ones(n - 1), 1) + np.diag(np.ones(n - 1), -1)
+    glue = line.copy()
+    glue[np.arange(20, n - 1, 21), np.arange(20, n - 1, 21) + 1] = 1e-7
+    places = np.arange(n)
+    yield np.zeros((n, n))
+    yield np.ones((n, n))
+    yield 2 * np.eye(n) - line
+    yield np.diag(np.abs(places - n // 2)) + line
+    yield np.diag(np.abs(places % 21 - 10)) + np.triu(glue) + np.triu(glue).T
+    yield q @ np.diag(np.where(places % 2, 1, 1 + 1e-6 * places)) @ q.T
+    yield q @ np.diag(10.0 ** (-12 * places / n)) @ q.T
+    yield q @ np.diag(np.sign(np.diag(g))) @ q.T
+    yield g[:, :2] @ g[:, :2].T
+    yield (g + g.T) * 1e-36
+    yield (g + g.T) * 1e36
+
+
+@pytest.mark.parametrize("n", [2, 3, 24, 25, 49, 64, 150])
+@pytest.mark.parametrize("dtype", [facula.float32, facula.float64])
+def test_spectra(n, dtype):
+    eps = facula.finfo(dtype).eps
+    for a in spectra(n):
+        a = facula.from_numpy(a).to(dtype)
+        values, v = (x.double().numpy() for x in linalg.eigh(a))
+        a = a.double().numpy()
+        size = np.linalg.norm(a, 2)
+        assert (np.diff(values) >= 0).all()
+        assert np.abs(a @ v - v * values).max() <= 30 * eps * size
+        assert np.abs(v.T @ v - np.eye(n)).max() <= (30 + n) * eps
+        assert np.abs(values - np.linalg.eigvalsh(a)).max() <= 40 * eps * size
+        alone = linalg.eigvalsh(facula.from_numpy(a).to(dtype)).double().numpy()
+        assert np.abs(values - alone).max() <= 40 * eps * size
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_indefinite(dtype):
     a = facula.randn(2, 6, 6, dtype=dtype)

@@ -1,33 +1,30 @@
 /* eigh.c - eigenvectors of real symmetric matrices: to tridiagonal form and back on the product.
  *
  * Panels of EIGH_PANEL rows become reflectors, each with one product of the matrix and a vector, and
- * change the rest of it by two products. LAPACK divides and conquers the tridiagonal matrix; then the
- * reflectors are applied to its eigenvectors, panel by panel, from the right: they lie as rows. What is
- * small, complex or without vectors is LAPACK's altogether.
+ * change the rest of it by two products. The tridiagonal matrix is divided and conquered
+ * (tridiagonal.h); then the reflectors are applied to its eigenvectors, panel by panel, from the right:
+ * they lie as rows. Complex matrices are LAPACK's altogether.
  */
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/reflector.h"
+#include "kernels/cpu/tridiagonal.h"
 #include "kernels/matrices.h"
 
 #include <string.h>
 
 #pragma GCC optimize("fp-contract=fast")
 
-enum { EIGH_PANEL = 32, EIGH_LEAST = 64 };
-
-typedef void (*Stedc)(const char *job, const int *n, void *d, void *e, void *z, const int *ldz,
-                      void *work, const int *lwork, int *iwork, const int *liwork, int *info);
+enum { EIGH_PANEL = 32 };
 
 /* One matrix of n x n, and where it works. */
 typedef struct Eigh {
     FacDType dtype;
-    bool serial, upper;
+    bool serial, upper, vectors;
     int64_t n, size, step; /* step: from row to row of a, odd in lines of the cache */
-    Stedc stedc;
-    char *from, *values, *vectors; /* of the whole batch */
+    char *from, *to[2];    /* of the whole batch: matrices, eigenvalues, eigenvectors */
     int32_t *infos;
-    char *a, *v, *w, *minus, *d, *e, *tau, *work;
-    int *ints;
+    char *v, *w, *minus, *d, *e, *tau, *numbers;
+    char *a, *work; /* in turn the matrix, what the tridiagonal one takes, products of reflectors */
 } Eigh;
 
 #define T float
@@ -42,16 +39,19 @@ typedef struct Eigh {
 static int64_t
 eigh_place(Eigh *q, char *scratch)
 {
-    const int64_t n = q->n, panel = EIGH_PANEL * n;
-    char **const places[] = {&q->a, &q->v, &q->w, &q->minus, &q->d, &q->e, &q->tau, &q->work};
-    const int64_t lengths[] = {n * q->step, n * n, panel, 2 * panel, n, n, n, n * n + 4 * n + 1};
-    int64_t total = 0;
-    for (int i = 0; i < 8; i++) {
+    const int64_t n = q->n, panel = EIGH_PANEL * n, wide = 8 / q->size;
+    char **const places[] = {&q->v, &q->w, &q->minus, &q->d, &q->e, &q->tau, &q->numbers};
+    const int64_t lengths[] = {n * n, panel, 2 * panel, n, n, n, 2 * n * wide};
+    const int64_t later[] = {n * q->step * q->size, 3 * EIGH_PANEL * EIGH_PANEL * q->size,
+                             FAC_TIERED(tridiagonal_scratch)(n, q->dtype, q->vectors)};
+    int64_t total = 0, most = 0;
+    for (int i = 0; i < 7; i++) {
         *places[i] = scratch + total;
         total += (lengths[i] * q->size + 63) / 64 * 64;
     }
-    q->ints = (int *)(scratch + total);
-    return total + (5 * n + 3) * (int64_t)sizeof(int);
+    for (int i = 0; i < 3; i++) most = later[i] > most ? later[i] : most;
+    q->a = q->work = scratch + total;
+    return total + most;
 }
 
 static FacStatus
@@ -153,9 +153,7 @@ eigh_item(int64_t index, char *scratch, bool serial, void *context)
     Eigh q = *(const Eigh *)context;
     const bool single = q.size == 4;
     const int64_t area = q.n * q.n * q.size;
-    const int n = (int)q.n, length = n * n + 4 * n + 1, ints = 5 * n + 3;
-    char *z = q.vectors + index * area;
-    int info = 0;
+    char *z = q.vectors ? q.to[1] + index * area : NULL;
     q.serial = serial;
     eigh_place(&q, scratch);
     (single ? mirror_f32 : mirror_f64)(&q, q.from + index * area, q.upper);
@@ -164,14 +162,17 @@ eigh_item(int64_t index, char *scratch, bool serial, void *context)
         (single ? panel_f32 : panel_f64)(&q, j, left < EIGH_PANEL ? left : EIGH_PANEL);
         if (left > EIGH_PANEL) FAC_RETURN_IF_ERROR(update_rest(&q, j + EIGH_PANEL));
     }
-    /* LAPACK would go astray where a number is not finite */
-    const bool finite = single ? is_finite_f32(q.d, n) && is_finite_f32(q.e, n - 1)
-                               : is_finite_f64(q.d, n) && is_finite_f64(q.e, n - 1);
-    info = finite ? 0 : 1;
-    if (finite) q.stedc("I", &n, q.d, q.e, z, &n, q.work, &length, q.ints, &ints, &info);
-    q.infos[index] = info;
-    if (info) return FAC_OK;
-    memcpy(q.values + index * q.n * q.size, q.d, (size_t)(q.n * q.size));
+    const bool finite = single ? is_finite_f32(q.d, q.n) && is_finite_f32(q.e, q.n - 1)
+                               : is_finite_f64(q.d, q.n) && is_finite_f64(q.e, q.n - 1);
+    q.infos[index] = !finite;
+    if (!finite) return FAC_OK;
+    double *d = (double *)q.numbers, *e = d + q.n;
+    (single ? widen_f32 : widen_f64)(&q, d, e);
+    FAC_RETURN_IF_ERROR(
+        FAC_TIERED(tridiagonal_eigen)(q.n, d, e, q.dtype, z, q.work, serial, q.infos + index));
+    if (q.infos[index]) return FAC_OK;
+    (single ? narrow_f32 : narrow_f64)(&q, d, q.to[0] + index * q.n * q.size);
+    if (!z) return FAC_OK;
     for (int64_t j = (q.n - 1) / EIGH_PANEL * EIGH_PANEL; j >= 0; j -= EIGH_PANEL)
         FAC_RETURN_IF_ERROR(apply_panel(&q, j, z));
     return FAC_OK;
@@ -184,20 +185,18 @@ FAC_KERNEL(eigh)(FacCall *call)
     FacTensor *a = fac_arg_tensor(call, 0), *w = fac_result_tensor(call, 0), *plain = NULL;
     Eigh q = {.dtype = (FacDType)a->dtype, .n = a->sizes[a->ndim - 1]};
     FacStatus st = FAC_OK;
-    if (FAC_IS_COMPLEX(q.dtype) || !fac_v_is_true(FAC_ARG(call, 2)) || q.n < EIGH_LEAST ||
-        !w->numel || q.n > 16384)
-        return fac_k_eigh(call);
+    if (FAC_IS_COMPLEX(q.dtype) || !w->numel) return fac_k_eigh(call);
     const int64_t count = w->numel / q.n;
     q.size = fac_dtype_size(q.dtype);
+    q.vectors = fac_v_is_true(FAC_ARG(call, 2));
     q.step = (q.n * q.size / 64 | 1) * 64 / q.size + 64 / q.size * 2;
     q.upper = FAC_ARG(call, 1).v.s[0] == 'U' || FAC_ARG(call, 1).v.s[0] == 'u';
-    FAC_TRY(fac_lapack(q.dtype, "stedc_", (void **)&q.stedc));
     FAC_TRY(fac_contiguous(a, q.dtype, &plain));
     q.infos = fac_mem_zalloc((size_t)count * sizeof *q.infos);
     if (!q.infos) FAC_FAIL(FAC_MEMORY_ERROR, "no memory for %lld numbers", (long long)count);
     q.from = fac_data(plain);
-    q.values = fac_data(w);
-    q.vectors = fac_data(fac_result_tensor(call, 1));
+    q.to[0] = fac_data(w);
+    q.to[1] = fac_data(fac_result_tensor(call, 1));
     Eigh sized = q;
     const size_t scratch = (size_t)eigh_place(&sized, NULL);
     FAC_TRY(fac_each_matrix(count, 10.0 * (double)q.n * (double)q.n * (double)q.n, scratch,

@@ -117,6 +117,19 @@ NAME(negate)(const char *from, int64_t n, char *to)
     for (int64_t i = 0; i < n; i++) ((T *)to)[i] = -((const T *)from)[i];
 }
 
+static void
+NAME(widen)(const Eigh *q, double *d, double *e)
+{
+    for (int64_t i = 0; i < q->n; i++) d[i] = ((const T *)q->d)[i];
+    for (int64_t i = 0; i + 1 < q->n; i++) e[i] = ((const T *)q->e)[i];
+}
+
+static void
+NAME(narrow)(const Eigh *q, const double *d, void *to)
+{
+    for (int64_t i = 0; i < q->n; i++) ((T *)to)[i] = (T)d[i];
+}
+
 #undef T
 #undef NAME
 #undef DTYPE
