@@ -99,21 +99,58 @@ op("cross_entropy_loss(Tensor self, Tensor target, Tensor? weight=None, int redu
              "reduction, ignore_index, label_smoothing))",
    doc="nll_loss of log_softmax; targets are classes or probabilities of classes.")
 
+# Losses of one element, and their gradients: one pass each.
+op("_squared_error(Tensor self, Tensor target) -> Tensor",
+   variants="function", module="_C", family=BINARY, scalar={"float": "(a - b) * (a - b)"},
+   grad={"self": "_squared_error_backward(grad, self, target)",
+         "target": "neg(_squared_error_backward(grad, self, target))"},
+   doc="The squared difference.")
+op("_squared_error_backward(Tensor grad_output, Tensor self, Tensor target) -> Tensor",
+   variants="function", module="_C", family=TERNARY, scalar={"float": "2 * a * (b - c)"},
+   grad={"grad_output": "_squared_error_backward(grad, self, target)",
+         "self": "2 * (grad * grad_output)", "target": "-2 * (grad * grad_output)"},
+   doc="The gradient of _squared_error.")
 op("mse_loss(Tensor self, Tensor target, int reduction=1) -> Tensor",
-   variants="function", module="_C", composite="_reduced(square(self - target), reduction)",
+   variants="function", module="_C", composite="_reduced(_squared_error(self, target), reduction)",
    doc="The squared differences.")
 op("l1_loss(Tensor self, Tensor target, int reduction=1) -> Tensor",
    variants="function", module="_C", composite="_reduced(abs(self - target), reduction)",
    doc="The absolute differences.")
+op("_smooth_l1(Tensor self, Tensor target, float beta) -> Tensor",
+   variants="function", module="_C", family=BINARY,
+   scalar={"float": "fx_abs(a - b) - 0.5 * beta if fx_abs(a - b) >= beta "
+                    "else 0.5 * (a - b) * (a - b) / beta"},
+   grad={"self": "_smooth_l1_backward(grad, self, target, beta)",
+         "target": "neg(_smooth_l1_backward(grad, self, target, beta))"},
+   doc="smooth_l1_loss of each element, for positive beta.")
+op("_smooth_l1_backward(Tensor grad_output, Tensor self, Tensor target, float beta) -> Tensor",
+   variants="function", module="_C", family=TERNARY,
+   scalar={"float": "-a if b - c <= -beta else (a if b - c >= beta else a * (b - c) / beta)"},
+   grad={"grad_output": "_smooth_l1_backward(grad, self, target, beta)",
+         "self": "where(abs(self - target) < beta, grad * grad_output / beta, 0)",
+         "target": "where(abs(self - target) < beta, grad * grad_output / -beta, 0)"},
+   doc="The gradient of _smooth_l1.")
 op("smooth_l1_loss(Tensor self, Tensor target, int reduction=1, float beta=1.0) -> Tensor",
    variants="function", module="_C",
-   composite="_reduced(abs(self - target) if beta == 0 else where((d := abs(self - target)) < beta, "
-             "square(d) * (0.5 / beta), d - 0.5 * beta), reduction)",
+   composite="_reduced(abs(self - target) if beta == 0 else _smooth_l1(self, target, beta), reduction)",
    doc="Squared differences where they are small, absolute ones beyond beta.")
+op("_huber(Tensor self, Tensor target, float delta) -> Tensor",
+   variants="function", module="_C", family=BINARY,
+   scalar={"float": "0.5 * (a - b) * (a - b) if fx_abs(a - b) <= delta "
+                    "else delta * (fx_abs(a - b) - 0.5 * delta)"},
+   grad={"self": "_huber_backward(grad, self, target, delta)",
+         "target": "neg(_huber_backward(grad, self, target, delta))"},
+   doc="huber_loss of each element.")
+op("_huber_backward(Tensor grad_output, Tensor self, Tensor target, float delta) -> Tensor",
+   variants="function", module="_C", family=TERNARY,
+   scalar={"float": "-delta * a if b - c <= -delta else (delta * a if b - c >= delta else a * (b - c))"},
+   grad={"grad_output": "_huber_backward(grad, self, target, delta)",
+         "self": "where(abs(self - target) < delta, grad * grad_output, 0)",
+         "target": "where(abs(self - target) < delta, neg(grad * grad_output), 0)"},
+   doc="The gradient of _huber.")
 op("huber_loss(Tensor self, Tensor target, int reduction=1, float delta=1.0) -> Tensor",
    variants="function", module="_C",
-   composite="_reduced(where((d := abs(self - target)) <= positive(delta, 'delta'), "
-             "square(d) * 0.5, (d - 0.5 * delta) * delta), reduction)",
+   composite="_reduced(_huber(self, target, positive(delta, 'delta')), reduction)",
    doc="Squared differences where they are small, absolute ones beyond delta.")
 op("_binary_cross_entropy(Tensor self, Tensor target) -> Tensor",
    variants="function", module="_C",
@@ -126,22 +163,59 @@ op("binary_cross_entropy(Tensor self, Tensor target, Tensor? weight=None, int re
    variants="function", module="_C",
    composite="_reduced(_weighted(_binary_cross_entropy(self, target), weight), reduction)",
    doc="The cross entropy of probabilities and targets between 0 and 1.")
+op("_logits_entropy(Tensor self, Tensor target) -> Tensor",
+   variants="function", module="_C", family=BINARY,
+   scalar={"float": "(1 - b) * a + (fx_log1p(fx_exp(-fx_abs(a))) - (a if a < 0 else 0))"},
+   grad={"self": "_logits_entropy_backward(grad, self, target)", "target": "neg(grad * self)"},
+   doc="The cross entropy of sigmoid(self) and target, of each element.")
+op("_logits_entropy_backward(Tensor grad_output, Tensor self, Tensor target) -> Tensor",
+   variants="function", module="_C", family=TERNARY, scalar={"float": "a * (fx_sigmoid(b) - c)"},
+   grad={"grad_output": "_logits_entropy_backward(grad, self, target)",
+         "self": "sigmoid_backward(grad * grad_output, sigmoid(self))",
+         "target": "neg(grad * grad_output)"},
+   doc="The gradient of _logits_entropy.")
+op("_weighted_entropy(Tensor self, Tensor target, Tensor weight) -> Tensor",
+   variants="function", module="_C", family=TERNARY,
+   scalar={"float": "(1 - b) * a + ((c - 1) * b + 1) * (fx_log1p(fx_exp(-fx_abs(a))) "
+                    "- (a if a < 0 else 0))"},
+   grad={"self": "_weighted_entropy_backward(grad, self, target, weight)",
+         "target": "neg(grad * (self + (weight - 1) * log_sigmoid(self)))",
+         "weight": "neg(grad * (target * log_sigmoid(self)))"},
+   doc="_logits_entropy with a weight of the part where the target is 1.")
+op("_weighted_entropy_backward(Tensor grad_output, Tensor self, Tensor target, Tensor weight) -> Tensor",
+   variants="function", module="_C", family=TERNARY,
+   scalar={"float": "a * (1 - c + ((d - 1) * c + 1) * (fx_sigmoid(b) - 1))"},
+   grad={"grad_output": "_weighted_entropy_backward(grad, self, target, weight)",
+         "self": "sigmoid_backward(grad * grad_output * ((weight - 1) * target + 1), sigmoid(self))",
+         "target": "grad * grad_output * ((weight - 1) * (sigmoid(self) - 1) - 1)",
+         "weight": "grad * grad_output * (target * (sigmoid(self) - 1))"},
+   doc="The gradient of _weighted_entropy.")
 op("binary_cross_entropy_with_logits(Tensor self, Tensor target, Tensor? weight=None, "
    "Tensor? pos_weight=None, int reduction=1) -> Tensor",
    variants="function",
-   composite="_reduced(_weighted(narrowed_joint((1 - (t := widened(target))) * (x := widened(self)) - "
-             "(log_sigmoid(x) if pos_weight is None else ((widened(pos_weight) - 1) * t + 1) * log_sigmoid(x)), "
-             "self, target), weight), reduction)",
+   composite="_reduced(_weighted(_logits_entropy(self, target) if pos_weight is None "
+             "else _weighted_entropy(self, target, pos_weight), weight), reduction)",
    doc="binary_cross_entropy of sigmoid(self), without overflow.")
 op("kl_div(Tensor self, Tensor target, int reduction=1, *, bool log_target=False) -> Tensor",
    variants="function",
    composite="_reduced(exp(target) * (target - self) if log_target "
              "else xlogy(target, target) - target * self, reduction)",
    doc="The Kullback-Leibler divergence; self holds log probabilities.")
+op("_soft_margin(Tensor self, Tensor target) -> Tensor",
+   variants="function", module="_C", family=BINARY,
+   scalar={"float": "fx_log1p(fx_exp(-fx_abs(a * b))) - (a * b if a * b < 0 else 0)"},
+   grad={"self": "neg(grad * (target * sigmoid(neg(self * target))))",
+         "target": "neg(grad * (self * sigmoid(neg(self * target))))"},
+   doc="log(1 + exp(-target * self)) of each element, without overflow.")
 op("soft_margin_loss(Tensor self, Tensor target, int reduction=1) -> Tensor",
-   variants="function", module="_C",
-   composite="_reduced(neg(log_sigmoid(target * self)), reduction)",
+   variants="function", module="_C", composite="_reduced(_soft_margin(self, target), reduction)",
    doc="log(1 + exp(-target * self)).")
+op("_gaussian_nll(Tensor self, Tensor target, Tensor var) -> Tensor",
+   variants="function", module="_C", family=TERNARY,
+   scalar={"float": "0.5 * (fx_log(c) + (a - b) * (a - b) / c)"},
+   grad={"self": "grad * ((self - target) / var)", "target": "grad * ((target - self) / var)",
+         "var": "grad * ((0.5 - 0.5 * square(self - target) / var) / var)"},
+   doc="The negative log likelihood of each element under a normal distribution, but for a constant.")
 op("hinge_embedding_loss(Tensor self, Tensor target, float margin=1.0, int reduction=1) -> Tensor",
    variants="function",
    composite="_reduced(where(target != 1, clamp(full_like(self, margin) - self, 0), 0) + where(target != -1, self, 0), "

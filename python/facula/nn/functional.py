@@ -663,7 +663,7 @@ def gaussian_nll_loss(
     with no_grad():
         floor = var.clamp(min=eps)
     var = var + (floor - var).detach()
-    loss = 0.5 * (var.log() + (input - target) ** 2 / var)
+    loss = _ops._gaussian_nll(input, target, var)
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
     return loss if how == 0 else loss.mean() if how == 1 else loss.sum()
