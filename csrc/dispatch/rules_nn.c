@@ -530,6 +530,15 @@ resized(FacCall *call, const FacTensor *t, int i, FacDim *sizes)
     return check_dtype(call, t);
 }
 
+/* Result 0 of these sizes, channels last if `t` is. */
+static FacStatus
+sized_channels(FacCall *call, const FacTensor *t, const FacDim *sizes)
+{
+    FacDim strides[FAC_MAX_NDIM];
+    fac_strides_format(fac_format_of(t->ndim, t->sizes, t->strides), t->ndim, sizes, strides);
+    return fac_out_strided(call, 0, (FacDType)t->dtype, t->device, t->ndim, sizes, strides);
+}
+
 /* (self, size, mode, align_corners, scales). */
 FacStatus
 fac_rule_interpolate(FacCall *call)
@@ -537,7 +546,7 @@ fac_rule_interpolate(FacCall *call)
     const FacTensor *t = fac_arg_tensor(call, 0);
     FacDim sizes[FAC_MAX_NDIM];
     FAC_RETURN_IF_ERROR(resized(call, t, 1, sizes));
-    return fac_out(call, 0, (FacDType)t->dtype, t->device, t->ndim, sizes);
+    return sized_channels(call, t, sizes);
 }
 
 /* (grad_output, input_size, mode, align_corners, scales). */
@@ -556,7 +565,7 @@ fac_rule_interpolate_backward(FacCall *call)
     const FacStatus st = resized(call, g, 1, sizes);
     *size = whole;
     FAC_RETURN_IF_ERROR(st);
-    return fac_out(call, 0, (FacDType)g->dtype, g->device, g->ndim, sizes);
+    return sized_channels(call, g, sizes);
 }
 
 /* (gates [n, 4h], cx [n, h]). */

@@ -21,6 +21,14 @@ typedef struct Conv {
     int64_t first;                               /* of the samples that are in work */
 } Conv;
 
+/* How many taps of groups of one channel have their sums in registers at a time, of 1, 3, 5, 7 and 9; what is
+ * left of the window goes one by one. */
+static inline int
+depthwise_step(int64_t taps)
+{
+    return taps % 9 == 0 ? 9 : taps % 7 == 0 ? 7 : taps % 5 == 0 ? 5 : taps % 3 == 0 ? 3 : 9;
+}
+
 /* With the channels last in x and y (w is in C order): whether it pays, forward or the adjoint in the
  * input, and the adjoint in the weight. */
 bool FAC_TIERED(conv_last_pays)(const Conv *c);

@@ -16,8 +16,8 @@
 #include "kernels/cpu/gemm_tile.h"
 
 enum {
-    DEEP = 64,
-    DEEP_TAPS = 64,           /* groups of one channel that are done at a time; taps of a window */
+    DEEP = 4,                 /* results of groups of one channel that are done at a time */
+    DEEP_TAPS = 64,           /* their taps */
     CONV_LAST_TAPS = 64,      /* of a line of a window */
     CONV_LAST_RUN = 288,      /* channels times taps of a line, or positions, summed in one go */
     CONV_LAST_LEAST = 8,      /* outputs, and channels of groups, for this to pay */
@@ -40,6 +40,7 @@ typedef struct View {
     int64_t w_output, w_channel, w_group;
     int64_t first, slots; /* the samples of the wave */
     int64_t run, lines, *line_at;
+    int64_t folded; /* taps of a line that count as channels */
     const char *from, *images, *bias;
     char *copy, *packed, *to, *weight;
 } View;
@@ -86,7 +87,7 @@ first_seen(const View *v, int64_t z, int64_t y)
 static bool
 is_deep(const Conv *c)
 {
-    return c->channels == 1 && c->outputs == 1 && c->groups >= CONV_LAST_LEAST &&
+    return c->channels == 1 && c->outputs == 1 && c->groups * c->item >= GEMM_BYTES &&
            c->taps <= DEEP_TAPS && !c->direct;
 }
 
@@ -113,6 +114,7 @@ view_forward(const Conv *c)
               .outputs = c->outputs,
               .all = c->groups * c->channels,
               .taps = c->taps,
+              .folded = 1,
               .w_output = c->channels * c->taps,
               .w_channel = c->taps,
               .w_group = c->outputs * c->channels * c->taps,
@@ -315,18 +317,31 @@ multiply_for_weight(const Conv *c)
     return st;
 }
 
+/* What a line of taps sees of few channels is one piece of memory: as many channels of one tap. */
+static void
+fold_lines(View *v)
+{
+    v->folded = v->count[2];
+    v->channels *= v->folded;
+    v->taps /= v->folded;
+    v->count[2] = 1;
+}
+
 FacStatus
 FAC_TIERED(conv_last_weight)(const Conv *c)
 {
     if (c->direct) return multiply_for_weight(c);
     View v = view_forward(c);
-    const int64_t nr = 2 * GEMM_BYTES / c->item, room = fac_chunks(c->channels, nr) * nr;
+    const bool deep = is_deep(c);
+    const int64_t nr = 2 * GEMM_BYTES / c->item, vectors = fac_chunks(c->groups, nr / 2);
+    if (!deep && v.groups == 1 && v.channels < nr && v.at_step[2] == 1) fold_lines(&v);
+    const int64_t room = fac_chunks(v.channels, nr) * nr;
     const int64_t tasks = v.groups * fac_chunks(v.outputs, GEMM_ROWS) * (room / nr);
     int64_t line_at[CONV_LAST_RUN];
     void *memory;
     size_t bytes;
     v.to = (char *)c->y;
-    FAC_RETURN_IF_ERROR(view_open(&v, c, c->channels % nr != 0,
+    FAC_RETURN_IF_ERROR(view_open(&v, c, !deep && v.channels % nr != 0,
                                   (size_t)(v.groups * v.taps * v.outputs * room * c->item), &bytes,
                                   &memory));
     v.lines = v.size[2] < CONV_LAST_RUN ? CONV_LAST_RUN / v.size[2] : 1;
@@ -335,12 +350,14 @@ FAC_TIERED(conv_last_weight)(const Conv *c)
     const int64_t slots = v.slots;
     for (int64_t first = 0; first < v.batch; first += slots) {
         view_wave(&v, c, first, slots);
-        if (is_deep(c))
-            fac_parallel(fac_chunks(v.groups, DEEP), 1, BODY(&v, weights_deep), &v);
+        if (deep)
+            fac_parallel(vectors, 1, BODY(&v, weights_deep), &v);
         else
             fac_parallel(tasks, 1, BODY(&v, weights), &v);
     }
-    if (!is_deep(c))
+    if (deep)
+        fac_parallel(vectors, fac_grain(v.taps * nr), BODY(&v, put_deep), &v);
+    else
         fac_parallel(v.groups * v.outputs, fac_grain(v.taps * v.channels), BODY(&v, put_weights),
                      &v);
     fac_host_free(memory, bytes);

@@ -2,6 +2,7 @@
  * conv_last.c. */
 
 enum { NAME(VL) = GEMM_BYTES / sizeof(T), NAME(NR) = 2 * NAME(VL) };
+typedef NAME(FacVec) NAME(vec);
 
 /* --- images ------------------------------------------------------------------------------------------- */
 
@@ -110,13 +111,12 @@ NAME(lines)(int64_t begin, int64_t end, void *context)
 
 /* --- groups of one channel and one output ------------------------------------------------------------------ */
 
-static inline __attribute__((always_inline)) void
-NAME(multiply_add)(T *restrict sum, const T *restrict x, const T *restrict y, int64_t n)
+/* Vectors are channels, the last one earlier so that it ends with them. */
+static inline int64_t
+NAME(vector_at)(const View *v, int64_t i)
 {
-    if (n == DEEP)
-        for (int64_t i = 0; i < DEEP; i++) sum[i] += x[i] * y[i];
-    else
-        for (int64_t i = 0; i < n; i++) sum[i] += x[i] * y[i];
+    const int64_t last = v->groups - NAME(VL);
+    return i * NAME(VL) < last ? i * NAME(VL) : last;
 }
 
 /* Weights as taps of channels. */
@@ -130,7 +130,30 @@ NAME(pack_deep)(int64_t begin, int64_t end, void *context)
                 ((const T *)v->weight)[group * v->w_group + tap_of(v, begin)];
 }
 
-/* Lines of results of the wave, DEEP channels at a time. */
+/* DEEP results side by side of a line (n of them wanted), of the channels of one or two vectors. */
+static inline __attribute__((always_inline)) void
+NAME(deep_results)(const View *v, const int64_t *seen, const T *image, const T *w, const T *bias,
+                   T *to, int64_t n, int vecs)
+{
+    const int64_t step = v->stride[2] * v->pixel;
+    const T *from[DEEP];
+    NAME(vec) sums[DEEP][2] = {0};
+    for (int r = 0; r < DEEP; r++) from[r] = image + (r < n ? r : 0) * step;
+    for (int64_t tap = 0; tap < v->taps; tap++, w += v->groups) {
+        const NAME(vec) *y = (const NAME(vec) *)w;
+#pragma GCC unroll 4
+        for (int r = 0; r < DEEP; r++)
+            for (int i = 0; i < vecs; i++)
+                sums[r][i] += ((const NAME(vec) *)(from[r] + seen[tap]))[i] * y[i];
+    }
+    for (int64_t r = 0; r < n; r++, to += v->to_step[2])
+        for (int i = 0; i < vecs; i++) {
+            if (bias) sums[r][i] += ((const NAME(vec) *)bias)[i];
+            ((NAME(vec) *)to)[i] = sums[r][i];
+        }
+}
+
+/* Lines of results of the wave. */
 static void
 NAME(lines_deep)(int64_t begin, int64_t end, void *context)
 {
@@ -143,46 +166,90 @@ NAME(lines_deep)(int64_t begin, int64_t end, void *context)
         const T *image = (const T *)v->images + slot * v->part + first_seen(v, z, y);
         T *to =
             (T *)v->to + (v->first + slot) * v->to_sample + z * v->to_step[0] + y * v->to_step[1];
-        for (int64_t x = 0; x < v->size[2]; x++, image += v->stride[2] * v->pixel)
-            for (int64_t c = 0; c < v->groups; c += DEEP) {
-                const int64_t n = v->groups - c < DEEP ? v->groups - c : DEEP;
-                T sums[DEEP] = {0}, *at = to + x * v->to_step[2] + c;
-                for (int64_t tap = 0; tap < v->taps; tap++)
-                    NAME(multiply_add)(sums, image + seen[tap] + c,
-                                       (const T *)v->packed + tap * v->groups + c, n);
-                for (int64_t i = 0; i < n; i++)
-                    at[i] = sums[i] + (v->bias ? ((const T *)v->bias)[c + i] : 0);
+        for (int64_t c = 0; c < v->groups;) {
+            const bool two = c + 2 * NAME(VL) <= v->groups;
+            const int64_t at = two ? c : NAME(vector_at)(v, c / NAME(VL));
+            const T *w = (const T *)v->packed + at,
+                    *bias = v->bias ? (const T *)v->bias + at : NULL;
+            for (int64_t x = 0; x < v->size[2]; x += DEEP) {
+                const int64_t left = v->size[2] - x, n = left < DEEP ? left : DEEP;
+                const T *from = image + x * v->stride[2] * v->pixel + at;
+                if (two)
+                    NAME(deep_results)(v, seen, from, w, bias, to + x * v->to_step[2] + at, n, 2);
+                else
+                    NAME(deep_results)(v, seen, from, w, bias, to + x * v->to_step[2] + at, n, 1);
             }
+            c += two ? 2 * NAME(VL) : NAME(VL);
+        }
     }
 }
 
-/* The weight's gradient of DEEP channels: sums of lines are added up. */
+/* What a sample gives to `taps` elements of a vector of windows. */
+#define SAMPLE(taps)                                                                               \
+    static void NAME(deep_taps_##taps)(const View *v, const int64_t *seen, const T *image,         \
+                                       const T *grad, NAME(vec) * to)                              \
+    {                                                                                              \
+        NAME(vec) sums[taps] = {0};                                                                \
+        for (int64_t line = 0; line < v->size[0] * v->size[1]; line++) {                           \
+            const int64_t z = line / v->size[1], y = line % v->size[1];                            \
+            const T *from = image + first_seen(v, z, y);                                           \
+            const T *g = grad + z * v->to_step[0] + y * v->to_step[1];                             \
+            for (int64_t x = 0; x < v->size[2]; x++) {                                             \
+                const NAME(vec) at = *(const NAME(vec) *)g;                                        \
+                _Pragma("GCC unroll 9")                                                            \
+                for (int i = 0; i < taps; i++)                                                     \
+                    sums[i] += *(const NAME(vec) *)(from + seen[i]) * at;                          \
+                from += v->stride[2] * v->pixel;                                                   \
+                g += v->to_step[2];                                                                \
+            }                                                                                      \
+        }                                                                                          \
+        for (int i = 0; i < taps; i++) to[i] += sums[i];                                           \
+    }
+SAMPLE(1)
+SAMPLE(3)
+SAMPLE(5)
+SAMPLE(7)
+SAMPLE(9)
+#undef SAMPLE
+
+/* The weight's gradient of vectors of channels, a vector for each tap. */
 static void
 NAME(weights_deep)(int64_t begin, int64_t end, void *context)
 {
     const View *v = context;
     int64_t seen[DEEP_TAPS];
     for (int64_t tap = 0; tap < v->taps; tap++) seen[tap] = seen_by(v, tap);
+    const int step = depthwise_step(v->taps);
     for (; begin < end; begin++) {
-        const int64_t c = begin * DEEP, n = v->groups - c < DEEP ? v->groups - c : DEEP;
-        for (int64_t line = 0; line < v->slots * v->size[0] * v->size[1]; line++) {
-            const int64_t y = line % v->size[1], z = line / v->size[1] % v->size[0];
-            const int64_t slot = line / v->size[1] / v->size[0];
-            const T *image = (const T *)v->images + slot * v->part + first_seen(v, z, y) + c;
-            const T *grad = (const T *)v->to + (v->first + slot) * v->to_sample +
-                            z * v->to_step[0] + y * v->to_step[1] + c;
-            T sums[DEEP_TAPS * DEEP];
-            memset(sums, 0, (size_t)(v->taps * DEEP) * sizeof(T));
-            for (int64_t x = 0; x < v->size[2]; x++, image += v->stride[2] * v->pixel)
-                for (int64_t tap = 0; tap < v->taps; tap++)
-                    NAME(multiply_add)(sums + tap * DEEP, image + seen[tap],
-                                       grad + x * v->to_step[2], n);
-            for (int64_t tap = 0; tap < v->taps; tap++)
-                for (int64_t i = 0; i < n; i++) {
-                    T *w = (T *)v->weight + (c + i) * v->w_group + tap;
-                    *w = (v->first + line > 0 ? *w : 0) + sums[tap * DEEP + i];
-                }
+        const int64_t c = NAME(vector_at)(v, begin);
+        NAME(vec) *sums = (NAME(vec) *)v->packed + begin * v->taps;
+        if (v->first == 0) memset(sums, 0, (size_t)v->taps * sizeof *sums);
+        for (int64_t slot = 0; slot < v->slots; slot++) {
+            const T *image = (const T *)v->images + slot * v->part + c;
+            const T *grad = (const T *)v->to + (v->first + slot) * v->to_sample + c;
+            for (int64_t tap = 0; tap < v->taps;) {
+                const int n = v->taps - tap < step ? 1 : step;
+                (n == 9   ? NAME(deep_taps_9)
+                 : n == 7 ? NAME(deep_taps_7)
+                 : n == 5 ? NAME(deep_taps_5)
+                 : n == 3 ? NAME(deep_taps_3)
+                          : NAME(deep_taps_1))(v, seen + tap, image, grad, sums + tap);
+                tap += n;
+            }
         }
+    }
+}
+
+static void
+NAME(put_deep)(int64_t begin, int64_t end, void *context)
+{
+    const View *v = context;
+    for (; begin < end; begin++) {
+        const NAME(vec) *sums = (const NAME(vec) *)v->packed + begin * v->taps;
+        const int64_t at = NAME(vector_at)(v, begin);
+        for (int64_t tap = 0; tap < v->taps; tap++)
+            for (int64_t i = begin * NAME(VL) - at; i < NAME(VL); i++)
+                ((T *)v->weight)[(at + i) * v->w_group + tap] = sums[tap][i];
     }
 }
 
@@ -233,9 +300,11 @@ NAME(put_weights)(int64_t begin, int64_t end, void *context)
         const int64_t group = begin / v->outputs, o = begin % v->outputs;
         T *w = (T *)v->weight + group * v->w_group + o * v->w_output;
         const T *from = (const T *)v->packed + (group * v->taps * v->outputs + o) * room;
-        for (int64_t c = 0; c < v->channels; c++)
+        const int64_t channels = v->channels / v->folded;
+        for (int64_t c = 0; c < v->channels; c++) /* of a folded line: a channel of a tap */
             for (int64_t tap = 0; tap < v->taps; tap++)
-                w[c * v->w_channel + tap] = from[tap * v->outputs * room + c];
+                w[c % channels * v->w_channel + tap * v->folded + c / channels] =
+                    from[tap * v->outputs * room + c];
     }
 }
 #undef T

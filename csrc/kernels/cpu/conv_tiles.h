@@ -493,15 +493,11 @@ PLANE(7)
 PLANE(9)
 #undef PLANE
 
-/* Taps go by as many as divide the window, or by nine and what is left singly. */
+/* All taps of a plane. */
 static void
 NAME(depthwise_sums)(const Tiled *p, const T *image, const T *grad, const T *end, NAME(vec) * to)
 {
-    const int step = p->taps % 9 == 0   ? 9
-                     : p->taps % 7 == 0 ? 7
-                     : p->taps % 5 == 0 ? 5
-                     : p->taps % 3 == 0 ? 3
-                                        : 9;
+    const int step = depthwise_step(p->taps);
     for (int64_t tap = 0; tap < p->taps;) {
         const int64_t *at = p->tap_at + tap;
         const int n = p->taps - tap < step ? 1 : step;

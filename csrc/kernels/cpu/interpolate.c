@@ -3,13 +3,18 @@
  *
  * Every axis has a table of the places that an output is made of and their weights; the axes are done
  * one after the other, depth, rows, columns, so that all but the last are sums of whole slices. Tasks
- * are planes. The coordinates are computed in float for float32, as they decide which element is near.
+ * are planes, or rows of a sample whose channels come last, as they do in the result then. The coordinates are computed in float for float32, as they decide which element is near.
  */
 #include "device/device.h"
 #include "kernels/cpu/plain.h"
 
 #include <math.h>
 #include <stdatomic.h>
+
+enum {
+    ROWS = 8,      /* of a task, where channels come last */
+    LAST_LEAST = 4 /* channels, for that to pay */
+};
 
 /* Output i is the sum over k of weight[i taps + k] times input index[i taps + k]. */
 typedef struct Axis {
@@ -23,8 +28,10 @@ typedef struct Interpolate {
     Axis axis[3]; /* depth, height, width */
     const void *from;
     void *to;
-    bool backward;
-    _Atomic bool failed; /* a task found no memory */
+    bool backward, last;   /* last: the channels, a task is rows of a sample */
+    int64_t channels;      /* of a sample */
+    int64_t block, blocks; /* rows of a task of the forward way, and how many make a plane */
+    _Atomic bool failed;   /* a task found no memory */
 } Interpolate;
 
 #define T float
@@ -127,8 +134,11 @@ interpolate(FacCall *call, const FacDim *in, const FacDim *out, int ndim, int op
     const Mode same = {.taps = 1};
     Interpolate p = {.backward = backward};
     FacStatus st = FAC_OK;
-    FAC_TRY(plain_in(fac_arg_tensor(call, 0), dt, &from));
-    FAC_TRY(plain_out(call, 0, dt, &to));
+    const FacTensor *arg = fac_arg_tensor(call, 0);
+    FacMemoryFormat format = fac_format_of(ndim, arg->sizes, arg->strides);
+    if (in[1] < LAST_LEAST) format = FAC_CONTIGUOUS;
+    FAC_TRY(plain_in_format(fac_arg_tensor(call, 0), dt, format, &from));
+    FAC_TRY(plain_out_format(call, 0, dt, format, &to));
     if (from->numel == 0 || to->numel == 0) goto done;
     for (int i = 0; i < 3; i++) {
         const int d = i - 3 + ndim; /* the dim of the axis; the first two are batch and channels */
@@ -138,8 +148,15 @@ interpolate(FacCall *call, const FacDim *in, const FacDim *out, int ndim, int op
     }
     p.from = fac_data(from);
     p.to = fac_data(to);
-    const int64_t planes = in[0] * in[1], work = from->numel > to->numel ? from->numel : to->numel;
-    fac_parallel(planes, fac_grain(4 * mode.taps * (work / planes)),
+    p.last = format != FAC_CONTIGUOUS;
+    p.channels = in[1];
+    const int64_t planes = p.last ? in[0] : in[0] * in[1];
+    const int64_t work = (from->numel > to->numel ? from->numel : to->numel) / planes;
+    /* what is combined in depth is that for all rows */
+    p.block = p.axis[0].taps > 1 || !p.last ? p.axis[1].out : ROWS;
+    p.blocks = fac_chunks(p.axis[1].out, p.block);
+    const int64_t parts = backward ? 1 : p.axis[0].out * p.blocks;
+    fac_parallel(planes * parts, fac_grain(4 * mode.taps * (work / parts + 1)),
                  dt == FAC_DT_F32 ? run_f32 : run_f64, &p);
     if (p.failed) FAC_FAIL(FAC_MEMORY_ERROR, "no memory for a plane");
     FAC_TRY(plain_done(call, 0, to));
