@@ -1,5 +1,6 @@
 """Optimizers."""
 
+from . import lr_scheduler
 from .adam import Adam, AdamW
 from .adam_variants import Adamax, NAdam, RAdam
 from .lbfgs import LBFGS
