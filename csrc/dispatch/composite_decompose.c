@@ -427,6 +427,18 @@ reflectors(Chain *c, const FacCall *call, FacValue *v, FacValue *t)
     return chain_call(c, FAC_OP__reflector_factor, t, 2, (FacValue[]){*v, call->args[1]});
 }
 
+/* What no reflectors at all take away: zeros that are made of V and T and give them no gradient, since
+ * they are a count. */
+static FacStatus
+count_none(Chain *c, FacValue v, FacValue t, FacValue *y)
+{
+    const int64_t dims[2] = {-2, -1};
+    FAC_RETURN_IF_ERROR(chain_call(c, FAC_OP_matmul, y, 2, (FacValue[]){v, t}));
+    return chain_call(
+        c, FAC_OP_linalg_vector_norm, y, 4,
+        (FacValue[]){*y, fac_v_int(0), fac_v_ints(dims, 2), fac_v_bool(true), FAC_VALUE_NONE});
+}
+
 /* (input, tau): I - V T V^H, as many columns as input has. */
 FacStatus
 fac_composite_householder_product(FacCall *call)
@@ -443,10 +455,14 @@ fac_composite_householder_product(FacCall *call)
                  (long long)rows, (long long)cols);
     CHAIN(eye_m, &eye, fac_v_int(rows), fac_v_int(cols), fac_v_dtype(a->dtype), FAC_VALUE_NONE,
           fac_v_device(a->device));
-    CHAIN(slice, &x, v, fac_v_int(-2), fac_v_int(0), fac_v_int(cols));
-    CHAIN(adjoint, &x, x);
-    CHAIN(matmul, &x, t, x);
-    CHAIN(matmul, &x, v, x);
+    if (fac_arg_tensor(call, 1)->numel) {
+        CHAIN(slice, &x, v, fac_v_int(-2), fac_v_int(0), fac_v_int(cols));
+        CHAIN(adjoint, &x, x);
+        CHAIN(matmul, &x, t, x);
+        CHAIN(matmul, &x, v, x);
+    } else {
+        FAC_TRY(count_none(&c, v, t, &x));
+    }
     CHAIN(sub, &x, eye, x);
     st = chain_give(x, call->results);
 done:
@@ -465,10 +481,14 @@ fac_composite_ormqr(FacCall *call)
     FAC_TRY(reflectors(&c, call, &v, &t));
     FAC_TRY(check_matrix(call, 2));
     if (call->args[4].v.b) FAC_TRY(turn(&c, FAC_OP_adjoint, &t));
-    CHAIN(adjoint, &vh, v);
-    CHAIN(matmul, &y, left ? vh : y, left ? y : v);
-    CHAIN(matmul, &y, left ? t : y, left ? y : t);
-    CHAIN(matmul, &y, left ? v : y, left ? y : vh);
+    if (fac_arg_tensor(call, 1)->numel) {
+        CHAIN(adjoint, &vh, v);
+        CHAIN(matmul, &y, left ? vh : y, left ? y : v);
+        CHAIN(matmul, &y, left ? t : y, left ? y : t);
+        CHAIN(matmul, &y, left ? v : y, left ? y : vh);
+    } else {
+        FAC_TRY(count_none(&c, v, t, &y));
+    }
     CHAIN(sub, &x, x, y);
     st = chain_give(x, call->results);
 done:

@@ -239,7 +239,8 @@ done:
 }
 
 /* The part of the gradient that comes from the positive elements of `part`. The logarithm of the
- * others is the lowest number, not -inf, which would make NaN of the second derivatives. */
+ * others is a number whose exponential is zero, not -inf, which would make NaN of the second
+ * derivatives; half the lowest one, so that it stays a number when the result is taken from it. */
 static FacStatus
 log_scan_part(Chain *chain, FacValue part, FacValue self, FacValue result, FacValue dim,
               FacValue *out)
@@ -248,10 +249,7 @@ log_scan_part(Chain *chain, FacValue part, FacValue self, FacValue result, FacVa
     FacStatus st = FAC_OK;
     FacValue none, y;
     FacDType dt = (FacDType)self.v.t->dtype;
-    double lowest = dt == FAC_DT_F64    ? -0x1.fffffffffffffp1023
-                    : dt == FAC_DT_F16  ? -65504.0
-                    : dt == FAC_DT_BF16 ? -0x1.fep127
-                                        : -0x1.fffffep127;
+    double lowest = dt == FAC_DT_F64 ? -0x1p1023 : dt == FAC_DT_F16 ? -0x1p15 : -0x1p127;
     CHAIN(le, &none, part, fac_v_int(0));
     CHAIN(log, &y, part);
     CHAIN(masked_fill, &y, y, none, fac_v_float(lowest));

@@ -84,16 +84,19 @@ op("linalg_lstsq(Tensor self, Tensor b, float? rcond=None, *, str? driver=None)"
 
 # --- functions of matrices
 
-op("linalg_matrix_exp(Tensor self) -> Tensor",
-   variants="function", module="linalg", public="matrix_exp", rule="matrix_exp", kernel="matrix_exp", batch="dims",
+op("_matrix_exp(Tensor self) -> Tensor",
+   variants="function", module="_C", rule="matrix_exp", kernel="matrix_exp", batch="dims",
    grad={"self": "_matrix_exp_backward(grad, adjoint(self))"},
-   doc="The exponentials of square matrices.")
+   doc="matrix_exp of what is not in half precision.")
 # exp of [[A, G], [0, A]] has beside exp(A) what exp loses by G.
 op("_matrix_exp_backward(Tensor grad, Tensor A) -> Tensor",
    variants="function", module="_C",
-   composite="slice(slice(linalg_matrix_exp(cat([cat([A, grad], -1), cat([zeros_like(A), A], -1)], -2)), "
+   composite="slice(slice(_matrix_exp(cat([cat([A, grad], -1), cat([zeros_like(A), A], -1)], -2)), "
              "-2, 0, A.shape[-1]), -1, A.shape[-1])",
    doc="The gradient of matrix_exp.")
+op("linalg_matrix_exp(Tensor self) -> Tensor",
+   variants="function", module="linalg", public="matrix_exp", composite="narrowed(_matrix_exp(widened(self)), self.dtype)",
+   doc="The exponentials of square matrices.")
 op("matrix_exp(Tensor self) -> Tensor",
    variants="function method", composite="linalg_matrix_exp(self)", doc="linalg.matrix_exp.")
 op("linalg_matrix_power(Tensor self, int n) -> Tensor",

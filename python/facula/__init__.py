@@ -54,6 +54,15 @@ TYPE_CHECKING = False  # type checkers take it for True, and the operators from 
 if TYPE_CHECKING:
     from ._C import *
 
+def _lu(self, pivot=True, get_infos=False):
+    """(LU, pivots), and what went wrong with get_infos=True: facula.lu."""
+    from .functional import lu
+
+    return lu(self, pivot, get_infos)
+
+
+Tensor.lu = _lu
+
 newaxis = None
 
 # Dtypes, layouts and memory formats by name, and the operators. From here on `bool`, `float`,

@@ -86,6 +86,38 @@ def test_rectangular(m, n, dtype):
         assert_near(facula.ormqr(reflectors, tau, c, transpose=True), whole.mH @ c, dtype)
 
 
+@pytest.mark.parametrize("shape", [(5, 0), (2, 5, 0), (0, 5, 3)])
+def test_no_reflectors(shape):
+    """There is nothing to differentiate in what nothing reflects."""
+    a = facula.randn(shape, requires_grad=True)
+    tau = facula.zeros(*shape[:-2], shape[-1], requires_grad=True)
+    c = facula.randn(*shape[:-2], 5, 2, requires_grad=True)
+    result = facula.ormqr(a, tau, c)
+    assert result.equal(c)
+    result.sum().backward()
+    assert (a.grad, tau.grad) == (None, None) and c.grad.equal(facula.ones_like(c))
+    linalg.householder_product(a, tau).sum().backward()
+    assert (a.grad, tau.grad) == (None, None)
+
+
+@pytest.mark.parametrize("half", [facula.bfloat16, facula.float16])
+def test_matrix_exp_in_half_precision(half):
+    a = facula.randn(3, 4, 4, dtype=half, requires_grad=True)
+    result = linalg.matrix_exp(a)
+    assert result.equal(linalg.matrix_exp(a.float()).to(half))
+    result.sum().backward()
+    assert a.grad.dtype is half
+
+
+@pytest.mark.parametrize("norm", [0.1, 1.9, 2.1, 20])
+def test_matrix_exp_in_single_precision(norm):
+    a = facula.randn(8, 6, 6, dtype=facula.float64)
+    a *= norm / a.abs().sum(-1).amax()
+    wanted = linalg.matrix_exp(a)
+    error = (linalg.matrix_exp(a.float()) - wanted).abs().amax((-2, -1))
+    assert (error / wanted.abs().amax((-2, -1))).max() < 2e-6
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_qr_at_the_ends_of_the_range(scale):
     a = facula.randn(5, 3) * scale
@@ -471,9 +503,9 @@ def test_conditions():
 def test_lu():
     a = facula.randn(3, 4, 4)
     for infos, expected in ((False, linalg.lu_factor(a)), (True, linalg.lu_factor_ex(a))):
-        result = facula.lu(a, get_infos=infos)
-        assert len(result) == len(expected)
-        assert all(facula.equal(x, y) for x, y in zip(result, expected, strict=True))
+        for result in (facula.lu(a, get_infos=infos), a.lu(get_infos=infos)):
+            assert len(result) == len(expected)
+            assert all(facula.equal(x, y) for x, y in zip(result, expected, strict=True))
     with pytest.raises(RuntimeError):
         facula.lu(facula.zeros(2, 2))
     assert facula.lu(facula.zeros(2, 2), get_infos=True)[2] == 1

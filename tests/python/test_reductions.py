@@ -97,3 +97,12 @@ def test_extremes_meet_nan_and_infinity(dtype, n):
             np.testing.assert_array_equal(t.amin(1).numpy(), x.min(1))
             np.testing.assert_array_equal(t.argmax(1).numpy(), x.argmax(1))
             np.testing.assert_array_equal(t.min().numpy(), x.min())
+
+
+@pytest.mark.parametrize("dtype", [facula.float16, facula.bfloat16, facula.float32])
+def test_second_gradients_of_logcumsumexp_are_numbers(dtype):
+    x = facula.linspace(-8, 8, 6, dtype=dtype, requires_grad=True)
+    y = x.logcumsumexp(0)
+    (first,) = facula.autograd.grad(y, x, facula.linspace(-4, 4, 6, dtype=dtype), create_graph=True)
+    (second,) = facula.autograd.grad(first.sum(), x)
+    assert first.isfinite().all() and second.isfinite().all()

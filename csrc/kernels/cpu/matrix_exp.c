@@ -1,7 +1,8 @@
 /* matrix_exp.c - exponentials of matrices, by scaling and squaring on the product.
  *
- * A matrix is halved until its norm is at most 1/2; there the series is cut after the 16th power, whose
- * error is far below a rounding, and taken as four polynomials of degree 3 by Horner's rule in A^4. Then
+ * A matrix is halved until its norm is small enough for the series to be cut after the 16th power with an
+ * error below a rounding: 2 in single precision, 3/4 in double. Each halving more would double the
+ * roundings. The series is taken as four polynomials of degree 3 by Horner's rule in A^4. Then
  * the result is squared as often. Complex matrices are pairs of reals but for products and the diagonal.
  */
 #include "kernels/cpu/gemm.h"
@@ -85,7 +86,8 @@ expm_item(int64_t index, char *scratch, bool serial, void *context)
     e.sum = scratch + 4 * bytes;
     memcpy(e.a[1], e.from + index * bytes, (size_t)bytes);
     const double norm = (single ? norm_F32 : norm_F64)(e.a[1], e.n, e.n * parts);
-    if (norm > 0.5 && norm <= 1e300) frexp(norm * 2, &squarings);
+    const double enough = single ? 2 : 0.75;
+    if (norm > enough && norm <= 1e300) frexp(norm / enough, &squarings);
     (single ? scale_F32 : scale_F64)(e.a[1], e.area * parts, ldexp(1, -squarings));
     c[0] = 1;
     for (int i = 1; i <= 16; i++) c[i] = c[i - 1] / i;
