@@ -54,13 +54,16 @@ put_edge(TensorList *list, Py_ssize_t i, PyObject *o)
     return 0;
 }
 
+/* Of a dictionary its values. */
 static int
 list_make(TensorList *list, PyObject *o, const char *what, ListOf of)
 {
     list->at = list->few;
     list->n = 0;
     bool single = fac_is_tensor(o) || (of == TENSORS_OR_EDGES && is_edge(o));
-    list->tuple = single ? PyTuple_Pack(1, o) : PySequence_Tuple(o);
+    PyObject *values = PyDict_Check(o) ? PyDict_Values(o) : Py_NewRef(o);
+    list->tuple = single ? PyTuple_Pack(1, o) : values ? PySequence_Tuple(values) : NULL;
+    Py_XDECREF(values);
     if (!list->tuple) return -1;
     Py_ssize_t n = PyTuple_GET_SIZE(list->tuple);
     if (n > FEW) {

@@ -22,7 +22,7 @@ typedef struct FacCtx {
     PyObject *cls;
     PyObject *edges; /* tuple: for each argument, whether it is a tensor with an edge */
     FacNode *node;   /* weak */
-    bool materialize, ran;
+    bool materialize, ran, cleared; /* ran: forward; cleared: by clear_saved_tensors_on_access */
 } FacCtx;
 
 static PyTypeObject *ctx_type;
@@ -118,6 +118,16 @@ set_materialize_grads(PyObject *o, PyObject *value)
     Py_RETURN_NONE;
 }
 
+/* A flag of the Function; -1 with an exception. */
+static int
+class_flag(const FacCtx *self, const char *name)
+{
+    PyObject *flag = self->cls ? PyObject_GetAttrString(self->cls, name) : Py_NewRef(Py_False);
+    int on = flag ? PyObject_IsTrue(flag) : -1;
+    Py_XDECREF(flag);
+    return on;
+}
+
 static PyObject *
 freed(void)
 {
@@ -133,7 +143,8 @@ static PyObject *
 saved_of(FacCtx *self, bool raw)
 {
     FacFunctionNode *function = self->node ? fac_function_node(self->node) : NULL;
-    if (self->ran && (!self->node || fac_node_released(self->node))) return freed();
+    if (self->ran && (self->cleared || !self->node || fac_node_released(self->node)))
+        return freed();
     if (!self->ran || !function)
         return self->to_save && !raw ? Py_NewRef(self->to_save) : PyTuple_New(0);
     FacNode *node = self->node;
@@ -161,7 +172,15 @@ saved_of(FacCtx *self, bool raw)
 static PyObject *
 get_saved_tensors(PyObject *o, void *Py_UNUSED(closure))
 {
-    return saved_of((FacCtx *)o, false);
+    FacCtx *self = (FacCtx *)o;
+    PyObject *tuple = saved_of(self, false);
+    FacFunctionNode *function = tuple && self->node ? fac_function_node(self->node) : NULL;
+    if (!function || !self->ran) return tuple;
+    int clear = class_flag(self, "clear_saved_tensors_on_access");
+    if (clear < 0) Py_CLEAR(tuple);
+    self->cleared = clear > 0;
+    for (int i = 0; clear > 0 && i < function->nsaved; i++) fac_saved_drop(&function->saved[i]);
+    return tuple;
 }
 
 static PyObject *
@@ -275,11 +294,13 @@ ctx_of(const FacNode *node)
     return (FacCtx *)((FacFunctionNode *)node->foreign)->ctx;
 }
 
-/* The gradients that came, as backward gets them: zeros or None for undefined ones. */
+/* ctx and the gradients that came, as backward gets them: zeros or None for undefined ones; with
+ * boxed_grads_call one list of them. */
 static PyObject *
 gradient_arguments(FacCtx *ctx, FacNode *node, FacTensor *const *grads)
 {
-    PyObject *args = PyTuple_New(node->nresults + 1);
+    int boxed = class_flag(ctx, "boxed_grads_call");
+    PyObject *args = boxed < 0 ? NULL : PyTuple_New(node->nresults + 1);
     if (!args) return NULL;
     PyTuple_SET_ITEM(args, 0, Py_NewRef((PyObject *)ctx));
     for (uint32_t i = 0; i < node->nresults; i++) {
@@ -299,7 +320,13 @@ gradient_arguments(FacCtx *ctx, FacNode *node, FacTensor *const *grads)
         }
         PyTuple_SET_ITEM(args, i + 1, o);
     }
-    return args;
+    if (!boxed) return args;
+    PyObject *grad_list = PySequence_List(args), *both = NULL;
+    if (grad_list && PyList_SetSlice(grad_list, 0, 1, NULL) == 0)
+        both = PyTuple_Pack(2, (PyObject *)ctx, grad_list);
+    Py_XDECREF(grad_list);
+    Py_DECREF(args);
+    return both;
 }
 
 /* What backward returned, one an argument of forward, to one an edge. */

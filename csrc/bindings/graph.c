@@ -236,6 +236,28 @@ is_shown(const FacSave *save)
     return save->kind != FAC_SAVE_META && save->kind != FAC_SAVE_RESULT_META;
 }
 
+static bool
+is_shape(const FacSave *save)
+{
+    return save->kind == FAC_SAVE_SIZES || save->kind == FAC_SAVE_RESULT_SIZES;
+}
+
+/* The slot of that name, -1: there is none. A shape stands under NAME_sym_sizes. */
+static int
+find_slot(const FacGradRow *row, const char *name)
+{
+    const char *suffix = strstr(name, "_sym_sizes");
+    const bool shape = suffix && strcmp(suffix, "_sym_sizes") == 0;
+    const size_t n = shape ? (size_t)(suffix - name) : strlen(name);
+    for (int i = 0; row && i < row->nsaved; i++) {
+        const FacSave *save = &row->saved[i];
+        if (is_shown(save) && is_shape(save) == shape && strncmp(save->name, name, n) == 0 &&
+            save->name[n] == '\0')
+            return i;
+    }
+    return -1;
+}
+
 /* The value that the node keeps in that slot. */
 static PyObject *
 saved_value(FacNode *node, const FacGradRow *row, int slot)
@@ -276,10 +298,9 @@ saved_attribute(FacNode *node, const char *text)
     if (!raw && strncmp(text, "_saved_", 7) != 0) return NULL;
     const char *name = text + (raw ? 11 : 7);
     const FacGradRow *row = row_of(node);
-    for (int i = 0; row && i < row->nsaved; i++)
-        if (is_shown(&row->saved[i]) && strcmp(row->saved[i].name, name) == 0)
-            return raw ? raw_saved_value(node, row, i) : saved_value(node, row, i);
-    return NULL;
+    const int slot = find_slot(row, name);
+    if (slot < 0) return NULL;
+    return raw ? raw_saved_value(node, row, slot) : saved_value(node, row, slot);
 }
 
 static PyObject *
@@ -308,14 +329,15 @@ node_setattro(PyObject *o, PyObject *name, PyObject *value)
 static PyObject *
 node_dir(PyObject *o, PyObject *Py_UNUSED(ignored))
 {
-    static const char *const forms[] = {"_saved_%s", "_raw_saved_%s"};
+    static const char *const forms[] = {"_saved_%s%s", "_raw_saved_%s%s"};
     FacNode *node = node_of(o);
     const FacGradRow *row = row_of(node);
     PyObject *list = PyObject_CallMethod((PyObject *)&PyBaseObject_Type, "__dir__", "O", o);
     for (int i = 0; list && row && i < row->nsaved; i++) {
         int n, kinds = fac_saved_slot(node, row, i, &n) ? 2 : 1;
         for (int k = 0; list && k < kinds && is_shown(&row->saved[i]); k++) {
-            PyObject *name = PyUnicode_FromFormat(forms[k], row->saved[i].name);
+            PyObject *name = PyUnicode_FromFormat(forms[k], row->saved[i].name,
+                                                  is_shape(&row->saved[i]) ? "_sym_sizes" : "");
             if (!name || PyList_Append(list, name) < 0) Py_CLEAR(list);
             Py_XDECREF(name);
         }

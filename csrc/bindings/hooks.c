@@ -24,9 +24,32 @@ fac_py_gradients(int n, FacTensor *const *grads)
     return tuple;
 }
 
+/* A hook may change the values of a gradient, and nothing else. */
+static int
+check_replacement(const FacTensor *now, const FacTensor *was)
+{
+    if (!was) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "a hook can't replace a None gradient with a non-None value");
+    } else if (now->dtype != was->dtype) {
+        PyErr_Format(PyExc_RuntimeError, "a hook has changed the type of value (was %s got %s)",
+                     fac_dtype_info[was->dtype].name, fac_dtype_info[now->dtype].name);
+    } else if (now->ndim != was->ndim ||
+               memcmp(now->sizes, was->sizes, (size_t)now->ndim * sizeof *now->sizes)) {
+        FacText text = {.len = 0};
+        fac_text_dims(&text, was->ndim, was->sizes);
+        fac_text_add(&text, " got ");
+        fac_text_dims(&text, now->ndim, now->sizes);
+        PyErr_Format(PyExc_RuntimeError, "a hook has changed the size of value (was %s)", text.at);
+    } else {
+        return 0;
+    }
+    return -1;
+}
+
 /* Puts what a hook returned for one gradient in its place. */
 static int
-replace_gradient(PyObject *returned, FacTensor **grad)
+replace_gradient(PyObject *returned, bool checked, FacTensor **grad)
 {
     if (returned == Py_None) return 0;
     if (!fac_is_tensor(returned)) {
@@ -34,21 +57,23 @@ replace_gradient(PyObject *returned, FacTensor **grad)
                      Py_TYPE(returned)->tp_name);
         return -1;
     }
-    if (fac_unwrap(returned) != *grad) *grad = fac_tensor_retain(fac_unwrap(returned));
+    FacTensor *now = fac_unwrap(returned);
+    if (checked && check_replacement(now, *grad) < 0) return -1;
+    if (now != *grad) *grad = fac_tensor_retain(now);
     return 0;
 }
 
 static int
-replace_gradients(PyObject *returned, int n, FacTensor **grads)
+replace_gradients(PyObject *returned, bool checked, int n, FacTensor **grads)
 {
     if (returned == Py_None) return 0;
-    if (fac_is_tensor(returned) && n == 1) return replace_gradient(returned, grads);
+    if (fac_is_tensor(returned) && n == 1) return replace_gradient(returned, checked, grads);
     if (!PyTuple_Check(returned) || PyTuple_GET_SIZE(returned) != n) {
         PyErr_Format(PyExc_TypeError, "a node hook returns None or a tuple of %d gradients", n);
         return -1;
     }
     for (int i = 0; i < n; i++)
-        if (replace_gradient(PyTuple_GET_ITEM(returned, i), &grads[i]) < 0) return -1;
+        if (replace_gradient(PyTuple_GET_ITEM(returned, i), checked, &grads[i]) < 0) return -1;
     return 0;
 }
 
@@ -58,7 +83,7 @@ call_tensor_hook(FacForeign *hook, FacNode *Py_UNUSED(node), int Py_UNUSED(n), F
     PyGILState_STATE gil = PyGILState_Ensure();
     PyObject *function = Py_NewRef((PyObject *)hook->object), *grad = fac_wrap(grads[0]);
     PyObject *returned = grad ? PyObject_CallOneArg(function, grad) : NULL;
-    int st = returned ? replace_gradient(returned, grads) : -1;
+    int st = returned ? replace_gradient(returned, true, grads) : -1;
     Py_XDECREF(returned);
     Py_XDECREF(grad);
     Py_DECREF(function);
@@ -97,7 +122,7 @@ call_node_hook(FacForeign *hook, int n, FacTensor **grads, bool after)
     }
     if (tuple && (outputs || !after))
         returned = PyObject_CallFunctionObjArgs(function, tuple, outputs, NULL);
-    int st = returned ? replace_gradients(returned, n, grads) : -1;
+    int st = returned ? replace_gradients(returned, after, n, grads) : -1;
     Py_XDECREF(returned);
     Py_XDECREF(outputs);
     Py_XDECREF(tuple);

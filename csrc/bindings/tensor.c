@@ -71,7 +71,12 @@ get_nbytes(PyObject *self, void *Py_UNUSED(closure))
 static PyObject *
 get_version(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyLong_FromLongLong(fac_tensor_version(fac_unwrap(self)));
+    const FacTensor *t = fac_unwrap(self);
+    if (t->flags & FAC_T_INFERENCE) {
+        PyErr_SetString(PyExc_RuntimeError, "Inference tensors do not track version counter.");
+        return NULL;
+    }
+    return PyLong_FromLongLong(fac_tensor_version(t));
 }
 
 static PyObject *

@@ -170,7 +170,8 @@ run_node(FacRun *run, FacNode *node, FacTensor **grads, FacTensor **out)
     FacEventHandle event =
         FAC_UNLIKELY(fac_profiling()) ? fac_profile_begin_node(FAC_EVENT_NODE, node) : 0;
     if (node->kind == &fac_accumulate_kind)
-        st = fac_run_accumulator(node, grads);
+        st = fac_has_hooks(&node->hooks) ? node->kind->apply(node, grads, out)
+                                         : fac_run_accumulator(node, grads);
     else
         st = fac_node_apply(node, grads, out, !run->what->retain_graph);
     if (FAC_UNLIKELY(event != 0)) fac_profile_end(event);

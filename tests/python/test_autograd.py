@@ -102,6 +102,17 @@ def test_unused_inputs():
     assert grad(x * 2, y, materialize_grads=True)[0].tolist() == [0.0]
 
 
+def test_inputs_by_name():
+    a, b = leaf(2.0), leaf(3.0)
+    found = grad((a * b).sum(), {"a": a, "b": b})
+    assert {name: g.item() for name, g in found.items()} == {"a": 3.0, "b": 2.0}
+    (a * b).sum().backward(inputs={"a": a})
+    backward((a * b).sum(), inputs={"a": a})
+    assert a.grad.item() == 6.0 and b.grad is None
+    with pytest.raises(RuntimeError, match="cannot be empty"):
+        grad((a * b).sum(), [])
+
+
 # --- accumulation -------------------------------------------------------------------------------
 
 
@@ -195,6 +206,28 @@ def test_hooks_that_raise():
     x.register_post_accumulate_grad_hook(lambda t: 1)
     with pytest.raises(RuntimeError, match="should return None"):
         y.backward()
+
+
+@pytest.mark.parametrize(
+    "change", [lambda g: facula.ones(5), lambda g: g.double(), lambda g: g[None]]
+)
+def test_hooks_change_values_only(change):
+    for t in (leaf(1.0, 2.0), leaf(1.0, 2.0) * 1):
+        t.register_hook(change)
+        with pytest.raises(RuntimeError, match="a hook has changed the (size|type) of value"):
+            (t * 2).sum().backward()
+    product = leaf(1.0, 2.0) * 2
+    product.grad_fn.register_hook(lambda gradients, _: (change(gradients[0]), gradients[1]))
+    with pytest.raises(RuntimeError, match="a hook has changed the (size|type) of value"):
+        product.sum().backward()
+
+
+def test_hooks_of_an_accumulator_see_the_gradient():
+    x, seen = leaf(1.0, 2.0), []
+    accumulator = (x * 1).grad_fn.next_functions[0][0]
+    accumulator.register_hook(lambda inputs, outputs: seen.append((inputs, outputs[0].tolist())))
+    (x * 2).sum().backward()
+    assert seen == [((), [2.0, 2.0])] and x.grad.tolist() == [2.0, 2.0]
 
 
 def test_hooks_on_what_has_no_gradient():
@@ -312,6 +345,8 @@ def test_inference_tensors():
         x * t
     with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
         t.add_(1)
+    with pytest.raises(RuntimeError, match="do not track version"):
+        t._version  # noqa: B018
     assert (x + t.clone()).requires_grad
 
 
@@ -465,6 +500,88 @@ def test_non_differentiable_results():
     assert values.requires_grad and not index.requires_grad and not low.requires_grad
     values.sum().backward()
     assert x.grad.tolist() == [1.0, 1.0]
+
+
+class Powers(Function):
+    @staticmethod
+    def forward(x, power=2, *, plus=0):
+        return x**power + plus
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        x, ctx.power = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * ctx.power * x ** (ctx.power - 1), None
+
+
+def test_defaults_and_keywords():
+    x = leaf(2.0)
+    for call, value, slope in (
+        (lambda x: Powers.apply(x), 4.0, 4.0),
+        (lambda x: Powers.apply(x, power=3), 8.0, 12.0),
+        (lambda x: Powers.apply(x, 3, plus=1), 9.0, 12.0),
+    ):
+        y = call(x)
+        assert (y.item(), grad(y.sum(), x)[0].item()) == (value, slope)
+        assert facula.func.grad(lambda x: call(x).sum())(x.detach()).item() == slope  # noqa: B023
+
+
+def test_a_function_without_backward():
+    class Forward(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+    with pytest.raises(NotImplementedError, match="backward or vjp"):
+        Forward.apply(leaf(1.0)).sum().backward()
+    with pytest.warns(DeprecationWarning, match="should not be instantiated"):
+        assert Forward().apply(leaf(1.0)).item() == 2.0
+
+
+def test_gradients_in_a_list():
+    class Two(Function):
+        boxed_grads_call = True
+
+        @staticmethod
+        def forward(ctx, x, y):
+            return x * 2, y * 3
+
+        @staticmethod
+        def backward(ctx, grads):
+            assert type(grads) is list and len(grads) == 2
+            return grads.pop(0) * 2, grads.pop() * 3
+
+    x, y = leaf(1.0), leaf(1.0)
+    facula.cat(Two.apply(x, y)).sum().backward()
+    assert (x.grad.item(), y.grad.item()) == (2.0, 3.0)
+
+
+def test_saved_tensors_that_are_read_once():
+    class Square(Function):
+        clear_saved_tensors_on_access = True
+
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            with pytest.raises(RuntimeError, match="second time"):
+                ctx.saved_tensors  # noqa: B018
+            return 2 * g * x
+
+    x = leaf(3.0)
+    y = Square.apply(x)
+    y.backward(facula.ones(1), retain_graph=True)
+    assert x.grad.item() == 6.0
+    with pytest.raises(RuntimeError, match="second time"):
+        y.backward(facula.ones(1))
 
 
 def test_views_of_inputs_refuse_changes():

@@ -30,6 +30,9 @@ def test_a_node_says_what_it_is_and_what_it_keeps():
     assert mul._sequence_nr() < node._sequence_nr()
     assert {"_saved_self", "_raw_saved_self"} <= set(dir(mul))
     assert isinstance(mul._raw_saved_self, SavedTensor)
+    shape = y.sum().grad_fn  # of what only the shape is read, only the shape is kept
+    assert shape._saved_self_sym_sizes == [2] and "_saved_self_sym_sizes" in dir(shape)
+    assert not hasattr(shape, "_saved_self")
     (meta,) = node._input_metadata
     assert meta.shape == (2,) and meta.dtype is facula.float32
 

@@ -158,6 +158,15 @@ def test_linearize():
     assert close(value, f_matrix(x)) and len(calls) == 1
 
 
+def test_what_has_no_derivative():
+    numbers = facula.tensor([1, 2])
+    for transform in (grad, jacrev, lambda f: lambda x: vjp(f, x)):
+        with pytest.raises(RuntimeError, match="only Tensors of floating point"):
+            transform(lambda x: x.sum())(numbers)
+        with pytest.raises(ValueError, match="must be tensors"):
+            transform(lambda x: x)(3)
+
+
 # --- forward mode
 
 

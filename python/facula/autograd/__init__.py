@@ -24,8 +24,9 @@ from .variable import Variable
 
 
 def _as_tuple(tensors) -> tuple:
-    single = isinstance(tensors, (Tensor, graph.GradientEdge))
-    return (tensors,) if single else tuple(tensors)
+    if isinstance(tensors, (Tensor, graph.GradientEdge)):
+        return (tensors,)
+    return tuple(tensors.values() if isinstance(tensors, dict) else tensors)
 
 
 def _cotangents(roots: tuple, gradients, batched: bool = False) -> tuple:
@@ -44,7 +45,7 @@ def backward(
     retain_graph: bool | None = None,
     create_graph: bool = False,
     grad_variables=None,
-    inputs: Tensor | Sequence[Tensor] | None = None,
+    inputs: Tensor | Sequence[Tensor] | dict[str, Tensor] | None = None,
 ) -> None:
     """Adds the gradients of `tensors` to the .grad of the leaves, or of `inputs`."""
     roots = _as_tuple(tensors)
@@ -77,7 +78,7 @@ def _batched_grads(outputs, gradients, create_graph, inputs, unused):
 
 def grad(
     outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor] | dict[str, Tensor],
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
@@ -85,14 +86,23 @@ def grad(
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
-) -> tuple[Tensor | None, ...]:
-    """The gradients of `outputs` with respect to `inputs`; the .grad of leaves does not change."""
+) -> tuple[Tensor | None, ...] | dict[str, Tensor | None]:
+    """The gradients of `outputs` with respect to `inputs`; the .grad of leaves does not change.
+
+    Inputs that are a dictionary give a dictionary.
+    """
+    if isinstance(inputs, dict):
+        options = (retain_graph, create_graph, only_inputs, allow_unused, is_grads_batched)
+        names, tensors = list(inputs), list(inputs.values())
+        return dict(zip(names, grad(outputs, tensors, grad_outputs, *options, materialize_grads)))
     if materialize_grads and allow_unused is False:
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
             "allow_unused=False."
         )
     outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
+    if not inputs:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     keep = create_graph if retain_graph is None else retain_graph
     unused = materialize_grads if allow_unused is None else allow_unused
     gradients = _cotangents(outputs, grad_outputs)
@@ -110,7 +120,8 @@ def grad(
 
 # Where names live that are imported when they are asked for.
 _LATE = {
-    **dict.fromkeys(("functional", "gradcheck", "profiler", "profiler_legacy", "profiler_util")),
+    **dict.fromkeys(("forward_ad", "functional", "gradcheck")),
+    **dict.fromkeys(("profiler", "profiler_legacy", "profiler_util")),
     "gradgradcheck": "gradcheck",
     "ProfilerActivity": "profiler",
     "kineto_available": "profiler",

@@ -1,6 +1,8 @@
 """Function: an operation whose gradient is written in Python."""
 
 import functools
+import inspect
+import warnings
 
 from .. import _C
 
@@ -29,9 +31,9 @@ class FunctionMeta(type):
     """The type of Function and of the functions made from it."""
 
     def __init__(cls, name, bases, namespace):
-        if "vjp" in namespace:
-            both = "backward" in namespace
-            cls.backward = staticmethod(_two_backwards) if both else namespace["vjp"]
+        vjp, backward = namespace.get("vjp"), namespace.get("backward")
+        if vjp is not backward and vjp is not None:
+            cls.backward = vjp if backward is None else staticmethod(_two_backwards)
         super().__init__(name, bases, namespace)
 
 
@@ -40,14 +42,23 @@ class Function(metaclass=FunctionMeta):
 
     `forward(ctx, *args)` computes, `backward(ctx, *grads)` returns a gradient (or None) for each
     argument. With `setup_context(ctx, inputs, output)` forward has no ctx.
+
+    generate_vmap_rule             vmap follows from forward and backward
+    boxed_grads_call               backward(ctx, grads) gets one list, which it may empty
+    clear_saved_tensors_on_access  ctx.saved_tensors can be read once, and is not kept then
     """
 
     generate_vmap_rule = False
+    boxed_grads_call = False
+    clear_saved_tensors_on_access = False
 
     def __init__(self, *args, **kwargs):
-        raise RuntimeError(
-            f"{type(self).__name__} is not instantiated: its methods are static, and it is called "
-            f"by {type(self).__name__}.apply(...)"
+        name = type(self).__name__
+        warnings.warn(
+            f"{name} should not be instantiated: its methods are static, and it is called by "
+            f"{name}.apply(...)",
+            DeprecationWarning,
+            stacklevel=2,
         )
 
     def __call__(self, *args, **kwargs):
@@ -90,16 +101,33 @@ class Function(metaclass=FunctionMeta):
     vjp = backward
 
     @classmethod
-    def apply(cls, *args):
+    def apply(cls, *args, **kwargs):
         """Runs forward and records backward."""
+        with_setup = cls.setup_context is not Function.setup_context
+        if kwargs or (with_setup and getattr(cls.forward, "__defaults__", None)):
+            cls, args = _bound(cls, with_setup, args, kwargs)
         if _C._level_depth():
             found = _C._level_of(args)
             if found is not None:
                 from ..func._function import apply_at_level
 
                 return apply_at_level(cls, *found, args)
-        with_setup = cls.setup_context is not Function.setup_context
         return _C._apply_function(cls, FunctionCtx(), with_setup, args)
+
+
+def _bound(cls, with_setup, args, kwargs):
+    """All positional arguments, and the function with the others, which get no gradients.
+
+    With setup_context defaults count among the arguments, as its `inputs` have all of them.
+    """
+    if with_setup:
+        call = inspect.signature(cls.forward).bind(*args, **kwargs)
+        call.apply_defaults()
+        args, kwargs = call.args, call.kwargs
+    if kwargs:
+        forward = staticmethod(functools.partial(cls.forward, **kwargs))
+        cls = type(cls.__name__, (cls,), {"forward": forward})
+    return cls, args
 
 
 def once_differentiable(backward):

@@ -54,7 +54,13 @@ def _function_of_chosen(func, argnums, args, kwargs, transform):
 
 
 def _lifted(tree, level, transform):
-    leaves, spec = tensors_of(tree, transform, "the arguments to be differentiated")
+    leaves, spec = tensors_of(tree, transform, "the arguments to be differentiated", ValueError)
+    for leaf in leaves:
+        if not (leaf.is_floating_point() or leaf.is_complex()):
+            raise RuntimeError(
+                f"{transform}: only Tensors of floating point and complex dtype can require "
+                f"gradients, not {leaf.dtype}"
+            )
     return [_C._lift(leaf, level) for leaf in leaves], spec
 
 

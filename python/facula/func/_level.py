@@ -22,12 +22,12 @@ class Level:
         _C._level_pop(self.id)
 
 
-def tensors_of(tree, transform, what):
+def tensors_of(tree, transform, what, error=RuntimeError):
     """The leaves of a tree, all tensors, and its structure."""
     leaves, spec = tree_flatten(tree)
     for leaf in leaves:
         if not isinstance(leaf, Tensor):
-            raise RuntimeError(
+            raise error(
                 f"{transform}: {what} must be tensors, in any nesting of tuples, lists and "
                 f"dictionaries; there is one of type {type(leaf).__name__}"
             )
