@@ -4,7 +4,7 @@ alone, not on the shape around them, the strides, or the number of threads."""
 import facula
 import pytest
 
-DTYPES = [facula.float32, facula.float64, facula.complex64, facula.bfloat16]
+DTYPES = [facula.float32, facula.float64, facula.complex64, facula.bfloat16, facula.float16]
 SHAPES = [(1, 1, 1), (5, 300, 7), (13, 64, 33), (29, 90, 31), (70, 513, 65), (200, 40, 310)]
 SHAPES += [(97, 700, 130), (7, 300, 500), (30, 500, 30), (32, 400, 203), (260, 257, 250)]
 

@@ -8,15 +8,13 @@
 #include "kernels/cpu/gemm.h"
 
 #include "base/cpu.h"
-#include "kernels/cpu/gemm_tile.h"
+#include "kernels/cpu/gemm_types.h"
 
 #pragma GCC optimize("fp-contract=fast", "no-version-loops-for-strides")
 
 #if defined(__AVX512F__)
-enum { GEMM_SERIAL_ROWS = 28, GEMM_BLOCK_ROWS = 56, GEMM_WIDE_ROWS = 8, GEMM_WIDE_VECS = 3 };
+enum { GEMM_BLOCK_ROWS = 56, GEMM_WIDE_ROWS = 8, GEMM_WIDE_VECS = 3 };
 #define GEMM_WIDE_HEIGHTS(X) X(1, 3) X(2, 3) X(3, 3) X(4, 3) X(5, 3) X(6, 3) X(7, 3) X(8, 3)
-#define GEMM_F32_LANES 16
-#define GEMM_F64_LANES 8
 #define GEMM_HEIGHTS(X, vecs)                                                                      \
     X(1, vecs)                                                                                     \
     X(2, vecs)                                                                                     \
@@ -33,14 +31,7 @@ enum { GEMM_SERIAL_ROWS = 28, GEMM_BLOCK_ROWS = 56, GEMM_WIDE_ROWS = 8, GEMM_WID
     X(13, vecs)                                                                                    \
     X(14, vecs)
 #else
-#if defined(__AVX2__)
-#define GEMM_F32_LANES 8
-#define GEMM_F64_LANES 4
-#else
-#define GEMM_F32_LANES 4
-#define GEMM_F64_LANES 2
-#endif
-enum { GEMM_SERIAL_ROWS = 30, GEMM_BLOCK_ROWS = 48, GEMM_WIDE_ROWS = 6, GEMM_WIDE_VECS = 2 };
+enum { GEMM_BLOCK_ROWS = 48, GEMM_WIDE_ROWS = 6, GEMM_WIDE_VECS = 2 };
 #define GEMM_WIDE_HEIGHTS(X) GEMM_HEIGHTS(X, 2)
 #define GEMM_HEIGHTS(X, vecs) X(1, vecs) X(2, vecs) X(3, vecs) X(4, vecs) X(5, vecs) X(6, vecs)
 #endif
@@ -57,32 +48,24 @@ enum {
     GEMM_TURNED = 8,    /* rows from which on the transposed product is the better one */
     GEMM_THIN = 32,     /* rows: too few to pack B for more than one task */
     GEMM_THIN_COLUMNS = 128,
+    GEMM_PIECE = 512,       /* elements of a row that are finished at once */
+    GEMM_FEW_SUMS = 16384,  /* of halves, on the stack */
+    GEMM_SUMS = 1 << 21,    /* of halves, in memory */
     GEMM_ROW_COLUMNS = 2048 /* the same for one row, whose B is read row by row */
 };
-
-/* Which lanes of two vectors of n interleave the first halves of both, or the second halves. */
-#define GEMM_LOW_2 {0, 2}
-#define GEMM_HIGH_2 {1, 3}
-#define GEMM_LOW_4 {0, 4, 1, 5}
-#define GEMM_HIGH_4 {2, 6, 3, 7}
-#define GEMM_LOW_8 {0, 8, 1, 9, 2, 10, 3, 11}
-#define GEMM_HIGH_8 {4, 12, 5, 13, 6, 14, 7, 15}
-#define GEMM_LOW_16 {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}
-#define GEMM_HIGH_16 {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31}
-#define GEMM_PASTE(name, n) name##n
-#define GEMM_LOW(n) GEMM_PASTE(GEMM_LOW_, n)
-#define GEMM_HIGH(n) GEMM_PASTE(GEMM_HIGH_, n)
 
 #define T float
 #define INDEX int32_t
 #define LANES GEMM_F32_LANES
-#define RUN 384
+#define RUN GEMM_F32_RUN
 #define NAME(x) x##_f32
+#define GEMM_NARROW
 #include "kernels/cpu/gemm_body.h"
+#undef GEMM_NARROW
 #define T double
 #define INDEX int64_t
 #define LANES GEMM_F64_LANES
-#define RUN 256
+#define RUN GEMM_F64_RUN
 #define NAME(x) x##_f64
 #include "kernels/cpu/gemm_body.h"
 
@@ -91,9 +74,9 @@ FAC_TIERED(gemm_pack_columns)(FacDType dtype, const void *from, int64_t step, in
                               int64_t width, int64_t k, void *to)
 {
     if (dtype == FAC_DT_F32)
-        pack_columns_f32(from, step, columns, width, k, to);
+        pack_columns_plain_f32(from, step, columns, width, k, to);
     else
-        pack_columns_f64(from, step, columns, width, k, to);
+        pack_columns_plain_f64(from, step, columns, width, k, to);
 }
 
 #define INT_GEMM(DT, T)                                                                            \
@@ -119,7 +102,13 @@ FAC_INT_TYPES(INT_GEMM)
 void
 FAC_TIERED(gemm_serial)(const FacGemm *g)
 {
+    if (g->bytes) {
+        serial_f32(g);
+        return;
+    }
     switch (g->dtype) {
+    case FAC_DT_F16:
+    case FAC_DT_BF16:
     case FAC_DT_F32:
     case FAC_DT_C64: serial_f32(g); return;
     case FAC_DT_F64:
@@ -173,7 +162,7 @@ thin_body(int64_t begin, int64_t end, void *context)
     const int64_t last = end * thin_columns(&g);
     g.n = (last < g.n ? last : g.n) - first;
     g.b = (const char *)g.b + first * g.b_col * size;
-    g.c = (char *)g.c + first * size;
+    g.c = (char *)g.c + first * (g.bytes ? (int64_t)sizeof(int32_t) : size);
     if (g.add) g.add = (const char *)g.add + first * g.add_col * size;
     FAC_TIERED(gemm_serial)(&g);
 }
@@ -215,12 +204,13 @@ FAC_TIERED(gemm)(const FacGemm *g)
         FAC_TIERED(gemm_serial)(g);
         return FAC_OK;
     }
-    if (g->m * (FAC_IS_COMPLEX(g->dtype) ? 2 : 1) <= GEMM_THIN && !FAC_IS_INT(g->dtype)) {
+    if (g->m * (FAC_IS_COMPLEX(g->dtype) ? 2 : 1) <= GEMM_THIN &&
+        (g->bytes || !FAC_IS_INT(g->dtype))) {
         const int64_t columns = thin_columns(g), grain = GEMM_SMALL / (g->m * g->k * columns);
         fac_parallel(fac_chunks(g->n, columns), grain > 0 ? grain : 1, thin_body, (void *)g);
         return FAC_OK;
     }
-    if (FAC_IS_INT(g->dtype)) {
+    if (FAC_IS_INT(g->dtype) && !g->bytes) {
         Batch rows = {g, g->a_row, 0, g->c_row, g->add_row};
         FacGemm row = *g;
         row.m = 1;
@@ -229,7 +219,8 @@ FAC_TIERED(gemm)(const FacGemm *g)
         fac_parallel(g->m, grain > 0 ? grain : 1, batch_body, &rows);
         return FAC_OK;
     }
-    const bool single = fac_dtype_info[g->dtype].real == FAC_DT_F32;
+    if (g->dtype == FAC_DT_F16 || g->dtype == FAC_DT_BF16) return parallel_narrow(g);
+    const bool single = g->bytes || fac_dtype_info[g->dtype].real == FAC_DT_F32;
     return single ? parallel_f32(g) : parallel_f64(g);
 }
 

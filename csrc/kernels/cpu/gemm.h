@@ -12,7 +12,8 @@
 #include "kernels/cpu/kernel.h"
 
 typedef struct FacGemm {
-    FacDType dtype; /* of A, B, C and D: F32, F64, C64, C128 or an integer */
+    FacDType dtype; /* of A, B, C and D: F16, BF16, F32, F64, C64, C128 or an integer */
+    bool bytes;     /* A is I8 or U8, as dtype says, B I8, and C I32 without a last step */
     int64_t m, n, k;
     const void *a, *b;
     int64_t a_row, a_col, b_row, b_col; /* strides in elements */
@@ -24,7 +25,10 @@ typedef struct FacGemm {
     bool scale; /* alpha and beta are not both one */
     double alpha[2], beta[2];
     int64_t int_alpha, int_beta; /* the same for integers */
-    _Atomic bool *hit;           /* set where C is not finite; NULL: nobody asks */
+    FacLoop activate;  /* the last step of all, NULL for none: of C in its compute dtype */
+    _Atomic bool *hit; /* set where C is not finite; NULL: nobody asks */
+    void *rounded;     /* gemm's own: where halves go, whose sums C holds as float32 */
+    int64_t rounded_row;
 } FacGemm;
 
 /* In the pool. Takes scratch memory for large products, which may fail. */

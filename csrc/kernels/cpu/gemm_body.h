@@ -15,10 +15,14 @@
  * [re; im] (twice k); packing spells it so, and the tile is put together again when it is stored.
  */
 
-enum { NAME(VL) = GEMM_BYTES / sizeof(T), NAME(NR) = 2 * NAME(VL), NAME(RUN) = RUN };
-typedef NAME(FacVec) NAME(vec);
-typedef INDEX NAME(index) __attribute__((vector_size(GEMM_BYTES)));
-static const NAME(index) NAME(low) = GEMM_LOW(LANES), NAME(high) = GEMM_HIGH(LANES);
+#include "kernels/cpu/gemm_form.h"
+#if defined(GEMM_NARROW) /* gemm_narrow.c */
+const NAME(Form) * FAC_TIERED(gemm_narrow)(FacDType dtype);
+/* n halves, `step` apart, as float32; and back, rounded. */
+void FAC_TIERED(gemm_widen)(FacDType dtype, const uint16_t *from, int64_t step, int64_t n,
+                            float *to);
+void FAC_TIERED(gemm_round)(FacDType dtype, const float *from, int64_t n, uint16_t *to);
+#endif
 
 /* Row i of a tile's A, whose rows are r bytes apart and whose row 9 is at `ninth`: written so that few
  * registers address them all. */
@@ -154,68 +158,20 @@ NAME(tile)(int rows, int vecs, int64_t k, const T *a, int64_t a_row, int64_t a_c
     [rows][vecs](k, 1, a, a_row, a_col, 0, b, b_row, &start, c, c_row, add);
 }
 
-/* VL rows of VL elements, `step` apart, to columns: after log2(VL) rounds of interleaving the first
- * half of the vectors with the second, the matrix is transposed. Rows from `valid` on are copies of the
- * last valid one. */
-static inline void
-NAME(transpose)(const T *from, int64_t step, int valid, NAME(vec) r[])
-{
-#pragma GCC unroll 16
-    for (int i = 0; i < NAME(VL); i++)
-        r[i] = *(const NAME(vec) *)(from + (i < valid ? i : valid - 1) * step);
-#pragma GCC unroll 4
-    for (int round = 1; round < NAME(VL); round *= 2) {
-        NAME(vec) s[NAME(VL)];
-#pragma GCC unroll 16
-        for (int i = 0; i < NAME(VL) / 2; i++) {
-            s[2 * i] = __builtin_shuffle(r[i], r[i + NAME(VL) / 2], NAME(low));
-            s[2 * i + 1] = __builtin_shuffle(r[i], r[i + NAME(VL) / 2], NAME(high));
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < NAME(VL); i++) r[i] = s[i];
-    }
-}
+/* --- reading ------------------------------------------------------------------------------------------- */
 
-/* The part of a panel of row-major A that blocks of VL steps cover; returns how many steps. The
- * vectors of a step are wider than the panel: the next step overwrites what is too much, so the last
- * steps are left to the caller. */
-static int64_t
-NAME(pack_a_blocks)(const T *a, int64_t a_row, int rows, int64_t k, T *to)
-{
-    NAME(vec) r[GEMM_ROWS / NAME(VL) + 1][NAME(VL)];
-    const int groups = (rows + NAME(VL) - 1) / NAME(VL);
-    int64_t p = 0;
-    const int64_t covered = NAME(VL) - 1 + fac_chunks(groups * NAME(VL), rows);
-    if (groups * NAME(VL) > 4 * rows) return 0;
-    for (; p + covered <= k; p += NAME(VL)) {
-        for (int g = 0; g < groups; g++) {
-            const int valid = rows - g * NAME(VL);
-            NAME(transpose)(a + g * NAME(VL) * a_row + p, a_row, valid, r[g]);
-        }
-        for (int step = 0; step < NAME(VL); step++)
-            for (int g = 0; g < groups; g++)
-                *(NAME(vec) *)(to + (p + step) * rows + g * NAME(VL)) = r[g][step];
-    }
-    return p;
-}
+#define S T
+#define LOAD(p) (*(const NAME(vec) *)(p))
+#define GET(x) (x)
+#define FROM(name) NAME(name##_plain)
+#define PARTS 3
+#include "kernels/cpu/gemm_source.h"
 
-/* k of one row panel of A, from row i0 and step p0, as the tile reads it: rows side by side. */
+/* i0 and p0 count halves of complex numbers: as offsets in Ts they are right as they are. */
 static void
-NAME(pack_a)(const FacGemm *g, int64_t i0, int rows, int64_t p0, int64_t k, T *to)
+NAME(pack_a_complex)(const FacGemm *g, int64_t i0, int rows, int64_t p0, int64_t k, T *to)
 {
     const T *a = (const T *)g->a + i0 * g->a_row + p0 * g->a_col;
-    if (!FAC_IS_COMPLEX(g->dtype)) {
-        int64_t p = g->a_col == 1 ? NAME(pack_a_blocks)(a, g->a_row, rows, k, to) : 0;
-        if (g->a_row == 1 && rows == GEMM_ROWS)
-            for (; p < k; p++) memcpy(to + p * GEMM_ROWS, a + p * g->a_col, GEMM_ROWS * sizeof(T));
-        if (g->a_row == 1 && rows == GEMM_WIDE_ROWS)
-            for (; p < k; p++)
-                memcpy(to + p * GEMM_WIDE_ROWS, a + p * g->a_col, GEMM_WIDE_ROWS * sizeof(T));
-        for (to += p * rows; p < k; p++, to += rows)
-            for (int i = 0; i < rows; i++) to[i] = a[i * g->a_row + p * g->a_col];
-        return;
-    }
-    /* i0 and p0 count halves of complex numbers: as offsets in Ts they are right as they are */
     for (int64_t p = 0; p < k; p += 2, to += 2 * rows)
         for (int i = 0; i < rows; i += 2) {
             const T *z = a + i * g->a_row + p * g->a_col;
@@ -226,72 +182,51 @@ NAME(pack_a)(const FacGemm *g, int64_t i0, int rows, int64_t p0, int64_t k, T *t
         }
 }
 
-/* A strip whose columns are contiguous in memory: whole blocks by transposing. */
 static void
-NAME(pack_columns)(const T *b, int64_t col, int64_t columns, int64_t width, int64_t k, T *to)
+NAME(pack_b_complex)(const FacGemm *g, int64_t j0, int64_t columns, int64_t width, int64_t p0,
+                     int64_t k, T *to)
 {
-    NAME(vec) r[NAME(VL)];
-    const int64_t blocks = k / NAME(VL) * NAME(VL);
-    for (int64_t j = 0; j < width; j += NAME(VL)) {
-        const int valid = columns - j < NAME(VL) ? (int)(columns - j) : NAME(VL);
-        for (int64_t p = 0; p < blocks; p += NAME(VL)) {
-            NAME(transpose)(b + j * col + p, col, valid, r);
-            for (int i = 0; i < NAME(VL); i++) *(NAME(vec) *)(to + (p + i) * width + j) = r[i];
-        }
-        for (int64_t p = blocks; p < k; p++)
-            for (int i = 0; i < NAME(VL); i++)
-                to[p * width + j + i] = i < valid ? b[(j + i) * col + p] : 0;
-    }
-}
-
-/* k steps, `row` apart, of columns `col` apart: a strip, padded to `width` columns with zeros or with
- * what follows in the matrix. */
-static void
-NAME(pack_strip)(const T *b, int64_t row, int64_t col, int64_t columns, int64_t width, int64_t k,
-                 T *to)
-{
-    if (row == 1 && col != 1) {
-        NAME(pack_columns)(b, col, columns, width, k, to);
-        return;
-    }
-    if (col == 1 && row >= width - columns) {
-        const int64_t whole = columns == width ? k : k - 1; /* nothing follows the last row */
-        for (int64_t p = 0; p < whole; p++, b += row, to += width)
-            for (int64_t j = 0; j < width; j += NAME(VL))
-                *(NAME(vec) *)(to + j) = *(const NAME(vec) *)(b + j);
-        k -= whole;
-    }
-    for (int64_t p = 0; p < k; p++, to += width) {
-        for (int64_t j = 0; j < columns; j++) to[j] = b[p * row + j * col];
-        for (int64_t j = columns; j < width; j++) to[j] = 0;
-    }
-}
-
-/* One strip of B. */
-static void
-NAME(pack_b)(const FacGemm *g, int64_t j0, int64_t columns, int64_t width, int64_t p0, int64_t k,
-             T *to)
-{
-    const T *b = g->b;
-    const int64_t row = g->b_row, col = g->b_col;
-    if (!FAC_IS_COMPLEX(g->dtype)) {
-        NAME(pack_strip)(b + j0 * col + p0 * row, row, col, columns, width, k, to);
-        return;
-    }
-    b += 2 * j0 * col + p0 * row;
+    const T *b = (const T *)g->b + 2 * j0 * g->b_col + p0 * g->b_row;
     for (int64_t p = 0; p < k; p += 2, to += 2 * width)
         for (int64_t j = 0; j < width; j++) {
-            const T *z = b + p * row + 2 * j * col;
+            const T *z = b + p * g->b_row + 2 * j * g->b_col;
             to[j] = j < columns ? z[0] : 0;
             to[width + j] = j < columns ? z[1] : 0;
         }
 }
+
+static const NAME(Form) * NAME(form)(const FacGemm *g)
+{
+    static const NAME(Form) plain = {true,
+                                     NAME(pack_a_plain),
+                                     NAME(pack_b_plain),
+                                     NAME(pack_strips_plain),
+                                     NAME(row_by_rows_plain),
+                                     NAME(row_by_columns_plain)};
+    static const NAME(Form)
+        complex = {false, NAME(pack_a_complex), NAME(pack_b_complex), NULL, NULL, NULL};
+    if (FAC_IS_COMPLEX(g->dtype)) return &complex;
+#if defined(GEMM_NARROW)
+    if (g->dtype != FAC_DT_F32) return FAC_TIERED(gemm_narrow)(g->dtype);
+#endif
+    return &plain;
+}
+
+/* --- results ------------------------------------------------------------------------------------------- */
 
 /* Adds a finished tile to C where it does not fit there as it is. Rows are real rows. */
 static void
 NAME(store)(const FacGemm *g, const T *tile, int64_t width, int64_t i0, int rows, int64_t j0,
             int64_t columns, bool add)
 {
+    if (FAC_IS_INT(g->dtype)) {
+        for (int i = 0; i < rows; i++) {
+            int32_t *c = (int32_t *)g->c + (i0 + i) * g->c_row + j0;
+            const T *from = tile + i * width;
+            for (int64_t j = 0; j < columns; j++) c[j] = (add ? c[j] : 0) + (int32_t)from[j];
+        }
+        return;
+    }
     if (!FAC_IS_COMPLEX(g->dtype)) {
         for (int i = 0; i < rows; i++) {
             T *c = (T *)g->c + (i0 + i) * g->c_row + j0;
@@ -317,7 +252,7 @@ NAME(run_tile)(const FacGemm *g, int rows, int vecs, int64_t k, const T *a, int6
                bool add, const NAME(Ask) * ask)
 {
     const int64_t width = vecs * NAME(VL);
-    if (!FAC_IS_COMPLEX(g->dtype) && columns == width) {
+    if (!FAC_IS_COMPLEX(g->dtype) && !FAC_IS_INT(g->dtype) && columns == width) {
         T *c = (T *)g->c + i0 * g->c_row + j0;
         NAME(tile)(rows, vecs, k, a, a_row, a_col, b, b_row, c, g->c_row, add, ask);
         return;
@@ -333,41 +268,58 @@ NAME(add_number)(T *c, T x, int64_t n)
     for (int64_t j = 0; j < n; j++) c[j] += x;
 }
 
-/* C = alpha * C + beta * D over a block of C. */
+/* n elements of a row: C = alpha * C + beta * D. */
 static void
-NAME(combine)(const FacGemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
+NAME(combine)(const FacGemm *g, T *c, const T *d, int64_t d_col, int64_t n)
 {
     const T ar = (T)g->alpha[0], ai = (T)g->alpha[1], br = (T)g->beta[0], bi = (T)g->beta[1];
-    if (!g->add && !g->scale) return;
     if (!FAC_IS_COMPLEX(g->dtype)) {
-        for (int64_t i = i0; i < i1; i++) {
-            T *c = (T *)g->c + i * g->c_row;
-            const T *d = g->add ? (const T *)g->add + i * g->add_row : NULL;
-            if (!d)
-                for (int64_t j = j0; j < j1; j++) c[j] *= ar;
-            else if (!g->scale && g->add_col == 1)
-                for (int64_t j = j0; j < j1; j++) c[j] += d[j];
-            else if (!g->scale && g->add_col == 0)
-                NAME(add_number)(c + j0, d[0], j1 - j0);
-            else
-                for (int64_t j = j0; j < j1; j++) c[j] = br * d[j * g->add_col] + ar * c[j];
-        }
+        if (!d)
+            for (int64_t j = 0; j < n; j++) c[j] *= ar;
+        else if (!g->scale && d_col == 1)
+            for (int64_t j = 0; j < n; j++) c[j] += d[j];
+        else if (!g->scale && d_col == 0)
+            NAME(add_number)(c, d[0], n);
+        else
+            for (int64_t j = 0; j < n; j++) c[j] = br * d[j * d_col] + ar * c[j];
         return;
     }
-    for (int64_t i = i0; i < i1; i++) {
-        T *c = (T *)g->c + 2 * i * g->c_row;
-        const T *d = g->add ? (const T *)g->add + 2 * i * g->add_row : NULL;
-        for (int64_t j = j0; j < j1; j++) {
-            T re = ar * c[2 * j] - ai * c[2 * j + 1], im = ar * c[2 * j + 1] + ai * c[2 * j];
-            if (d) {
-                const T *z = d + 2 * j * g->add_col;
-                re += br * z[0] - bi * z[1];
-                im += br * z[1] + bi * z[0];
-            }
-            c[2 * j] = re;
-            c[2 * j + 1] = im;
+    for (int64_t j = 0; j < n; j++) {
+        T re = ar * c[2 * j] - ai * c[2 * j + 1], im = ar * c[2 * j + 1] + ai * c[2 * j];
+        if (d) {
+            const T *z = d + 2 * j * d_col;
+            re += br * z[0] - bi * z[1];
+            im += br * z[1] + bi * z[0];
         }
+        c[2 * j] = re;
+        c[2 * j + 1] = im;
     }
+}
+
+/* n elements of row i from column j on, whose sums are complete in c. */
+static void
+NAME(finish_row)(const FacGemm *g, T *c, int64_t i, int64_t j, int64_t n)
+{
+    const int64_t part = FAC_IS_COMPLEX(g->dtype) ? 2 : 1;
+    const T *d = g->add ? (const T *)g->add + (i * g->add_row + j * g->add_col) * part : NULL;
+    int64_t d_col = g->add_col;
+#if defined(GEMM_NARROW)
+    T wide[GEMM_PIECE];
+    if (d && g->rounded) {
+        const uint16_t *halves = g->add;
+        FAC_TIERED(gemm_widen)(g->dtype, halves + i * g->add_row + j * d_col, d_col, n, wide);
+        d = wide;
+        d_col = 1;
+    }
+#endif
+    if (d || g->scale) NAME(combine)(g, c, d, d_col, n);
+    if (g->activate) g->activate((void *[]){c, c}, n, NULL);
+#if defined(GEMM_NARROW)
+    if (g->rounded)
+        FAC_TIERED(gemm_round)(g->dtype, c, n, (uint16_t *)g->rounded + i * g->rounded_row + j);
+#endif
+    if (g->hit && !FAC_TIERED(all_finite)(fac_dtype_info[g->dtype].real, c, n * part))
+        atomic_store_explicit(g->hit, true, memory_order_relaxed);
 }
 
 /* What happens to a block of C when its sums are there. */
@@ -375,80 +327,12 @@ static void
 NAME(finish)(const FacGemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
 {
     const int64_t part = FAC_IS_COMPLEX(g->dtype) ? 2 : 1;
-    NAME(combine)(g, i0, i1, j0, j1);
-    if (!g->hit) return;
-    for (int64_t i = i0; i < i1; i++) {
-        const T *c = (const T *)g->c + (i * g->c_row + j0) * part;
-        if (!FAC_TIERED(all_finite)(fac_dtype_info[g->dtype].real, c, (j1 - j0) * part))
-            atomic_store_explicit(g->hit, true, memory_order_relaxed);
-    }
-}
-
-/* --- one row ----------------------------------------------------------------------------------------- */
-
-/* B by rows: sums of a piece of the columns stay in the first cache while rows of B pass. */
-static void
-NAME(row_by_rows)(const FacGemm *g)
-{
-    enum { PIECE = 8192 / sizeof(T) };
-    T sums[PIECE] __attribute__((aligned(64)));
-    for (int64_t j0 = 0; j0 < g->n; j0 += PIECE) {
-        const int64_t n = g->n - j0 < PIECE ? g->n - j0 : PIECE;
-        T *c = (T *)g->c + j0;
-        for (int64_t p0 = 0; p0 < g->k; p0 += RUN) {
-            const T *a = (const T *)g->a + p0 * g->a_col, *b = (const T *)g->b + p0 * g->b_row + j0;
-            int64_t run = g->k - p0 < RUN ? g->k - p0 : RUN;
-            memset(sums, 0, (size_t)n * sizeof(T));
-            for (; run >= 4; run -= 4, a += 4 * g->a_col, b += 4 * g->b_row) {
-                const T a0 = a[0], a1 = a[g->a_col], a2 = a[2 * g->a_col], a3 = a[3 * g->a_col];
-                const T *b1 = b + g->b_row, *b2 = b1 + g->b_row, *b3 = b2 + g->b_row;
-                for (int64_t j = 0; j < n; j++) {
-                    T sum = sums[j] + a0 * b[j];
-                    sum = sum + a1 * b1[j];
-                    sum = sum + a2 * b2[j];
-                    sums[j] = sum + a3 * b3[j];
-                }
-            }
-            for (; run > 0; run--, a += g->a_col, b += g->b_row)
-                for (int64_t j = 0; j < n; j++) sums[j] = sums[j] + a[0] * b[j];
-            if (p0 > 0 || g->accumulate)
-                for (int64_t j = 0; j < n; j++) c[j] += sums[j];
-            else
-                memcpy(c, sums, (size_t)n * sizeof(T));
+    if (!g->add && !g->scale && !g->activate && !g->rounded && !g->hit) return;
+    for (int64_t i = i0; i < i1; i++)
+        for (int64_t j = j0; j < j1; j += GEMM_PIECE) {
+            const int64_t n = j1 - j < GEMM_PIECE ? j1 - j : GEMM_PIECE;
+            NAME(finish_row)(g, (T *)g->c + (i * g->c_row + j) * part, i, j, n);
         }
-    }
-}
-
-/* B by columns: blocks of VL x VL are transposed in registers, and used up there. */
-static void
-NAME(row_by_columns)(const FacGemm *g)
-{
-    NAME(vec) r[NAME(VL)];
-    for (int64_t j = 0; j < g->n; j += NAME(VL)) {
-        const int valid = g->n - j < NAME(VL) ? (int)(g->n - j) : NAME(VL);
-        const T *a = g->a, *b = (const T *)g->b + j * g->b_col;
-        T *c = (T *)g->c + j;
-        NAME(vec) total = {0};
-        if (g->accumulate) memcpy(&total, c, (size_t)valid * sizeof(T));
-        for (int64_t p0 = 0; p0 < g->k; p0 += RUN) {
-            const int64_t end = g->k - p0 < RUN ? g->k : p0 + RUN;
-            NAME(vec) sum = {0};
-            int64_t p = p0;
-            for (; p + NAME(VL) <= end; p += NAME(VL)) {
-                NAME(transpose)(b + p, g->b_col, valid, r);
-#pragma GCC unroll 16
-                for (int i = 0; i < NAME(VL); i++) sum += r[i] * a[(p + i) * g->a_col];
-            }
-            for (; p < end; p++) {
-                T column[NAME(VL)] = {0};
-                for (int i = 0; i < valid; i++) column[i] = b[i * g->b_col + p];
-                sum += *(NAME(vec) *)column * a[p * g->a_col];
-            }
-            if (p0 > 0 || g->accumulate) sum += total;
-            total = sum;
-        }
-        memcpy(c, &total, (size_t)valid * sizeof(T));
-    }
 }
 
 /* --- small products, and those inside of tasks ---------------------------------------------------------- */
@@ -465,8 +349,8 @@ NAME(serial_turned)(const FacGemm *g)
             const int64_t m = g->m - i0 < NAME(NR) ? g->m - i0 : NAME(NR);
             const int vecs = m > NAME(VL) ? 2 : 1;
             const bool add = p0 > 0 || g->accumulate;
-            NAME(pack_strip)((const T *)g->a + i0 * g->a_row + p0 * g->a_col, g->a_col, g->a_row, m,
-                             vecs * NAME(VL), run, strip);
+            NAME(pack_strip_plain)((const T *)g->a + i0 * g->a_row + p0 * g->a_col, g->a_col,
+                                   g->a_row, m, vecs * NAME(VL), run, strip);
             for (int64_t j = 0; j < g->n;) {
                 const int rows = gemm_height(g->n - j, false);
                 const T *b = (const T *)g->b + j * g->b_col + p0 * g->b_row;
@@ -490,16 +374,18 @@ NAME(serial_blocks)(const FacGemm *g)
 {
     T strip[RUN * GEMM_WIDE_VECS * NAME(VL)] __attribute__((aligned(64)));
     T panels[GEMM_THIN * RUN + NAME(VL)] __attribute__((aligned(64)));
+    const NAME(Form) *form = NAME(form)(g);
     const bool complex = FAC_IS_COMPLEX(g->dtype);
     const int64_t m = complex ? 2 * g->m : g->m, k = complex ? 2 * g->k : g->k;
     const bool close_b = k * g->b_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
     const bool near_b = m <= GEMM_THIN || close_b;
     const bool near_a = g->n <= NAME(NR) || GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
-    const bool b_in_place = !complex && g->b_col == 1 && near_b;
-    const bool a_in_place = !complex && near_a && (g->a_col == 1 || g->a_row == 1);
+    const bool b_in_place = form->plain && g->b_col == 1 && near_b;
+    const bool a_in_place = form->plain && near_a && (g->a_col == 1 || g->a_row == 1);
     const bool wide = b_in_place && !close_b && g->n >= GEMM_WIDE_VECS * NAME(VL);
     const int64_t most = wide ? GEMM_WIDE_VECS * NAME(VL) : NAME(NR);
-    const int64_t block = wide ? GEMM_THIN : GEMM_SERIAL_ROWS;
+    const int64_t fit = GEMM_THIN * RUN / (k < RUN ? k : RUN) / GEMM_ROWS * GEMM_ROWS;
+    const int64_t block = wide ? GEMM_THIN : fit;
     const int high = wide ? GEMM_WIDE_ROWS : GEMM_ROWS;
     for (int64_t p0 = 0; p0 < k; p0 += RUN)
         for (int64_t i0 = 0, i1; i0 < m; i0 = i1) {
@@ -507,7 +393,7 @@ NAME(serial_blocks)(const FacGemm *g)
             i1 = a_in_place || i0 + block > m ? m : i0 + block;
             for (int64_t i = i0; i < i1 && !a_in_place;) {
                 const int rows = gemm_panel(i1 - i, high, complex);
-                NAME(pack_a)(g, i, rows, p0, run, panels + (i - i0) * run);
+                form->pack_a(g, i, rows, p0, run, panels + (i - i0) * run);
                 i += rows;
             }
             for (int64_t j0 = 0; j0 < g->n; j0 += most) {
@@ -516,7 +402,7 @@ NAME(serial_blocks)(const FacGemm *g)
                 const int64_t width = vecs * NAME(VL);
                 const bool packed = !b_in_place || columns != width;
                 const T *b = packed ? strip : (const T *)g->b + j0 + p0 * g->b_row;
-                if (packed) NAME(pack_b)(g, j0, columns, width, p0, run, strip);
+                if (packed) form->pack_b(g, j0, columns, width, p0, run, strip);
                 for (int64_t i = i0; i < i1;) {
                     const int rows = gemm_panel(i1 - i, high, complex);
                     const T *a = a_in_place ? (const T *)g->a + i * g->a_row + p0 * g->a_col
@@ -532,24 +418,71 @@ NAME(serial_blocks)(const FacGemm *g)
 }
 
 static void
-NAME(serial)(const FacGemm *g)
+NAME(serial_sums)(const FacGemm *g)
 {
-    const bool plain = !FAC_IS_COMPLEX(g->dtype);
-    const bool columns = plain && g->b_row == 1 && g->b_col != 1;
+    const NAME(Form) *form = NAME(form)(g);
+    const bool columns = g->b_row == 1 && g->b_col != 1;
     if (g->k == 0) {
-        if (!g->accumulate)
-            for (int64_t i = 0; i < g->m; i++)
-                memset((char *)g->c + i * g->c_row * fac_dtype_size(g->dtype), 0,
-                       (size_t)(g->n * fac_dtype_size(g->dtype)));
-    } else if (plain && g->m == 1 && g->b_col == 1) {
-        NAME(row_by_rows)(g);
-    } else if (columns && g->m == 1) {
-        NAME(row_by_columns)(g);
-    } else if (columns && g->m >= GEMM_TURNED && g->m <= GEMM_THIN) {
+        const int64_t size = FAC_IS_COMPLEX(g->dtype) ? 2 * sizeof(T) : sizeof(T);
+        for (int64_t i = 0; i < g->m && !g->accumulate; i++)
+            memset((char *)g->c + i * g->c_row * size, 0, (size_t)(g->n * size));
+    } else if (form->row_by_rows && g->m == 1 && g->b_col == 1) {
+        form->row_by_rows(g);
+    } else if (form->row_by_columns && g->m == 1 && columns) {
+        form->row_by_columns(g);
+    } else if (form->plain && columns && g->m >= GEMM_TURNED && g->m <= GEMM_THIN) {
         NAME(serial_turned)(g);
     } else {
         NAME(serial_blocks)(g);
     }
+}
+
+#if defined(GEMM_NARROW)
+/* A part of a product of halves, with its sums in float32 at `c`. */
+static FacGemm
+narrow_part(const FacGemm *g, int64_t i0, int64_t m, int64_t j0, int64_t n, float *c)
+{
+    FacGemm part = *g;
+    const int64_t size = sizeof(uint16_t);
+    part.m = m;
+    part.n = n;
+    part.a = (const char *)g->a + i0 * g->a_row * size;
+    part.b = (const char *)g->b + j0 * g->b_col * size;
+    if (g->add) part.add = (const char *)g->add + (i0 * g->add_row + j0 * g->add_col) * size;
+    part.rounded = (uint16_t *)g->c + i0 * g->c_row + j0;
+    part.rounded_row = g->c_row;
+    part.c = c;
+    part.c_row = n;
+    return part;
+}
+
+static void
+serial_narrow(const FacGemm *g)
+{
+    float sums[GEMM_FEW_SUMS] __attribute__((aligned(64)));
+    const int64_t columns = g->n < GEMM_FEW_SUMS / 8 ? g->n : GEMM_FEW_SUMS / 8;
+    const int64_t rows = GEMM_FEW_SUMS / columns;
+    for (int64_t i = 0; i < g->m; i += rows)
+        for (int64_t j = 0; j < g->n; j += columns) {
+            const int64_t m = g->m - i < rows ? g->m - i : rows;
+            const int64_t n = g->n - j < columns ? g->n - j : columns;
+            const FacGemm part = narrow_part(g, i, m, j, n, sums);
+            serial_sums_f32(&part);
+            finish_f32(&part, 0, m, 0, n);
+        }
+}
+#endif
+
+static void
+NAME(serial)(const FacGemm *g)
+{
+#if defined(GEMM_NARROW)
+    if (g->dtype == FAC_DT_BF16 || g->dtype == FAC_DT_F16) {
+        serial_narrow(g);
+        return;
+    }
+#endif
+    NAME(serial_sums)(g);
     NAME(finish)(g, 0, g->m, 0, g->n);
 }
 
@@ -560,24 +493,13 @@ NAME(serial)(const FacGemm *g)
  * all stages that share them or, with one stage, by the task that needs them, or are read in place. */
 typedef struct NAME(Stage) {
     const FacGemm *g;
+    const NAME(Form) * form;
     int64_t i0, i1, j0, j1, p0, run, width;
     int64_t strip; /* columns */
     int rows;      /* of a panel, at most */
     bool wide, add, last, a_in_place, b_in_place;
     T *a, *b; /* packed; a: NULL where A is packed by the tasks or not at all */
 } NAME(Stage);
-
-/* Whole strips of rows in memory, side by side: long pieces of a row are read at once. */
-static void
-NAME(pack_strips)(const T *b, int64_t row, int64_t strips, int64_t width, int64_t k, T *to)
-{
-    for (int64_t p = 0; p < k; p++, b += row, to += width)
-        for (int64_t i = 0; i < strips; i++) {
-            const NAME(vec) *from = (const NAME(vec) *)(b + i * width);
-            NAME(vec) *at = (NAME(vec) *)(to + i * k * width);
-            for (int64_t v = 0; v < width / NAME(VL); v++) at[v] = from[v];
-        }
-}
 
 static void
 NAME(stage_pack)(int64_t task, int64_t end, void *context)
@@ -589,16 +511,15 @@ NAME(stage_pack)(int64_t task, int64_t end, void *context)
     const FacGemm *g = s->g;
     if (s->b_in_place) {
         j += (j1 - j) / s->strip * s->strip; /* only what does not fill a strip */
-    } else if (g->b_col == 1 && !FAC_IS_COMPLEX(g->dtype)) {
+    } else if (g->b_col == 1 && s->form->pack_strips) {
         const int64_t strips = (j1 - j) / s->strip;
-        NAME(pack_strips)((const T *)g->b + s->p0 * g->b_row + j, g->b_row, strips, s->strip,
-                          s->run, s->b + (j - s->j0) * s->run);
+        s->form->pack_strips(g, j, strips, s->strip, s->p0, s->run, s->b + (j - s->j0) * s->run);
         j += strips * s->strip;
     }
     for (; j < j1; j += s->strip) {
         const int64_t columns = j1 - j < s->strip ? j1 - j : s->strip;
         const int64_t width = fac_chunks(columns, NAME(VL)) * NAME(VL);
-        NAME(pack_b)(g, j, columns, width, s->p0, s->run, s->b + (j - s->j0) * s->run);
+        s->form->pack_b(g, j, columns, width, s->p0, s->run, s->b + (j - s->j0) * s->run);
     }
 }
 
@@ -612,7 +533,7 @@ NAME(stage_pack_a)(int64_t task, int64_t end, void *context)
         const int64_t i1 = i0 + GEMM_BLOCK_ROWS < s->i1 ? i0 + GEMM_BLOCK_ROWS : s->i1;
         for (int64_t i = i0; i < i1;) {
             const int rows = gemm_panel(i1 - i, s->rows, FAC_IS_COMPLEX(s->g->dtype));
-            NAME(pack_a)(s->g, i, rows, s->p0, s->run, s->a + (i - s->i0) * s->run);
+            s->form->pack_a(s->g, i, rows, s->p0, s->run, s->a + (i - s->i0) * s->run);
             i += rows;
         }
     }
@@ -623,7 +544,7 @@ NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j
 {
     T panel[GEMM_ROWS * RUN + NAME(VL)] __attribute__((aligned(64)));
     const FacGemm *g = s->g;
-    const bool complex = FAC_IS_COMPLEX(g->dtype), readable = !complex && g->a_col == 1;
+    const bool complex = FAC_IS_COMPLEX(g->dtype), readable = s->form->plain && g->a_col == 1;
     /* steps of the next panel, whole lines, that are asked for in front of each tile */
     const int64_t line = 64 / sizeof(T), strips = fac_chunks(j1 - j0, s->strip);
     const int64_t share = fac_chunks(s->run, line * strips) * line;
@@ -636,7 +557,7 @@ NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j
         else if (s->a)
             a = s->a + (i - s->i0) * s->run;
         else
-            NAME(pack_a)(g, i, rows, s->p0, s->run, panel);
+            s->form->pack_a(g, i, rows, s->p0, s->run, panel);
         if (strips < GEMM_FEW_STRIPS || i + rows == s->i1) {
             next = NULL; /* all at once would stand in the way of the tile */
         } else if (s->a) {
@@ -693,14 +614,15 @@ NAME(block_columns)(int64_t n, int64_t strip)
 static FacStatus
 NAME(parallel)(const FacGemm *g)
 {
+    const NAME(Form) *form = NAME(form)(g);
     const int64_t part = FAC_IS_COMPLEX(g->dtype) ? 2 : 1, m = g->m * part, k = g->k * part;
     const bool wide = g->n > 4 * NAME(VL);
     const int64_t strip = wide ? GEMM_WIDE_VECS * NAME(VL) : NAME(NR);
     const int64_t width = NAME(block_columns)(g->n, strip), blocks = fac_chunks(g->n, width);
     const bool a_in_place =
-        part == 1 && g->a_col == 1 && GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
+        form->plain && g->a_col == 1 && GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
     const bool b_in_place =
-        part == 1 && g->b_col == 1 && k * g->b_row * (int64_t)sizeof(T) <= fac_cpu_cache(2) / 2;
+        form->plain && g->b_col == 1 && k * g->b_row * (int64_t)sizeof(T) <= fac_cpu_cache(2) / 2;
     const bool ahead = blocks > 1 && !a_in_place;
     const int64_t high = ahead && m > GEMM_HIGH ? GEMM_HIGH : m;
     const int64_t tasks = fac_chunks(high, GEMM_BLOCK_ROWS), run = k < RUN ? k : RUN;
@@ -708,7 +630,7 @@ NAME(parallel)(const FacGemm *g)
     const size_t bytes = (size_t)((step + (ahead ? high : 0)) * run) * sizeof(T);
     void *scratch;
     FAC_RETURN_IF_ERROR(fac_host_alloc(bytes, &scratch));
-    NAME(Stage) s = {.g = g, .width = width, .b = scratch};
+    NAME(Stage) s = {.g = g, .form = form, .width = width, .b = scratch};
     s.wide = wide;
     s.strip = strip;
     s.rows = wide ? GEMM_WIDE_ROWS : GEMM_ROWS;
@@ -735,6 +657,28 @@ NAME(parallel)(const FacGemm *g)
     fac_host_free(scratch, bytes);
     return FAC_OK;
 }
+
+#if defined(GEMM_NARROW)
+/* Large parts one after the other, so that no more than GEMM_SUMS sums are kept in float32. */
+static FacStatus
+parallel_narrow(const FacGemm *g)
+{
+    const int64_t rows = g->m < GEMM_HIGH ? g->m : GEMM_HIGH, most = GEMM_SUMS / rows;
+    const int64_t columns = fac_chunks(g->n, fac_chunks(g->n, most));
+    FacStatus st = FAC_OK;
+    void *sums;
+    FAC_RETURN_IF_ERROR(fac_host_alloc((size_t)(rows * columns) * sizeof(float), &sums));
+    for (int64_t i = 0; i < g->m && !st; i += rows)
+        for (int64_t j = 0; j < g->n && !st; j += columns) {
+            const int64_t m = g->m - i < rows ? g->m - i : rows;
+            const FacGemm part =
+                narrow_part(g, i, m, j, g->n - j < columns ? g->n - j : columns, sums);
+            st = parallel_f32(&part);
+        }
+    fac_host_free(sums, (size_t)(rows * columns) * sizeof(float));
+    return st;
+}
+#endif
 #undef T
 #undef INDEX
 #undef LANES

@@ -18,6 +18,13 @@ typedef struct Product {
     int64_t count, a_step, b_step, c_step, add_step;
 } Product;
 
+/* The dtype of a product's operands: halves are converted inside. */
+static FacDType
+product_dtype(FacDType dt)
+{
+    return dt == FAC_DT_F16 || dt == FAC_DT_BF16 ? dt : (FacDType)fac_dtype_info[dt].compute;
+}
+
 /* A reference to t in dtype dt: t itself with its strides where it has that dtype. */
 static FacStatus
 operand(FacTensor *t, FacDType dt, FacTensor **out)
@@ -40,7 +47,7 @@ product_close(Product *p)
 static FacStatus
 product_open(Product *p, FacTensor *a, FacTensor *b, FacTensor *add, FacTensor *out)
 {
-    const FacDType dt = (FacDType)fac_dtype_info[out->dtype].compute;
+    const FacDType dt = product_dtype(out->dtype);
     FacStatus st = FAC_OK;
     *p = (Product){.out = out, .count = 1};
     p->g = (FacGemm){.dtype = dt, .alpha = {1, 0}, .beta = {1, 0}, .int_alpha = 1, .int_beta = 1};
