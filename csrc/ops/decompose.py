@@ -238,7 +238,7 @@ op("svd(Tensor self, bool some=True, bool compute_uv=True) -> (Tensor U, Tensor 
    variants="function method out", composite="c:svd",
    doc="A = U diag(S) V^H, reduced unless some=False.")
 op("_nuclear_norm(Tensor self) -> Tensor",
-   variants="function", module="_C", composite="sum(_linalg_svd(self)[1], [-1])", batch="dims",
+   variants="function", module="_C", composite="sum(_linalg_svd(self, False, False)[1], [-1])", batch="dims",
    grad={"self": "unsqueeze(unsqueeze(grad, -1), -1) * _polar(self)"},
    doc="The sums of the singular values of matrices.")
 op("_polar(Tensor self) -> Tensor",

@@ -1,7 +1,7 @@
 /* eigh.c - eigenvectors of real symmetric matrices: to tridiagonal form and back on the product.
  *
  * Panels of EIGH_PANEL rows become reflectors, each with one product of the matrix and a vector, and
- * change the rest of it by two products. The tridiagonal matrix is divided and conquered
+ * change the rest of it by a product: of the matrix only the upper triangle is read and written. The tridiagonal matrix is divided and conquered
  * (tridiagonal.h); then the reflectors are applied to its eigenvectors, panel by panel, from the right:
  * they lie as rows. Complex matrices are LAPACK's altogether.
  */
@@ -10,11 +10,16 @@
 #include "kernels/cpu/tridiagonal.h"
 #include "kernels/matrices.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #pragma GCC optimize("fp-contract=fast")
 
-enum { EIGH_PANEL = 32 };
+/* Rows of the product with a vector that are taken together; of zeros below the matrix; of an update. */
+enum { EIGH_PANEL = 32, EIGH_ROWS = 8, EIGH_BEHIND = 16, EIGH_BLOCK = 64 };
+
+/* With fewer rows eigenvalues alone are LAPACK's: its QL has no roots to take. */
+enum { EIGH_LEAST = 32 };
 
 /* One matrix of n x n, and where it works. */
 typedef struct Eigh {
@@ -23,15 +28,17 @@ typedef struct Eigh {
     int64_t n, size, step; /* step: from row to row of a, odd in lines of the cache */
     char *from, *to[2];    /* of the whole batch: matrices, eigenvalues, eigenvectors */
     int32_t *infos;
-    char *v, *w, *minus, *d, *e, *tau, *numbers;
+    char *v, *pair, *w, *minus, *d, *e, *tau, *numbers;
     char *a, *work; /* in turn the matrix, what the tridiagonal one takes, products of reflectors */
 } Eigh;
 
 #define T float
+#define INDEX int32_t
 #define NAME(x) x##_f32
 #define DTYPE FAC_DT_F32
 #include "kernels/cpu/eigh_body.h"
 #define T double
+#define INDEX int64_t
 #define NAME(x) x##_f64
 #define DTYPE FAC_DT_F64
 #include "kernels/cpu/eigh_body.h"
@@ -39,19 +46,22 @@ typedef struct Eigh {
 static int64_t
 eigh_place(Eigh *q, char *scratch)
 {
-    const int64_t n = q->n, panel = EIGH_PANEL * n, wide = 8 / q->size;
-    char **const places[] = {&q->v, &q->w, &q->minus, &q->d, &q->e, &q->tau, &q->numbers};
-    const int64_t lengths[] = {n * n, panel, 2 * panel, n, n, n, 2 * n * wide};
-    const int64_t later[] = {n * q->step * q->size, 3 * EIGH_PANEL * EIGH_PANEL * q->size,
+    const int64_t n = q->n, panel = EIGH_PANEL * q->step, wide = 8 / q->size;
+    char **const places[] = {&q->v, &q->pair, &q->minus, &q->d, &q->e, &q->tau, &q->numbers};
+    const int64_t lengths[] = {n * q->step + panel, 2 * panel, 2 * panel, n, n, n, 2 * n * wide};
+    const int64_t later[] = {(n + EIGH_BEHIND) * q->step * q->size,
+                             3 * EIGH_PANEL * EIGH_PANEL * q->size,
                              FAC_TIERED(tridiagonal_scratch)(n, q->dtype, q->vectors)};
     int64_t total = 0, most = 0;
+    scratch += -(uintptr_t)scratch % 64; /* whole vectors are loaded from whole lines */
     for (int i = 0; i < 7; i++) {
         *places[i] = scratch + total;
         total += (lengths[i] * q->size + 63) / 64 * 64;
     }
     for (int i = 0; i < 3; i++) most = later[i] > most ? later[i] : most;
+    q->w = q->pair + panel * q->size;
     q->a = q->work = scratch + total;
-    return total + most;
+    return total + most + 64;
 }
 
 static FacStatus
@@ -63,26 +73,28 @@ multiply(const Eigh *q, FacGemm g)
     return FAC_OK;
 }
 
-/* a -= v w^T + w v^T for the rows and columns from `first` on, with the panel that ends there. */
+/* a -= v w^T + w v^T for the rows and columns from `first` on, with the panel that ends there: the upper
+ * triangle, in blocks of rows. */
 static FacStatus
 update_rest(const Eigh *q, int64_t first)
 {
-    const int64_t n = q->n, panel = EIGH_PANEL * n;
-    const char *v = q->v + (first - EIGH_PANEL) * n * q->size, *w = q->w;
+    const int64_t n = q->n, panel = EIGH_PANEL * q->step, bytes = panel * q->size;
+    const char *v = q->v + (first - EIGH_PANEL) * q->step * q->size;
     void (*negate)(const char *, int64_t, char *) = q->size == 4 ? negate_f32 : negate_f64;
-    negate(w, panel, q->minus);
-    negate(v, panel, q->minus + panel * q->size);
-    for (int i = 0; i < 2; i++)
-        FAC_RETURN_IF_ERROR(multiply(q, (FacGemm){.m = n - first,
-                                                  .n = n - first,
-                                                  .k = EIGH_PANEL,
-                                                  .a = (i ? w : v) + first * q->size,
+    memcpy(q->pair, v, (size_t)bytes);
+    negate(q->w, panel, q->minus);
+    negate(v, panel, q->minus + bytes);
+    for (int64_t i = first; i < n; i += EIGH_BLOCK)
+        FAC_RETURN_IF_ERROR(multiply(q, (FacGemm){.m = n - i < EIGH_BLOCK ? n - i : EIGH_BLOCK,
+                                                  .n = n - i,
+                                                  .k = 2 * EIGH_PANEL,
+                                                  .a = q->pair + i * q->size,
                                                   .a_row = 1,
-                                                  .a_col = n,
-                                                  .b = q->minus + (i * panel + first) * q->size,
-                                                  .b_row = n,
+                                                  .a_col = q->step,
+                                                  .b = q->minus + i * q->size,
+                                                  .b_row = q->step,
                                                   .b_col = 1,
-                                                  .c = q->a + first * (q->step + 1) * q->size,
+                                                  .c = q->a + i * (q->step + 1) * q->size,
                                                   .c_row = q->step,
                                                   .accumulate = true}));
     return FAC_OK;
@@ -94,19 +106,19 @@ apply_panel(const Eigh *q, int64_t first, char *z)
 {
     const int64_t n = q->n, rest = n - first, least = n - first - 1;
     const int64_t k = least < EIGH_PANEL ? least : EIGH_PANEL;
-    const char *v = q->v + first * (n + 1) * q->size;
+    const char *v = q->v + first * (q->step + 1) * q->size;
     char *gram = q->work, *factor = gram + k * k * q->size, *unused = factor + k * k * q->size;
-    char *part = q->w, *times = q->minus;
+    char *part = q->pair, *times = q->minus;
     if (k <= 0) return FAC_OK;
     FAC_RETURN_IF_ERROR(multiply(q, (FacGemm){.m = k,
                                               .n = k,
                                               .k = rest,
                                               .a = v,
-                                              .a_row = n,
+                                              .a_row = q->step,
                                               .a_col = 1,
                                               .b = v,
                                               .b_row = 1,
-                                              .b_col = n,
+                                              .b_col = q->step,
                                               .c = gram,
                                               .c_row = k}));
     FAC_TIERED(reflector_product)(q->dtype, gram, q->tau + first * q->size, k, factor, unused);
@@ -119,7 +131,7 @@ apply_panel(const Eigh *q, int64_t first, char *z)
                                               .a_col = 1,
                                               .b = v,
                                               .b_row = 1,
-                                              .b_col = n,
+                                              .b_col = q->step,
                                               .c = part,
                                               .c_row = k}));
     FAC_RETURN_IF_ERROR(multiply(q, (FacGemm){.m = n,
@@ -140,7 +152,7 @@ apply_panel(const Eigh *q, int64_t first, char *z)
                                  .a_row = k,
                                  .a_col = 1,
                                  .b = v,
-                                 .b_row = n,
+                                 .b_row = q->step,
                                  .b_col = 1,
                                  .c = z,
                                  .c_row = n,
@@ -156,7 +168,7 @@ eigh_item(int64_t index, char *scratch, bool serial, void *context)
     char *z = q.vectors ? q.to[1] + index * area : NULL;
     q.serial = serial;
     eigh_place(&q, scratch);
-    (single ? mirror_f32 : mirror_f64)(&q, q.from + index * area, q.upper);
+    (single ? take_f32 : take_f64)(&q, q.from + index * area, q.upper);
     for (int64_t j = 0; j < q.n; j += EIGH_PANEL) {
         const int64_t left = q.n - j;
         (single ? panel_f32 : panel_f64)(&q, j, left < EIGH_PANEL ? left : EIGH_PANEL);
@@ -185,7 +197,9 @@ FAC_KERNEL(eigh)(FacCall *call)
     FacTensor *a = fac_arg_tensor(call, 0), *w = fac_result_tensor(call, 0), *plain = NULL;
     Eigh q = {.dtype = (FacDType)a->dtype, .n = a->sizes[a->ndim - 1]};
     FacStatus st = FAC_OK;
-    if (FAC_IS_COMPLEX(q.dtype) || !w->numel) return fac_k_eigh(call);
+    if (FAC_IS_COMPLEX(q.dtype) || !w->numel ||
+        (!fac_v_is_true(FAC_ARG(call, 2)) && q.n < EIGH_LEAST))
+        return fac_k_eigh(call);
     const int64_t count = w->numel / q.n;
     q.size = fac_dtype_size(q.dtype);
     q.vectors = fac_v_is_true(FAC_ARG(call, 2));

@@ -1,105 +1,160 @@
-/* eigh_body.h - a panel of the reduction to tridiagonal form in one type: included by eigh.c with T, NAME
- * and DTYPE defined. */
+/* eigh_body.h - a panel of the reduction to tridiagonal form in one type: included by eigh.c with T, INDEX,
+ * NAME and DTYPE defined. */
 
 enum { NAME(LANES) = 64 / sizeof(T) };
-typedef T NAME(vec) __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));
+typedef T NAME(Vec) __attribute__((vector_size(64), may_alias));
+typedef INDEX NAME(Mask) __attribute__((vector_size(64)));
 
-/* The sums of the products of `rows` rows with x. */
-static inline __attribute__((always_inline)) void
-NAME(dots)(const T *a, int64_t step, const T *x, int64_t n, int rows, T *out)
+static inline NAME(Vec) NAME(load)(const T *x)
 {
-    NAME(vec) sums[8] = {{0}};
-    int64_t p = 0;
-    for (; p + NAME(LANES) <= n; p += NAME(LANES)) {
-        const NAME(vec) y = *(const NAME(vec) *)(x + p);
-        for (int r = 0; r < rows; r++) sums[r] += *(const NAME(vec) *)(a + r * step + p) * y;
-    }
-    for (int r = 0; r < rows; r++) {
-        T sum = 0;
-        for (int i = 0; i < NAME(LANES); i++) sum += sums[r][i];
-        for (int64_t i = p; i < n; i++) sum += a[r * step + i] * x[i];
-        out[r] = sum;
-    }
+    return *(const NAME(Vec) *)x;
 }
 
-static T
-NAME(dot)(const T *a, const T *b, int64_t n)
+/* The sums of the lanes of EIGH_ROWS vectors. */
+static inline void
+NAME(add_up)(const NAME(Vec) * sums, T *out)
 {
-    T sum;
-    NAME(dots)(a, 0, b, n, 1, &sum);
-    return sum;
+    T parts[NAME(LANES) / 2][EIGH_ROWS];
+    const T *lanes = (const T *)sums;
+    for (int l = 0; l < NAME(LANES) / 2; l++)
+        for (int r = 0; r < EIGH_ROWS; r++)
+            parts[l][r] = lanes[r * NAME(LANES) + l] + lanes[r * NAME(LANES) + NAME(LANES) / 2 + l];
+    for (int half = NAME(LANES) / 4; half; half /= 2)
+        for (int l = 0; l < half; l++)
+            for (int r = 0; r < EIGH_ROWS; r++) parts[l][r] += parts[l + half][r];
+    for (int r = 0; r < EIGH_ROWS; r++) out[r] = parts[0][r];
 }
 
+/* The products of EIGH_ROWS rows with x, of [from, to): whole vectors. */
 static void
-NAME(multiply)(const T *a, int64_t step, const T *x, int64_t n, int64_t rows, T *out)
+NAME(dots)(const T *a, int64_t step, const T *x, int64_t from, int64_t to, T *out)
 {
-    int64_t i = 0;
-    for (; i + 8 <= rows; i += 8) NAME(dots)(a + i * step, step, x, n, 8, out + i);
-    for (; i < rows; i++) out[i] = NAME(dot)(a + i * step, x, n);
+    NAME(Vec) sums[EIGH_ROWS] = {{0}};
+    for (int64_t p = from; p < to; p += NAME(LANES)) {
+        const NAME(Vec) y = NAME(load)(x + p);
+        for (int r = 0; r < EIGH_ROWS; r++) sums[r] += NAME(load)(a + r * step + p) * y;
+    }
+    NAME(add_up)(sums, out);
 }
 
-/* to -= x * a + y * b. */
+/* w = A x for rows and columns [from, to), of which the upper triangle is read, and each number of it
+ * once: from is a multiple of EIGH_ROWS, to one of whole vectors. */
 static void
-NAME(subtract)(T *to, const T *a, T x, const T *b, T y, int64_t n)
+NAME(symmetric)(const T *a, int64_t step, const T *x, int64_t from, int64_t to, T *w)
 {
-    for (int64_t i = 0; i < n; i++) to[i] -= x * a[i] + y * b[i];
+    NAME(Mask) lane;
+    for (int l = 0; l < NAME(LANES); l++) lane[l] = l;
+    for (int64_t p = from / NAME(LANES) * NAME(LANES); p < to; p++) w[p] = 0;
+    for (int64_t i = from; i < to; i += EIGH_ROWS) {
+        const T *row = a + i * step;
+        const int64_t first = i / NAME(LANES) * NAME(LANES);
+        NAME(Vec) sums[EIGH_ROWS], y = NAME(load)(x + first), z = NAME(load)(w + first);
+        T out[EIGH_ROWS];
+        for (int r = 0; r < EIGH_ROWS; r++) {
+            const NAME(Mask) above = lane > (INDEX)(i - first + r);
+            const NAME(Vec) u = (NAME(Vec))((NAME(Mask))NAME(load)(row + r * step + first) & above);
+            sums[r] = u * y;
+            z += u * x[i + r];
+        }
+        *(NAME(Vec) *)(w + first) = z;
+        for (int64_t p = first + NAME(LANES); p < to; p += NAME(LANES)) {
+            y = NAME(load)(x + p);
+            z = NAME(load)(w + p);
+            for (int r = 0; r < EIGH_ROWS; r++) {
+                const NAME(Vec) u = NAME(load)(row + r * step + p);
+                sums[r] += u * y;
+                z += u * x[i + r];
+            }
+            *(NAME(Vec) *)(w + p) = z;
+        }
+        NAME(add_up)(sums, out);
+        for (int r = 0; r < EIGH_ROWS; r++) w[i + r] += out[r] + row[r * step + i + r] * x[i + r];
+    }
 }
 
-/* Rows [first, first + count) of the n x n matrix a to reflectors v and, beside them, w, such that what
- * is left is a - v w^T - w v^T; d and e are the diagonals of the result. Rows of v and w have n elements,
- * those before the reflector zero. */
+/* to -= the sum of x[p] * a_p + y[p] * b_p over rows p of a and b, for [from, end): whole vectors. */
+static void
+NAME(subtract)(T *to, int64_t from, int64_t end, int64_t count, int64_t step, const T *a,
+               const T *x, const T *b, const T *y)
+{
+    for (; from < end; from += 2 * NAME(LANES)) {
+        const int64_t next = from + NAME(LANES) < end ? from + NAME(LANES) : from;
+        NAME(Vec) one = NAME(load)(to + from), two = NAME(load)(to + next);
+        for (int64_t p = 0; p < count; p++) {
+            const T *u = a + p * step, *v = b + p * step;
+            one -= NAME(load)(u + from) * x[p] + NAME(load)(v + from) * y[p];
+            two -= NAME(load)(u + next) * x[p] + NAME(load)(v + next) * y[p];
+        }
+        *(NAME(Vec) *)(to + from) = one;
+        *(NAME(Vec) *)(to + next) = two;
+    }
+}
+
+/* Rows [first, first + count) of the matrix to reflectors v and, beside them, w, such that what is left is
+ * a - v w^T - w v^T; d and e are the diagonals of the result. Rows of v and w are zero in front of the
+ * reflector and behind column n, those of a behind column n. */
 static void
 NAME(panel)(const Eigh *q, int64_t first, int64_t count)
 {
-    const int64_t n = q->n, step = q->step;
+    const int64_t n = q->n, step = q->step, end = (n + NAME(LANES) - 1) / NAME(LANES) * NAME(LANES);
     const T *a = (const T *)q->a;
-    T *vs = (T *)q->v + first * n, *ws = (T *)q->w;
+    T *vs = (T *)q->v + first * step, *ws = (T *)q->w, x[EIGH_PANEL], y[EIGH_PANEL];
     T *d = (T *)q->d, *e = (T *)q->e, *tau = (T *)q->tau;
     for (int64_t c = 0; c < count; c++) {
-        const int64_t j = first + c, left = n - j - 1;
-        T *v = vs + c * n, *w = ws + c * n;
-        memcpy(v + j, a + j * step + j, (size_t)(left + 1) * sizeof(T));
-        for (int64_t p = 0; p < c; p++)
-            NAME(subtract)(v + j, vs + p * n + j, ws[p * n + j], ws + p * n + j, vs[p * n + j],
-                           left + 1);
+        const int64_t j = first + c, left = n - j - 1, from = (j + 1) / NAME(LANES) * NAME(LANES);
+        const int64_t start = j / NAME(LANES) * NAME(LANES);
+        T *v = vs + c * step, *w = ws + c * step;
+        memcpy(v + start, a + j * step + start, (size_t)(end - start) * sizeof(T));
+        for (int64_t p = 0; p < c; p++) {
+            x[p] = ws[p * step + j];
+            y[p] = vs[p * step + j];
+        }
+        NAME(subtract)(v, start, end, c, step, vs, x, ws, y);
         d[j] = v[j];
         memset(v, 0, (size_t)(j + 1) * sizeof(T));
-        memset(w, 0, (size_t)(j + 1) * sizeof(T));
+        memset(v + n, 0, (size_t)(step - n) * sizeof(T));
+        memset(w, 0, (size_t)step * sizeof(T));
         tau[j] = 0;
         if (left == 0) break;
-        v += j + 1;
-        w += j + 1;
-        FAC_TIERED(reflector)(DTYPE, v, left, tau + j);
-        e[j] = v[0];
-        v[0] = 1;
-        /* from a whole vector on: v is zero in front of the reflector */
-        const int64_t from = (j + 1) / NAME(LANES) * NAME(LANES);
-        NAME(multiply)(a + (j + 1) * step + from, step, vs + c * n + from, n - from, left, w);
-        for (int64_t p = 0; p < c; p++) {
-            const T *vp = vs + p * n, *wp = ws + p * n, *aligned = vs + c * n + from;
-            const T x = NAME(dot)(wp + from, aligned, n - from);
-            const T y = NAME(dot)(vp + from, aligned, n - from);
-            NAME(subtract)(w, vp + j + 1, x, wp + j + 1, y, left);
+        FAC_TIERED(reflector)(DTYPE, v + j + 1, left, tau + j);
+        e[j] = v[j + 1];
+        v[j + 1] = 1;
+        NAME(symmetric)(a, step, v, (j + 1) / EIGH_ROWS * EIGH_ROWS, end, w);
+        for (int64_t p = 0; p < c; p += EIGH_ROWS) { /* of rows behind the panel, too: not read */
+            NAME(dots)(ws + p * step, step, v, from, end, x + p);
+            NAME(dots)(vs + p * step, step, v, from, end, y + p);
         }
-        for (int64_t i = 0; i < left; i++) w[i] *= tau[j];
-        const T part = tau[j] * NAME(dot)(ws + c * n + from, vs + c * n + from, n - from) / 2;
-        for (int64_t i = 0; i < left; i++) w[i] -= part * v[i];
+        NAME(subtract)(w, from, end, c, step, vs, x, ws, y);
+        memset(w, 0, (size_t)(j + 1) * sizeof(T));
+        NAME(Vec) products = {0};
+        T product = 0;
+        for (int64_t p = from; p < end; p += NAME(LANES))
+            products += NAME(load)(w + p) * NAME(load)(v + p);
+        for (int l = 0; l < NAME(LANES); l++) product += products[l];
+        product *= tau[j] * tau[j] / 2;
+        for (int64_t p = from; p < end; p += NAME(LANES))
+            *(NAME(Vec) *)(w + p) = tau[j] * NAME(load)(w + p) - product * NAME(load)(v + p);
     }
 }
 
-/* The whole matrix from one triangle of rows. */
+/* The upper triangle from a triangle of rows; zeros behind and below it. */
 static void
-NAME(mirror)(const Eigh *q, const void *from, bool upper)
+NAME(take)(const Eigh *q, const void *from, bool upper)
 {
     enum { TILE = 16 };
     const T *a = from;
     T *to = (T *)q->a;
-    for (int64_t i0 = 0; i0 < q->n; i0 += TILE)
+    const int64_t n = q->n, rest = (q->step - n) * (int64_t)sizeof(T);
+    for (int64_t i = 0; i < n; i++) {
+        if (upper) memcpy(to + i * q->step + i, a + i * n + i, (size_t)(n - i) * sizeof(T));
+        memset(to + i * q->step + n, 0, (size_t)rest);
+    }
+    memset(to + n * q->step, 0, (size_t)(EIGH_BEHIND * q->step) * sizeof(T));
+    for (int64_t i0 = 0; i0 < n && !upper; i0 += TILE)
         for (int64_t j0 = 0; j0 <= i0; j0 += TILE)
-            for (int64_t i = i0; i < i0 + TILE && i < q->n; i++)
-                for (int64_t j = j0; j < j0 + TILE && j <= i; j++)
-                    to[i * q->step + j] = to[j * q->step + i] =
-                        upper ? a[j * q->n + i] : a[i * q->n + j];
+            for (int64_t j = j0; j < j0 + TILE && j < n; j++)
+                for (int64_t i = i0 > j ? i0 : j; i < i0 + TILE && i < n; i++)
+                    to[j * q->step + i] = a[i * n + j];
 }
 
 static bool
@@ -131,5 +186,6 @@ NAME(narrow)(const Eigh *q, const double *d, void *to)
 }
 
 #undef T
+#undef INDEX
 #undef NAME
 #undef DTYPE

@@ -45,7 +45,6 @@ typedef struct Secular {
 typedef struct Conquer {
     FacDType dtype;
     bool single, vectors, serial;
-    int ends; /* how many ends of an eigenvector are kept, on each side */
     int32_t *info;
     int64_t size, step; /* of an element, and from row to row */
     char *rows;
@@ -571,8 +570,8 @@ divide(const Conquer *q, int64_t first, int64_t n)
     const Part p = {.n = n,
                     .n1 = n1,
                     .n2 = n - n1,
-                    .width1 = q->vectors ? n1 : q->ends,
-                    .width2 = q->vectors ? n - n1 : q->ends,
+                    .width1 = q->vectors ? n1 : 1,
+                    .width2 = q->vectors ? n - n1 : 1,
                     .rows = rows,
                     .d = q->d + first,
                     .order = q->order + first};
@@ -618,7 +617,6 @@ conquer_of(int64_t n, FacDType dtype, bool vectors)
     return (Conquer){.dtype = single ? FAC_DT_F32 : FAC_DT_F64,
                      .single = single,
                      .vectors = vectors,
-                     .ends = n > LEAF,
                      .size = single ? 4 : 8,
                      .step = vectors ? n : 2};
 }
