@@ -159,6 +159,18 @@ check_row(const FacOp *op)
                      op->name, op->overload[0] ? "." : "", op->overload, lacks);
 }
 
+static void
+put_loops(const FacTunedLoop *t)
+{
+    for (; t->loops; t++) {
+        if (t->numbers)
+            t->loops->beside_numbers[t->dtype == FAC_DT_BF16] = t->loop;
+        else
+            t->loops->loop[t->dtype] = t->loop;
+        t->loops->numbers |= t->numbers;
+    }
+}
+
 static FacStatus
 start_rows(void)
 {
@@ -168,7 +180,8 @@ start_rows(void)
     Entry *entries = fac_mem_alloc(bytes);
     if (!entries) return fac_mem_error(bytes);
     tier->fill_casts(fac_casts);
-    for (const FacTunedLoop *t = tier->tuned; t->loops; t++) t->loops->loop[t->dtype] = t->loop;
+    put_loops(tier->tuned_loops);
+    put_loops(tier->half_loops);
     fac_all_finite = tier->all_finite;
     for (int i = 0; i < fac_op_count; i++) {
         FacOp *op = &fac_ops[i];

@@ -61,11 +61,13 @@ typedef struct FacLoopArgs {
 
 #define FAC_UNUSED __attribute__((unused))
 
-/* fx_near(a), as a condition in front of a loop: no element of the operand is too far from 0 for
+/* Conditions in front of a loop. fx_near(a): no element of the operand is too far from 0 for
  * the plain sine and its like. */
 #ifdef __cplusplus
 #define fx_near_f32(x) 0
 #define fx_near_f64(x) 0
+#define fx_only_f32(x, value) 0
+#define fx_only_f64(x, value) 0
 #else
 #define FAC_NEAR(T, S, ABS)                                                                        \
     FAC_UNUSED static int all_near_##S(const T *x, int64_t n)                                      \
@@ -78,6 +80,20 @@ FAC_NEAR(float, f32, __builtin_fabsf)
 FAC_NEAR(double, f64, __builtin_fabs)
 #define fx_near_f32(x) all_near_f32(p_##x, n)
 #define fx_near_f64(x) all_near_f64(p_##x, n)
+
+/* fx_only(b, 2), as a condition: all elements of the operand are this number. */
+#define FAC_ONLY(T, S)                                                                             \
+    FAC_UNUSED static int all_are_##S(const T *x, int64_t n, T value)                              \
+    {                                                                                              \
+        int other = n && x[0] != value;                                                            \
+        for (int64_t i = 1; i < n && !other; i += FAC_BLOCK)                                       \
+            for (int64_t k = i; k < i + FAC_BLOCK && k < n; k++) other |= x[k] != value;           \
+        return !other;                                                                             \
+    }
+FAC_ONLY(float, f32)
+FAC_ONLY(double, f64)
+#define fx_only_f32(x, value) all_are_f32(p_##x, n, value)
+#define fx_only_f64(x, value) all_are_f64(p_##x, n, value)
 #endif
 #define FAC_RESULT(T, at) T *r##at = (T *)FAC_DATA[at]
 #define FAC_OPERAND(T, x, at) const T *p_##x = (const T *)FAC_DATA[at]

@@ -4,6 +4,8 @@
  * parameters as elements of that dtype, and hands both to the engine (tensor/iter.h), which deals
  * with strides, broadcasting, conversion and threads.
  *
+ * Where all tensors are of one half type and the row has a loop for halves as they lie, that one runs.
+ *
  * Small calls go around the engine: where everything is contiguous and already of the loop's
  * dtypes, the loop runs on the tensors' memory at once; numbers and one-element tensors are spread
  * over a block on the stack first.
@@ -16,6 +18,22 @@
 #include <string.h>
 
 enum { SMALL = 4 * FAC_BLOCK };
+
+/* The loop for halves as they lie, if the row has one and all tensors are of one half; else NULL. */
+static FacLoop
+half_loop(const FacCall *call, FacDType half)
+{
+    const FacOp *op = call->op;
+    unsigned numbers = 0;
+    for (int i = 0; i < op->noperands; i++) {
+        const FacTensor *t = fac_arg_tensor(call, i);
+        if (t && t->dtype != half) return NULL;
+        numbers |= (unsigned)!t << i;
+    }
+    if (op->promote != FAC_PROMOTE_BOOL && fac_result_tensor(call, 0)->dtype != half) return NULL;
+    if (!numbers) return op->loops->loop[half];
+    return numbers == op->loops->numbers ? op->loops->beside_numbers[half == FAC_DT_BF16] : NULL;
+}
 
 static FacDType
 loop_result_dtype(const FacOp *op, FacDType compute)
@@ -74,7 +92,6 @@ run_small(const FacCall *call, FacLoop loop, FacDType result_dtype, FacDType com
     const FacOp *op = call->op;
     FacTensor *first = fac_result_tensor(call, 0);
     int64_t n = first->numel;
-    size_t size = fac_dtype_info[compute].size;
     void *data[FAC_MAX_OPERANDS];
     _Alignas(64) char blocks[2][FAC_BLOCK * 16];
     int spreads = 0;
@@ -94,14 +111,15 @@ run_small(const FacCall *call, FacLoop loop, FacDType result_dtype, FacDType com
         }
         char element[16];
         const void *at = element;
+        FacDType dt = t ? compute : fac_number_dtype(compute);
         if (spreads == 2 || n > FAC_BLOCK) return false;
         if (!t)
-            fac_v_store(call->args[i], compute, element);
+            fac_v_store(call->args[i], dt, element);
         else if (t->numel == 1 && is_plain(t, compute))
             at = fac_data(t);
         else
             return false;
-        spread(at, size, blocks[spreads], n);
+        spread(at, fac_dtype_info[dt].size, blocks[spreads], n);
         data[op->nresults + i] = blocks[spreads++];
     }
     loop(data, n, params);
@@ -118,6 +136,13 @@ fac_k_pointwise(FacCall *call)
 
     _Alignas(16) char params[16 * FAC_MAX_POINTWISE_PARAMS];
     pack_numbers(call, compute, params);
+    const FacTensor *first = fac_arg_tensor(call, 0);
+    if (compute == FAC_DT_F32 && first && first->dtype != FAC_DT_F32) {
+        FacLoop direct = FAC_BIT(first->dtype) & (FAC_BIT(FAC_DT_F16) | FAC_BIT(FAC_DT_BF16))
+                             ? half_loop(call, (FacDType)first->dtype)
+                             : NULL;
+        if (direct) loop = direct, compute = (FacDType)first->dtype;
+    }
     FacDType result_dtype = loop_result_dtype(op, compute);
     int64_t n = fac_result_tensor(call, 0)->numel;
     if (n == 0) return FAC_OK;

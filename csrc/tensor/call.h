@@ -99,16 +99,21 @@ enum { FAC_MAX_OPERANDS = 8, FAC_MAX_POINTWISE_PARAMS = 6, FAC_BLOCK = 512 };
 typedef void (*FacLoop)(void *const *data, int64_t n, const void *params);
 
 /* Rows made by opgen, one a tier: loop[d] computes in dtype d, NULL where it has no meaning.
- * Compute dtypes only: BOOL, the integers, F32, F64, C64, C128. */
+ * Compute dtypes: BOOL, the integers, F32, F64, C64, C128. Some rows have loops for F16 and BF16,
+ * too: they read and write halves as these lie in memory, and params are float32. */
 typedef struct FacLoops {
     FacLoop loop[FAC_DTYPES];
+    FacLoop beside_numbers[2]; /* F16, BF16: of the operands, those in `numbers` are float32 */
+    uint8_t numbers;           /* a bit an operand */
 } FacLoops;
 
-/* A loop that takes the place of a generated one when the tier is chosen; NULL loops end a list. */
+/* A loop that takes the place of a generated one, or is put beside it, when the tier is chosen; NULL
+ * loops end a list. numbers: operands that it wants as numbers, see FacLoops. */
 typedef struct FacTunedLoop {
     FacLoops *loops;
     FacDType dtype;
     FacLoop loop;
+    uint8_t numbers;
 } FacTunedLoop;
 
 /* --- the row ------------------------------------------------------------------------------------ */

@@ -29,6 +29,7 @@ static inline void
 take_number(FacIterOperand *op, FacValue v, FacDType loop_dtype)
 {
     if (loop_dtype == FAC_DT_NONE) loop_dtype = fac_v_dtype_of_number(v);
+    loop_dtype = fac_number_dtype(loop_dtype);
     op->data = (char *)op->number;
     op->dtype = op->loop_dtype = loop_dtype;
     op->conj = op->neg = false;

@@ -36,6 +36,13 @@ typedef struct FacIter {
     FacIterOperand operand[FAC_MAX_OPERANDS];
 } FacIter;
 
+/* In what dtype a loop over `compute` takes numbers: beside halves in float32. */
+static inline FacDType
+fac_number_dtype(FacDType compute)
+{
+    return compute == FAC_DT_F16 || compute == FAC_DT_BF16 ? FAC_DT_F32 : compute;
+}
+
 /* results[i] and tensors among the operands must broadcast to the shape of results[0].
  * loop dtypes: result_dtype for results, compute for operands (NONE: no conversion). */
 FacStatus fac_iter_init(FacIter *it, int nresults, FacTensor *const *results, int noperands,

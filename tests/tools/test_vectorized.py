@@ -21,15 +21,27 @@ TIERS = {  # flags, and bytes of a vector
 SCALAR = {"fmod", "remainder", "floor_divide", "lgamma", "digamma", "_polygamma", "isreal"}
 
 
-@pytest.mark.skipif(
+needs_gcc = pytest.mark.skipif(
     not shutil.which("gcc") or platform.machine() not in ("x86_64", "AMD64"),
     reason="reads what gcc says about loops for x86-64",
 )
+
+
+def report_of(source, tier, report):
+    """What gcc says about the loops of each function."""
+    command = ["gcc", *FLAGS.split(), *TIERS[tier][0].split(), f"-I{ROOT / 'csrc'}"]
+    command += [f"-fdump-tree-vect-optimized={report}", "-S", "-o", "/dev/null", source]
+    subprocess.run(command, check=True)
+    functions = report.read_text().split(";; Function ")[1:]
+    return {function.split(" ", 1)[0]: function for function in functions}
+
+
+@needs_gcc
 @pytest.mark.slow
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_loops(generated, tmp_path, dtype, tier):
-    flags, width = TIERS[tier]
+    width = TIERS[tier][1]
     loops, heads = {}, 0
     for path in generated.glob("pointwise_*.c"):
         text = path.read_text()
@@ -44,14 +56,20 @@ def test_loops(generated, tmp_path, dtype, tier):
         + "".join(loops.values())
         + f"FacLoop table[] = {{{table}}};\n"
     )
-    command = ["gcc", *FLAGS.split(), *flags.split(), f"-I{ROOT / 'csrc'}"]
-    command += [f"-fdump-tree-vect-optimized={report}", "-S", "-o", "/dev/null", source]
-    subprocess.run(command, check=True)
-
     vectorized = dict.fromkeys(loops, 0)
-    for function in report.read_text().split(";; Function ")[1:]:
-        name = function.split(" ", 1)[0].removeprefix("loop_").removesuffix(f"_{dtype}")
-        vectorized[name] = function.count(f"loop vectorized using {width} byte vectors")
+    for function, said in report_of(source, tier, report).items():
+        name = function.removeprefix("loop_").removesuffix(f"_{dtype}")
+        vectorized[name] = said.count(f"loop vectorized using {width} byte vectors")
     missed = {name for name, text in loops.items() if vectorized[name] < text.count("FAC_EACH")}
     assert missed <= SCALAR
     assert {"fmod", "lgamma"} <= missed  # that these are reported shows that any would be
+
+
+@needs_gcc
+@pytest.mark.parametrize("tier", ["v3", "v4"])
+def test_loops_of_halves(tmp_path, tier):
+    source = ROOT / "csrc" / "kernels" / "cpu" / "halves.c"
+    said = report_of(source, tier, tmp_path / "report")
+    loops = {name: text for name, text in said.items() if name.endswith("f16")}
+    assert len(loops) > 100
+    assert not {name for name, text in loops.items() if "loop vectorized" not in text}

@@ -201,7 +201,7 @@ def kernel_table(table: Table) -> str:
     lines += [f"[FAC_OP_ID_{ident}] = &FAC_TIERED(loops_{ident})," for ident in pointwise]
     lines += ["};", "", "static const FacKernel kernels[FAC_OP_COUNT] = {"]
     lines += [f"[FAC_OP_ID_{ident}] = FAC_KERNEL({name})," for ident, name in kernels.items()]
-    lines += ["};", "", "const FacTierTable FAC_TIERED(tier_table) = {"]
-    lines += [".loops = loops, .tuned = FAC_TIERED(tuned_loops), .kernels = kernels,"]
-    lines += [".fill_casts = FAC_TIERED(fill_casts), .all_finite = FAC_TIERED(all_finite),", "};"]
+    lines += ["};", "", "const FacTierTable FAC_TIERED(tier_table) = {", ".loops = loops,"]
+    shared = ("tuned_loops", "half_loops", "fill_casts", "all_finite")
+    lines += [".kernels = kernels,", *(f".{name} = FAC_TIERED({name})," for name in shared), "};"]
     return c_file(["kernels/cpu/kernel.h", "ops.h"], lines)

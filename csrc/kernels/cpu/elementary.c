@@ -54,25 +54,20 @@ loop_sqrt_f32(void *const *data, int64_t n, const void *params)
     for (int64_t i = 0; i < n; i++) to[i] = __builtin_sqrtf(from[i]);
 }
 
-#define TUNED(row, dtype, loop) {&FAC_TIERED(loops_##row), dtype, loop}
+#define TUNED(row, dtype, loop) {&FAC_TIERED(loops_##row), dtype, loop, 0}
 
 extern FacLoops FAC_TIERED(loops_exp), FAC_TIERED(loops_log), FAC_TIERED(loops_tanh),
     FAC_TIERED(loops_sigmoid), FAC_TIERED(loops_silu), FAC_TIERED(loops__gelu_erf),
     FAC_TIERED(loops_sin), FAC_TIERED(loops_cos), FAC_TIERED(loops_sqrt);
 
 const FacTunedLoop FAC_TIERED(tuned_loops)[] = {
-    TUNED(exp, FAC_DT_F32, loop_exp_f32),
-    TUNED(exp, FAC_DT_F64, loop_exp_f64),
-    TUNED(log, FAC_DT_F32, loop_log_f32),
-    TUNED(tanh, FAC_DT_F32, loop_tanh_f32),
-    TUNED(sin, FAC_DT_F32, loop_sin_f32),
-    TUNED(sigmoid, FAC_DT_F32, loop_sigmoid_f32),
-    TUNED(cos, FAC_DT_F32, loop_cos_f32),
-    TUNED(silu, FAC_DT_F32, loop_silu_f32),
-    TUNED(sqrt, FAC_DT_F32, loop_sqrt_f32),
-    TUNED(_gelu_erf, FAC_DT_F32, loop_gelu_f32),
-    {NULL, FAC_DT_NONE, NULL},
+    TUNED(exp, FAC_DT_F32, loop_exp_f32),   TUNED(exp, FAC_DT_F64, loop_exp_f64),
+    TUNED(log, FAC_DT_F32, loop_log_f32),   TUNED(tanh, FAC_DT_F32, loop_tanh_f32),
+    TUNED(sin, FAC_DT_F32, loop_sin_f32),   TUNED(sigmoid, FAC_DT_F32, loop_sigmoid_f32),
+    TUNED(cos, FAC_DT_F32, loop_cos_f32),   TUNED(silu, FAC_DT_F32, loop_silu_f32),
+    TUNED(sqrt, FAC_DT_F32, loop_sqrt_f32), TUNED(_gelu_erf, FAC_DT_F32, loop_gelu_f32),
+    {NULL, FAC_DT_NONE, NULL, 0},
 };
 #else
-const FacTunedLoop FAC_TIERED(tuned_loops)[] = {{NULL, FAC_DT_NONE, NULL}};
+const FacTunedLoop FAC_TIERED(tuned_loops)[] = {{NULL, FAC_DT_NONE, NULL, 0}};
 #endif

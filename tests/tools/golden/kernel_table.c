@@ -29,6 +29,10 @@ static const FacKernel kernels[FAC_OP_COUNT] = {
 };
 
 const FacTierTable FAC_TIERED(tier_table) = {
-    .loops = loops, .tuned = FAC_TIERED(tuned_loops), .kernels = kernels,
-    .fill_casts = FAC_TIERED(fill_casts), .all_finite = FAC_TIERED(all_finite),
+    .loops = loops,
+    .kernels = kernels,
+    .tuned_loops = FAC_TIERED(tuned_loops),
+    .half_loops = FAC_TIERED(half_loops),
+    .fill_casts = FAC_TIERED(fill_casts),
+    .all_finite = FAC_TIERED(all_finite),
 };
