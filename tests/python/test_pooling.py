@@ -21,6 +21,10 @@ CASES = [
     (F.avg_pool3d, (2, 1), (3, 4, 18)),
     (F.adaptive_avg_pool2d, ((3, 4),), (7, 30)),
     (F.adaptive_avg_pool2d, (1,), (7, 33)),
+    (F.adaptive_avg_pool2d, ((3, 10),), (6, 30)),
+    (F.adaptive_avg_pool2d, ((2, 2),), (6, 66)),
+    (F.avg_pool2d, ((2, 17), (1, 9)), (5, 60)),
+    (F.adaptive_max_pool2d, ((3, 10),), (6, 30)),
     (F.adaptive_max_pool2d, ((3, 4),), (7, 30)),
     (F.adaptive_max_pool3d, ((2, 1, 5),), (3, 4, 11)),
 ]

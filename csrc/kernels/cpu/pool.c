@@ -11,9 +11,13 @@
 #include <math.h>
 #include <stdatomic.h>
 
+#pragma GCC optimize("no-version-loops-for-strides")
+
 enum {
     CHANNELS = 64, /* of a task, where they come last */
-    LONG = 32      /* taps of a line: more are not done tap by tap for all windows */
+    LONG = 32,     /* taps of a line: more are not done tap by tap for all windows, */
+    LONG_SUM = 16, /* nor are so many sums, */
+    FAR = 8        /* where windows are so far apart */
 };
 
 typedef enum Kind { MAX, MAX_BACKWARD, AVG, AVG_BACKWARD } Kind;
@@ -89,34 +93,9 @@ share_int(int64_t sum, int64_t d)
 #undef IS_NAN
 #define IS_NAN(x) false
 #define SHARE(sum, d) share_int(sum, d)
-#define T uint8_t
-#define SUM int64_t
-#define INDEX int32_t
-#define LOWEST 0
-#define LAST INT32_MAX
-#define NAME(name) name##_U8
-#include "kernels/cpu/pool_body.h"
-#define T int8_t
-#define SUM int64_t
-#define INDEX int32_t
-#define LOWEST INT8_MIN
-#define LAST INT32_MAX
-#define NAME(name) name##_I8
-#include "kernels/cpu/pool_body.h"
-#define T int16_t
-#define SUM int64_t
-#define INDEX int32_t
-#define LOWEST INT16_MIN
-#define LAST INT32_MAX
-#define NAME(name) name##_I16
-#include "kernels/cpu/pool_body.h"
-#define T int32_t
-#define SUM int64_t
-#define INDEX int32_t
-#define LOWEST INT32_MIN
-#define LAST INT32_MAX
-#define NAME(name) name##_I32
-#include "kernels/cpu/pool_body.h"
+/* Integers, all of them in this type, are seldom pooled: small code. */
+#pragma GCC push_options
+#pragma GCC optimize("no-tree-vectorize")
 #define T int64_t
 #define SUM int64_t
 #define INDEX int64_t
@@ -124,6 +103,14 @@ share_int(int64_t sum, int64_t d)
 #define LAST INT64_MAX
 #define NAME(name) name##_I64
 #include "kernels/cpu/pool_body.h"
+#pragma GCC pop_options
+
+/* The type that pools: one for all integers. */
+static FacDType
+pooled(FacDType dt)
+{
+    return FAC_IS_INT(dt) && dt != FAC_DT_U64 ? FAC_DT_I64 : dt;
+}
 
 static FacBody
 body_of(FacDType dt, bool last)
@@ -131,10 +118,6 @@ body_of(FacDType dt, bool last)
     switch (dt) {
     case FAC_DT_F32: return last ? samples_F32 : planes_F32;
     case FAC_DT_F64: return last ? samples_F64 : planes_F64;
-    case FAC_DT_U8: return last ? samples_U8 : planes_U8;
-    case FAC_DT_I8: return last ? samples_I8 : planes_I8;
-    case FAC_DT_I16: return last ? samples_I16 : planes_I16;
-    case FAC_DT_I32: return last ? samples_I32 : planes_I32;
     case FAC_DT_I64: return last ? samples_I64 : planes_I64;
     default: return NULL;
     }
@@ -178,11 +161,25 @@ sliding(Pool *p, const FacCall *call, int first)
     }
 }
 
+/* Windows that divide the planes; those that are alike slide. */
+static void
+dividing(Pool *p)
+{
+    p->adaptive = true;
+    if (p->out_area <= 1) return;
+    for (int i = 0; i < 3; i++)
+        if (p->in[i] % p->out[i]) return;
+    for (int i = 0; i < 3; i++) p->kernel[i] = p->stride[i] = p->in[i] / p->out[i];
+    p->adaptive = false;
+}
+
 /* How a line is padded, so that all windows have all of their elements. */
 static void
 pad_line(Pool *p)
 {
-    p->by_spans = p->adaptive || p->kernel[2] > LONG;
+    const bool sums = p->kind == AVG || p->kind == AVG_BACKWARD;
+    p->by_spans = p->adaptive || p->kernel[2] > LONG ||
+                  (sums && p->kernel[2] >= LONG_SUM && p->stride[2] >= FAR);
     p->before = p->by_spans ? 0 : p->padding[2];
     p->padded = p->before + p->in[2];
     const int64_t reach = (p->out[2] - 1) * p->stride[2] + (p->kernel[2] - 1) * p->dilation[2] + 1;
@@ -205,7 +202,7 @@ static FacStatus
 run(FacCall *call, Pool *p)
 {
     FacTensor *from = NULL, *to = NULL, *indices = NULL, *arg = fac_arg_tensor(call, 0);
-    const FacDType dt = plain_compute(fac_result_tensor(call, 0));
+    const FacDType dt = pooled(plain_compute(fac_result_tensor(call, 0)));
     const bool backward = p->kind == MAX_BACKWARD || p->kind == AVG_BACKWARD;
     FacMemoryFormat format = fac_format_of(arg->ndim, arg->sizes, arg->strides);
     if (arg->ndim != p->dims + 2) format = FAC_CONTIGUOUS;
@@ -297,7 +294,7 @@ FAC_KERNEL(adaptive_avg_pool)(FacCall *call)
 {
     Pool p =
         sizes(AVG, (int)FAC_ARG(call, 1).len, fac_arg_tensor(call, 0), fac_result_tensor(call, 0));
-    p.adaptive = true;
+    dividing(&p);
     return run(call, &p);
 }
 
@@ -307,7 +304,7 @@ FAC_KERNEL(adaptive_avg_pool_backward)(FacCall *call)
 {
     Pool p = sizes(AVG_BACKWARD, (int)FAC_ARG(call, 2).v.i, fac_result_tensor(call, 0),
                    fac_arg_tensor(call, 0));
-    p.adaptive = true;
+    dividing(&p);
     return run(call, &p);
 }
 
@@ -317,6 +314,6 @@ FAC_KERNEL(adaptive_max_pool)(FacCall *call)
 {
     Pool p =
         sizes(MAX, (int)FAC_ARG(call, 1).len, fac_arg_tensor(call, 0), fac_result_tensor(call, 0));
-    p.adaptive = true;
+    dividing(&p);
     return run(call, &p);
 }

@@ -88,18 +88,20 @@ NAME(max_line)(const Pool *p, const T *x, const INDEX *from, T *top, INDEX *plac
     }
 }
 
-/* A long window is summed in lanes, which are put together in order. */
+/* A long window is summed in lanes, which are put together by halves. */
 static SUM
 NAME(add_span)(const SUM *x, int64_t n)
 {
     enum { LANES = 256 / sizeof(SUM) };
-    SUM lanes[LANES] = {0}, sum = 0;
+    SUM lanes[LANES] = {0};
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
         for (int64_t k = 0; k < LANES; k++) lanes[k] += x[i + k];
-    for (; i < n; i++) sum += x[i];
-    for (int64_t k = 0; k < LANES && n >= LANES; k++) sum += lanes[k];
-    return sum;
+    for (int64_t k = 0; k < n - i; k++) lanes[k] += x[i + k];
+#pragma GCC unroll 8
+    for (int64_t half = LANES / 2; half > 0; half /= 2)
+        for (int64_t k = 0; k < half; k++) lanes[k] += lanes[k + half];
+    return lanes[0];
 }
 
 static void
@@ -196,6 +198,11 @@ static void
 NAME(avg_plane_backward)(const Pool *p, const T *g, T *x, const NAME(Room) * r)
 {
     const int64_t width = p->in[2];
+    if (p->adaptive && p->out_area == 1) {
+        const T part = (T)SHARE((SUM)*g, p->in_area);
+        for (int64_t i = 0; i < p->in_area; i++) x[i] = part;
+        return;
+    }
     memset(x, 0, (size_t)p->in_area * sizeof(T));
     for (int64_t o = 0; o < p->out[0] * p->out[1]; o++, g += p->out[2]) {
         const Span z = span(p, 0, o / p->out[1]), v = span(p, 1, o % p->out[1]);
@@ -277,6 +284,8 @@ NAME(window)(const Pool *p, Span z, Span v, Span h, T *x, T *y, int64_t *indices
                 T *slice = x + at * p->channels;
                 if (p->kind == AVG)
                     NAME(add_slice)(sum, slice, n);
+                else if (p->kind == AVG_BACKWARD && p->adaptive && p->out_area == 1)
+                    for (int64_t i = 0; i < n; i++) slice[i] = (T)sum[i];
                 else if (p->kind == AVG_BACKWARD)
                     for (int64_t i = 0; i < n; i++) slice[i] += (T)sum[i];
                 else if (first)
@@ -313,7 +322,8 @@ NAME(samples)(int64_t begin, int64_t end, void *context)
         const int64_t to = sample * p->out_area * p->channels + c;
         T *x = (T *)p->large + sample * p->in_area * p->channels + c, *y = (T *)p->small + to;
         int64_t *indices = p->indices + to;
-        if (p->kind == AVG_BACKWARD || p->kind == MAX_BACKWARD)
+        const bool whole = p->adaptive && p->out_area == 1;
+        if ((p->kind == AVG_BACKWARD && !whole) || p->kind == MAX_BACKWARD)
             for (int64_t at = 0; at < p->in_area; at++)
                 memset(x + at * p->channels, 0, (size_t)n * sizeof(T));
         if (p->kind != MAX_BACKWARD) {
