@@ -278,6 +278,7 @@ fac_composite_lu_backward(FacCall *call)
     FacValue lh, uh, x, y, g1, gu1, gl1, part;
     const FacTensor *t = lu.v.t;
     const int n = t->ndim;
+    FAC_RETURN_IF_ERROR(check_matrix(call, 2));
     const FacDim rows = t->sizes[n - 2], cols = t->sizes[n - 1], k = rows < cols ? rows : cols;
     const FacValue yes = fac_v_bool(true), no = fac_v_bool(false), last = fac_v_int(-1);
     const FacValue size = fac_v_int(k), row = fac_v_int(-2);
@@ -364,6 +365,7 @@ fac_composite_qr_backward(FacCall *call)
     FacValue x, y, qh, side = FAC_VALUE_NONE;
     const char *mode = call->args[4].v.s;
     const FacTensor *factor = r.v.t;
+    FAC_RETURN_IF_ERROR(check_matrix(call, 3));
     const FacDim rows = factor->sizes[factor->ndim - 2], cols = factor->sizes[factor->ndim - 1];
     const FacValue no = fac_v_bool(false), last = fac_v_int(-1), size = fac_v_int(rows);
     Chain c = {.n = 0};

@@ -280,8 +280,10 @@ fac_composite_addbmm(FacCall *call)
     x = fac_tensor_retain(a);
     y = fac_tensor_retain(b);
     FAC_TRY(permute_to(&x, 3, order));
-    FAC_TRY(reshape_to(&x, 2, (FacDim[]){a->sizes[1], a->sizes[0] * a->sizes[2]}));
-    FAC_TRY(reshape_to(&y, 2, (FacDim[]){b->sizes[0] * b->sizes[1], b->sizes[2]}));
+    FAC_TRY(
+        reshape_to(&x, 2, (FacDim[]){a->sizes[1], fac_stride_product(a->sizes[0], a->sizes[2])}));
+    FAC_TRY(
+        reshape_to(&y, 2, (FacDim[]){fac_stride_product(b->sizes[0], b->sizes[1]), b->sizes[2]}));
     FAC_TRY(fac_op_addmm(fac_arg_tensor(call, 0), x, y, beta, alpha, &out));
 done:
     fac_tensor_release(x);
@@ -357,12 +359,18 @@ fac_composite_tensordot(FacCall *call)
     FacTensor *b = fac_tensor_retain(fac_arg_tensor(call, 1));
     const FacValue da = FAC_ARG(call, 2), db = FAC_ARG(call, 3);
     int dims[2][FAC_MAX_NDIM];
+    uint64_t seen[2] = {0};
     FacStatus st = FAC_OK;
     if (da.len != db.len || da.len > FAC_MAX_NDIM)
         FAC_FAIL(FAC_RUNTIME_ERROR, "both dimension lists should have same length");
     for (uint32_t i = 0; i < da.len; i++) {
         FAC_TRY(fac_wrap_dim(da.v.ints[i], a->ndim, &dims[0][i]));
         FAC_TRY(fac_wrap_dim(db.v.ints[i], b->ndim, &dims[1][i]));
+        if (seen[0] >> dims[0][i] & 1 || seen[1] >> dims[1][i] & 1)
+            FAC_FAIL(FAC_RUNTIME_ERROR, "a dimension stands twice in a list: pair %u, (%d, %d)", i,
+                     dims[0][i], dims[1][i]);
+        seen[0] |= UINT64_C(1) << dims[0][i];
+        seen[1] |= UINT64_C(1) << dims[1][i];
         const FacDim x = a->sizes[dims[0][i]], y = b->sizes[dims[1][i]];
         if (x != y && x != 1 && y != 1)
             FAC_FAIL(FAC_RUNTIME_ERROR,

@@ -384,7 +384,7 @@ static FacDim
 product_of(const FacDim *sizes, int n)
 {
     FacDim product = 1;
-    for (int i = 0; i < n; i++) product *= sizes[i];
+    for (int i = 0; i < n; i++) product = fac_stride_product(product, sizes[i]);
     return product;
 }
 
@@ -428,6 +428,7 @@ fac_composite_tensorsolve(FacCall *call)
     Chain c = {.n = 0};
     FacStatus st = FAC_OK;
     if (dims.tag != FAC_V_NONE) {
+        if (dims.len > FAC_MAX_NDIM) FAC_FAIL(FAC_RUNTIME_ERROR, "got %u dims", dims.len);
         for (uint32_t i = 0; i < dims.len; i++) to[i] = (FacDim)i - (FacDim)dims.len;
         CHAIN(movedim, &a, a, dims, fac_v_ints(to, (int)dims.len));
     }
@@ -469,6 +470,8 @@ fac_composite_vander(FacCall *call)
     const int64_t count = call->args[1].tag == FAC_V_NONE ? t->sizes[n - 1] : call->args[1].v.i;
     if (count < 2 && call->args[1].tag != FAC_V_NONE)
         FAC_FAIL(FAC_RUNTIME_ERROR, "N must be greater than 1");
+    if (n == FAC_MAX_NDIM)
+        FAC_FAIL(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
     memcpy(sizes, t->sizes, (size_t)n * sizeof *sizes);
     sizes[n] = 1;
     const FacDType dtype = FAC_IS_INT(t->dtype) || t->dtype == FAC_DT_BOOL ? FAC_DT_I64 : t->dtype;

@@ -287,9 +287,9 @@ run(FacCall *call, CellKind kind, FacTensor *h0, FacTensor *c0)
                .train = FAC_ARG(call, 6).v.i,
                .bidirectional = FAC_ARG(call, 7).v.i};
     s.projects = c0 && h0->ndim == 3 && c0->ndim == 3 && h0->sizes[2] != c0->sizes[2];
-    const int states = (int)(s.layers * (1 + s.bidirectional));
     FacStatus st = FAC_OK;
     FAC_TRY(check(&s, input, h0, c0));
+    const int states = (int)(s.layers * (1 + s.bidirectional));
     FAC_TRY(batch_first ? fac_op_transpose(input, 0, 1, &x)
                         : (x = fac_tensor_retain(input), FAC_OK));
     FAC_TRY(fac_value_new_tensors(states, &h, &h_slots));

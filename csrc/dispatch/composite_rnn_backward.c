@@ -148,8 +148,11 @@ unroll(FacCall *call, Unrolled *u, FacTensor *gx, FacTensor *h0, FacTensor *c0, 
     FAC_TRY(split(gx, (FacDType)gx->dtype, &u->lists[GX]));
     FAC_TRY(split(g_out, (FacDType)gx->dtype, &u->lists[G_OUT]));
     FAC_TRY(split(g_cells, (FacDType)gx->dtype, &u->lists[G_CELLS]));
-    FAC_TRY(fac_op_t(u->w, &u->turned));
     const int steps = (int)u->lists[GX].len;
+    if ((g_out && (int)u->lists[G_OUT].len != steps) ||
+        (g_cells && (int)u->lists[G_CELLS].len != steps))
+        FAC_FAIL(FAC_RUNTIME_ERROR, "the gradient must have %d steps, as gx has", steps);
+    FAC_TRY(fac_op_t(u->w, &u->turned));
     FAC_TRY(fac_value_new_tensors(steps, &u->lists[GATES], &u->gates));
     FAC_TRY(fac_value_new_tensors(steps, &u->lists[DGX], &u->dgx));
     FAC_TRY(fac_value_new_tensors(steps + 1, &u->lists[STATES], &u->h));

@@ -222,7 +222,10 @@ static FacStatus
 add_up(Chain *chain, FacValue windows, const Windows *w, FacValue *out)
 {
     const FacTensor *t = windows.v.t;
-    const FacDim sizes[2] = {t->sizes[0], (t->sizes[1] - 1) * w->hop + w->size};
+    FacDim sizes[2] = {t->sizes[0], 0};
+    if (__builtin_mul_overflow(t->sizes[1] - 1, w->hop, &sizes[1]) ||
+        __builtin_add_overflow(sizes[1], w->size, &sizes[1]))
+        return fac_error(FAC_RUNTIME_ERROR, "hop_length=%lld is too large", (long long)w->hop);
     return chain_call(chain, FAC_OP_unfold_backward, out,
                       CHAIN_ARGS(windows, fac_v_ints(sizes, 2), fac_v_int(1), fac_v_int(w->size),
                                  fac_v_int(w->hop)));
@@ -296,9 +299,9 @@ fac_composite_istft(FacCall *call)
     const int64_t whole = t.v.t->sizes[1];
     const int64_t start = fac_v_is_true(call->args[5]) ? w.size / 2 : 0;
     const FacValue length = call->args[8];
-    int64_t end = length.tag != FAC_V_NONE       ? start + length.v.i
-                  : fac_v_is_true(call->args[5]) ? whole - w.size / 2
-                                                 : whole;
+    int64_t end = fac_v_is_true(call->args[5]) ? whole - w.size / 2 : whole;
+    if (length.tag != FAC_V_NONE && __builtin_add_overflow(start, length.v.i, &end))
+        FAC_FAIL(FAC_RUNTIME_ERROR, "length=%lld is too large", (long long)length.v.i);
     const int64_t lacking = end > whole ? end - whole : 0;
     end -= lacking;
     CHAIN(slice, &t, t, fac_v_int(1), fac_v_int(start), fac_v_int(end), fac_v_int(1));

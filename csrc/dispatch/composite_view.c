@@ -228,7 +228,7 @@ fac_helper_flattened_sizes(const FacValue *args, FacValue *out)
                          "flatten() has invalid args: start_dim cannot come after end_dim");
     for (int i = 0; i < n; i++) {
         if (i > start && i <= end)
-            sizes[at - 1] *= args[0].v.ints[i];
+            sizes[at - 1] = fac_stride_product(sizes[at - 1], args[0].v.ints[i]);
         else
             sizes[at++] = args[0].v.ints[i];
     }

@@ -57,7 +57,7 @@ fac_helper_group_size(const FacValue *args, FacValue *out)
             "Expected number of channels in input to be divisible by num_groups, but got "
             "%lld channels and num_groups=%lld",
             (long long)shape.v.ints[1], (long long)groups);
-    for (uint32_t i = 1; i < shape.len; i++) size *= shape.v.ints[i];
+    for (uint32_t i = 1; i < shape.len; i++) size = fac_stride_product(size, shape.v.ints[i]);
     *out = fac_v_int(size / groups);
     return FAC_OK;
 }

@@ -25,7 +25,7 @@ reduced_count(FacValue sizes, FacValue dim, int64_t *count)
     FAC_RETURN_IF_ERROR(dims_mask(dim, (int)sizes.len, &mask));
     *count = 1;
     for (uint32_t d = 0; d < sizes.len; d++)
-        if (mask >> d & 1) *count *= sizes.v.ints[d];
+        if (mask >> d & 1) *count = fac_stride_product(*count, sizes.v.ints[d]);
     return FAC_OK;
 }
 

@@ -574,7 +574,7 @@ fac_rule_lstm_cell(FacCall *call)
 {
     const FacTensor *gates = fac_arg_tensor(call, 0), *cx = fac_arg_tensor(call, 1);
     if (gates->ndim != cx->ndim || gates->ndim == 0 ||
-        gates->sizes[gates->ndim - 1] != 4 * cx->sizes[cx->ndim - 1] ||
+        gates->sizes[gates->ndim - 1] != fac_stride_product(4, cx->sizes[cx->ndim - 1]) ||
         gates->numel != 4 * cx->numel)
         return fac_argument_error(FAC_RUNTIME_ERROR, call, 0,
                                   "must have four times the last size of 'cx'");
@@ -590,7 +590,7 @@ check_recurrent(FacCall *call, int i, int gates, int more)
 {
     const FacTensor *gx = fac_arg_tensor(call, i), *w = fac_arg_tensor(call, i + 1);
     FAC_RETURN_IF_ERROR(fac_check_same_device(call));
-    if (w->ndim != 2 || w->sizes[0] != gates * w->sizes[1])
+    if (w->ndim != 2 || w->sizes[0] != fac_stride_product(gates, w->sizes[1]))
         return fac_argument_error(FAC_RUNTIME_ERROR, call, i + 1, "must have the shape [%dh, h]",
                                   gates);
     if (gx->ndim != 3 || gx->sizes[0] == 0 || gx->sizes[2] != w->sizes[0])

@@ -133,7 +133,7 @@ fac_k_pivot_order(FacCall *call)
     for (int64_t i = fac_matrix_count(out, 1); i > 0; i--, order += rows, from += n) {
         for (int64_t j = 0; j < rows; j++) order[j] = j;
         for (int64_t j = 0; j < n; j++) {
-            const int64_t at = from[j] - 1, saved = order[j];
+            const int64_t at = (int64_t)from[j] - 1, saved = order[j];
             if (at < 0 || at >= rows)
                 FAC_FAIL(FAC_RUNTIME_ERROR, "pivots must be from 1 to the number of rows, %lld",
                          (long long)rows);

@@ -184,7 +184,8 @@ grow_size(FacBatch *b, int i, int at)
     if (given.len > FAC_MAX_NDIM || (int)given.len <= at)
         return fac_batch_refuse(b, "got a list of sizes that does not fit");
     memcpy(sizes, given.v.ints, given.len * sizeof *sizes);
-    sizes[at] *= b->level->size;
+    if (__builtin_mul_overflow(sizes[at], b->level->size, &sizes[at]))
+        return fac_batch_refuse(b, "got a size that does not fit");
     return fac_batch_set_ints(b, i, sizes, (int)given.len);
 }
 

@@ -557,3 +557,33 @@ def test_of_no_elements(dtype):
     assert linalg.inv(empty).shape == linalg.solve(empty, empty).shape == (2, 0, 0)
     assert linalg.qr(facula.empty(3, 0, dtype=dtype), "r")[1].shape == (0, 0)
     assert linalg.qr(facula.empty(0, 3, dtype=dtype)).R.shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda f: facula.tensordot(
+            facula.ones(1, 1, 1, 1), facula.ones(1, 1, 1, 1), [[0] * 64] * 2
+        ),
+        lambda f: facula.linalg.tensorsolve(facula.ones(1, 1), facula.ones(1), [0] * 1000),
+        lambda f: facula.linalg.vander(facula.ones([1] * 64)),
+        lambda f: f["_spread_index"](facula.tensor([0]), 0, [1] * 1000),
+        lambda f: f["_lu_backward"](
+            *[facula.tensor(1.0)] * 3, facula.tensor(1, dtype=facula.int32)
+        ),
+        lambda f: f["_qr_backward"](*[facula.tensor(1.0)] * 4, "reduced"),
+        lambda f: f["_pivot_order"](facula.tensor([-(2**31)], dtype=facula.int32), 1),
+        lambda f: f["_rnn_layer_backward"](
+            facula.ones(1, 1, 1).requires_grad_(),
+            facula.ones(3, 1, 1),
+            *[facula.ones(1, 1)] * 2,
+            facula.ones(3, 1, 1),
+            False,
+            False,
+        ),
+    ],
+    ids="tensordot tensorsolve vander spread_index lu qr pivots rnn".split(),
+)
+def test_shapes_that_do_not_fit(call):
+    with pytest.raises(RuntimeError):
+        call(facula._C._functions)

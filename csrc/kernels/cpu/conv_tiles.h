@@ -449,6 +449,14 @@ NAME(weight_blocks)(int64_t begin, int64_t end, void *context)
     }
 }
 
+/* The elements at `from`, wherever that is, that the mask lets pass, and zeros. */
+static inline __attribute__((always_inline))
+NAME(vec) NAME(masked)(const T *from, NAME(index) mask)
+{
+    const NAME(vec) v = *(const NAME(vec) *)from;
+    return (NAME(vec))((NAME(index))v & mask);
+}
+
 /* What a line of the gradient gives to the sums of `taps` elements of a window. `end` is that of the
  * gradient, beyond which nothing is read; nor is anything behind the line multiplied. */
 static inline __attribute__((always_inline)) void
@@ -466,12 +474,11 @@ NAME(depthwise_products)(const T *image, const int64_t *tap_at, int taps, const 
     for (int i = 0; i < NAME(VL); i++) mask[i] = i < n - x ? -1 : 0;
     NAME(vec) g = {0};
     if (grad + x + NAME(VL) <= end)
-        g = (NAME(vec))(*(const NAME(index) *)(grad + x) & mask);
+        g = NAME(masked)(grad + x, mask);
     else
         memcpy(&g, grad + x, (size_t)(n - x) * sizeof(T));
 #pragma GCC unroll 9
-    for (int i = 0; i < taps; i++)
-        sums[i] += (NAME(vec))(*(const NAME(index) *)(image + tap_at[i] + x) & mask) * g;
+    for (int i = 0; i < taps; i++) sums[i] += NAME(masked)(image + tap_at[i] + x, mask) * g;
 }
 
 /* Adds what a plane of the gradient gives to `taps` elements of a window, a vector each. */
