@@ -136,17 +136,13 @@ atleast_1d, atleast_2d, atleast_3d = _atleast(1), _atleast(2), _atleast(3)
 def block_diag(*tensors: Tensor) -> Tensor:
     """A matrix with the given ones along its diagonal."""
     blocks = [atleast_2d(block) for block in _unpacked(tensors)]
-    dtype = blocks[0].dtype
+    total, rows, before = sum(block.shape[1] for block in blocks), [], 0
     for block in blocks:
-        dtype = _C.promote_types(dtype, block.dtype)
-    shape = [sum(block.shape[i] for block in blocks) for i in (0, 1)]
-    result = _ops["zeros"](shape, dtype=dtype, device=blocks[0].device)
-    row = column = 0
-    for block in blocks:
-        rows, columns = block.shape
-        result[row : row + rows, column : column + columns] = block
-        row, column = row + rows, column + columns
-    return result
+        height, width = block.shape
+        sides = block.new_zeros(height, before), block.new_zeros(height, total - before - width)
+        rows.append(_ops["cat"]([sides[0], block, sides[1]], 1))
+        before += width
+    return _ops["cat"](rows, 0)
 
 
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:

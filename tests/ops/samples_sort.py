@@ -41,6 +41,7 @@ def _(make):
     for descending in (False, True):
         yield Sample((ties,), {"stable": True, "dim": 1, "descending": descending}, grad=False)
     yield Sample((make(600),), {"stable": True}, grad=False)
+    yield Sample((make.distinct(3, 4),), {"stable": True, "dim": 0})
 
 
 @samples("argsort", reference=argsort, dtypes=REAL)

@@ -268,10 +268,12 @@ def of_main_dtype(case, sample):
     return [t.dtype == main_dtype(case) for t in all_tensors(sample)]
 
 
-def checked_gradient(case):
-    if main_dtype(case) != facula.float64 or not differentiable(case, facula.float64):
-        return False
-    return "data_shape" not in case.flags
+def gradient_sample(case):
+    """The first sample that has a gradient, None if there is none."""
+    if "data_shape" in case.flags or not differentiable(case, main_dtype(case)):
+        return None
+    found = (s for s in samples_of(case) if s.grad and any(of_main_dtype(case, s)))
+    return next(found, None)
 
 
 def loss_of(case, sample, where):
@@ -287,13 +289,13 @@ def loss_of(case, sample, where):
     return loss
 
 
-@cases(checked_gradient)
+@cases(gradient_sample)
 def test_gradient_of_each(case):
     """vmap of grad: the rules of the gradients' rows."""
-    sample = samples_of(case, 1)[0]
+    sample = gradient_sample(case)
     where = of_main_dtype(case, sample)
     plain = loss_of(case, sample, where)(*(t for t, c in zip(all_tensors(sample), where) if c))
-    if not sample.grad or not any(where) or plain is None:
+    if plain is None:  # integers and bools, which have no gradient
         return
     batch = Batch(case, sample, where)
     each = grad(loss_of(case, sample, where), argnums=tuple(range(sum(where))))
@@ -310,13 +312,13 @@ def test_gradient_of_each(case):
     assert_equal(results, batch.loop(call), 10 * case.samples.slack)
 
 
-@cases(checked_gradient)
+@cases(gradient_sample)
 def test_gradient_through(case):
     """grad of vmap: what the rules call is recorded."""
-    sample = samples_of(case, 1)[0]
+    sample = gradient_sample(case)
     where = of_main_dtype(case, sample)
     plain = loss_of(case, sample, where)(*(t for t, c in zip(all_tensors(sample), where) if c))
-    if not sample.grad or not any(where) or plain is None:
+    if plain is None:
         return
     batch = Batch(case, sample, where)
     loss = loss_of(case, sample, where)
@@ -368,6 +370,22 @@ def test_random(case):
     except RuntimeError as error:
         assert "randomness='same' cannot draw" in str(error)
     else:
+        assert (result.dtype, result.shape) == (plain.dtype, (SIZE, *plain.shape))
+
+
+UNINITIALISED = [
+    case
+    for case in CASES
+    if case.samples.random and "random" not in case.flags and samples_of(case, 1)
+]
+
+
+@pytest.mark.parametrize("case", UNINITIALISED, ids=[case.name for case in UNINITIALISED])
+def test_uninitialised(case):
+    """What holds no values yet has the shape that a loop gives."""
+    for sample in samples_of(case):
+        (plain,) = tensors_in(case.call(sample))
+        (result,) = Batch(case, sample, [True] * len(all_tensors(sample))).vmap(case.call)
         assert (result.dtype, result.shape) == (plain.dtype, (SIZE, *plain.shape))
 
 
