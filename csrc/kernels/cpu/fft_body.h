@@ -602,20 +602,15 @@ NAME(load_lanes)(const NAME(Lines) * b, int64_t n, NAME(Pair) to)
             NAME(store)(to.re + k * LANES, x.re);
             NAME(store)(to.re + to.part + k * LANES, x.im);
         }
-    } else if (step == 2 && part == 1 && n >= LANES) {
-        for (int64_t k = 0; k < n; k += LANES) {
-            NAME(vec) re[LANES], im[LANES];
-            if (k > n - LANES) k = n - LANES;
-            for (int l = 0; l < LANES; l++) {
-                const NAME(Cx) x = NAME(parts)(b->at[l] + 2 * k);
-                re[l] = x.re;
-                im[l] = x.im;
-            }
-            NAME(transpose)(re);
-            NAME(transpose)(im);
-            for (int l = 0; l < LANES; l++) {
-                NAME(store)(to.re + (k + l) * LANES, re[l]);
-                NAME(store)(to.re + to.part + (k + l) * LANES, im[l]);
+    } else if (step == 2 && part == 1 && n >= LANES / 2) {
+        for (int64_t k = 0; k < n; k += LANES / 2) {
+            NAME(vec) r[LANES]; /* of each line; then real and imaginary parts in turn */
+            if (k > n - LANES / 2) k = n - LANES / 2;
+            for (int l = 0; l < LANES; l++) r[l] = NAME(load)(b->at[l] + 2 * k);
+            NAME(transpose)(r);
+            for (int l = 0; l < LANES / 2; l++) {
+                NAME(store)(to.re + (k + l) * LANES, r[2 * l]);
+                NAME(store)(to.re + to.part + (k + l) * LANES, r[2 * l + 1]);
             }
         }
     } else {
@@ -644,18 +639,16 @@ NAME(store_lanes)(const NAME(Lines) * b, int64_t n, NAME(Pair) from, T scale)
             NAME(store)(at, x.re);
             if (!b->real) NAME(store)(at + part, x.im);
         }
-    } else if (step == 2 && part == 1 && n >= LANES && b->count == LANES) {
-        for (int64_t k = 0; k < n; k += LANES) {
-            NAME(vec) re[LANES], im[LANES];
-            if (k > n - LANES) k = n - LANES;
-            for (int l = 0; l < LANES; l++) {
-                re[l] = NAME(load)(from.re + (k + l) * LANES) * scale;
-                im[l] = NAME(load)(from.re + from.part + (k + l) * LANES) * scale;
+    } else if (step == 2 && part == 1 && n >= LANES / 2 && b->count == LANES) {
+        for (int64_t k = 0; k < n; k += LANES / 2) {
+            NAME(vec) r[LANES];
+            if (k > n - LANES / 2) k = n - LANES / 2;
+            for (int l = 0; l < LANES / 2; l++) {
+                r[2 * l] = NAME(load)(from.re + (k + l) * LANES) * scale;
+                r[2 * l + 1] = NAME(load)(from.re + from.part + (k + l) * LANES) * scale;
             }
-            NAME(transpose)(re);
-            NAME(transpose)(im);
-            for (int l = 0; l < LANES; l++)
-                NAME(put_parts)(b->at[l] + 2 * k, (NAME(Cx)){re[l], im[l]});
+            NAME(transpose)(r);
+            for (int l = 0; l < LANES; l++) NAME(store)(b->at[l] + 2 * k, r[l]);
         }
     } else {
         for (int64_t k = 0; k < n; k++)
@@ -782,6 +775,27 @@ NAME(ask_for)(const NAME(Lines) * to, bool wide, int64_t n)
     }
 }
 
+/* Where the lines from `first` on are; lanes beyond the count are copies of the last one. */
+static inline void
+NAME(place)(const Job *j, int64_t first, int lanes, NAME(Lines) * from, NAME(Lines) * to)
+{
+    const int64_t inner = j->ndim ? j->sizes[0] : 1, left = inner - first % inner;
+    const int64_t from_step = j->ndim ? j->from.strides[0] : 0;
+    const int64_t to_step = j->ndim ? j->to.strides[0] : 0;
+    int64_t at[2];
+    line_at(j, first, at);
+    from->close = from_step == (from->part == 1 ? 2 : 1) && from->count == LANES && left >= LANES;
+    to->close = to_step == (to->part == 1 ? 2 : 1) && to->count == LANES && left >= LANES;
+    for (int l = 0; l < lanes; l++) {
+        if (l >= left && l < from->count) line_at(j, first + l, at);
+        from->at[l] = (T *)j->from.data + at[0];
+        to->at[l] = (T *)j->to.data + at[1];
+        if (l + 1 >= from->count) continue;
+        at[0] += from_step;
+        at[1] += to_step;
+    }
+}
+
 static void
 NAME(blocks)(int64_t begin, int64_t end, void *context)
 {
@@ -797,18 +811,8 @@ NAME(blocks)(int64_t begin, int64_t end, void *context)
         NAME(Lines) to = {.step = j->to.step, .part = j->to.part, .real = j->to.real};
         int64_t first;
         const int count = block_lines(j, begin, LANES, &first);
-        int64_t at[2] = {0, 0};
         from.count = to.count = count;
-        from.close = to.close = count == LANES;
-        for (int l = 0; l < (j->wide ? LANES : 1); l++) {
-            const int64_t was[2] = {at[0], at[1]};
-            if (l < count) line_at(j, first + l, at);
-            from.at[l] = (T *)j->from.data + at[0];
-            to.at[l] = (T *)j->to.data + at[1];
-            if (l == 0) continue;
-            from.close &= at[0] - was[0] == (j->from.part == 1 ? 2 : 1);
-            to.close &= at[1] - was[1] == (j->to.part == 1 ? 2 : 1);
-        }
+        NAME(place)(j, first, j->wide ? LANES : 1, &from, &to);
         NAME(ask_for)(&to, j->wide, j->stores);
         const NAME(Pair) x = {room, j->room}, y = {(T *)room + 2 * j->room, j->room};
         switch (j->kind) {
