@@ -484,6 +484,58 @@ fac_rule_embedding_dense_backward(FacCall *call)
     return fac_out(call, 0, (FacDType)grad->dtype, grad->device, 2, sizes);
 }
 
+/* (weight, indices, offsets, scale_grad_by_freq, mode, per_sample_weights, include_last_offset,
+ * padding_idx) -> (output, offset2bag, bag_size, max_indices). */
+FacStatus
+fac_rule_embedding_bag(FacCall *call)
+{
+    const FacTensor *weight = fac_arg_tensor(call, 0), *indices = fac_arg_tensor(call, 1);
+    const FacTensor *offsets = fac_arg_tensor(call, 2);
+    const int64_t mode = FAC_ARG(call, 4).v.i;
+    if (weight->ndim != 2)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 0, "must be 2-D, not %d-D",
+                                  weight->ndim);
+    for (int i = 1; i < 3; i++) {
+        FAC_RETURN_IF_ERROR(check_indices(call, i));
+        if (fac_arg_tensor(call, i)->ndim != 1)
+            return fac_argument_error(FAC_RUNTIME_ERROR, call, i, "must be 1-D");
+    }
+    FAC_RETURN_IF_ERROR(fac_check_range(call, 4, 0, 2));
+    if (fac_arg_tensor(call, 5) && mode != 0)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 5, "is for mode 'sum' only");
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 5, 1, indices->sizes));
+    const bool last = FAC_ARG(call, 6).v.i;
+    if (last && !offsets->numel)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 2, "must hold at least the last offset");
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    FAC_RETURN_IF_ERROR(check_dtype(call, weight));
+    const FacDim bags = offsets->numel - last, sizes[2] = {bags, weight->sizes[1]};
+    const FacDim most[2] = {mode == 2 ? bags : 0, weight->sizes[1]};
+    FAC_RETURN_IF_ERROR(fac_out(call, 0, (FacDType)weight->dtype, weight->device, 2, sizes));
+    FAC_RETURN_IF_ERROR(fac_out(call, 1, FAC_DT_I64, weight->device, 1, indices->sizes));
+    FAC_RETURN_IF_ERROR(fac_out(call, 2, FAC_DT_I64, weight->device, 1, &bags));
+    return fac_out(call, 3, FAC_DT_I64, weight->device, 2, most);
+}
+
+/* (grad_output, indices, offsets, offset2bag, bag_size, max_indices, per_sample_weights, num_weights,
+ * scale_grad_by_freq, mode, include_last_offset, padding_idx). */
+FacStatus
+fac_rule_embedding_bag_backward(FacCall *call)
+{
+    const FacTensor *grad = fac_arg_tensor(call, 0);
+    if (grad->ndim != 2)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 0, "must be 2-D, not %d-D", grad->ndim);
+    const FacDim sizes[2] = {FAC_ARG(call, 7).v.i, grad->sizes[1]};
+    FAC_RETURN_IF_ERROR(check_indices(call, 1));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 3, 1, fac_arg_tensor(call, 1)->sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 4, 1, grad->sizes));
+    if (FAC_ARG(call, 9).v.i == 2) FAC_RETURN_IF_ERROR(fac_check_sizes(call, 5, 2, grad->sizes));
+    FAC_RETURN_IF_ERROR(fac_check_sizes(call, 6, 1, fac_arg_tensor(call, 1)->sizes));
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    FAC_RETURN_IF_ERROR(check_dtype(call, grad));
+    return fac_out(call, 0, (FacDType)grad->dtype, grad->device, 2, sizes);
+}
+
 /* (self, indices, max_norm, norm_type): writes self. */
 FacStatus
 fac_rule_embedding_renorm(FacCall *call)

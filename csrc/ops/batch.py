@@ -87,6 +87,52 @@ op("_embedding_backward_each(Tensor grad_output, Tensor indices, int num_weights
              "new_ones(grad_output, []), True), [indices]), -1) if scale_grad_by_freq else "
              "grad_output, unsqueeze(indices == padding_idx, -1), 0), True)",
    doc="embedding_dense_backward.")
+op("_bag_of_each(Tensor indices, Tensor offsets, bool include_last_offset) -> Tensor",
+   variants="function", module="_C",
+   composite="masked_fill((b := searchsorted(offsets, cumsum(ones_like(indices, dtype=int64), 0) - 1, "
+             "right=True) - 1), b >= offsets.shape[0] - int(include_last_offset), -1)",
+   doc="The bag of each index, -1 behind the last one.")
+op("_bag_rows_each(Tensor rows, Tensor? weights, Tensor dropped) -> Tensor",
+   variants="function", module="_C",
+   composite="masked_fill(rows if weights is None else rows * unsqueeze(weights, -1), "
+             "unsqueeze(dropped, -1), 0)",
+   doc="Rows times their weights, zero where they are dropped.")
+op("_bag_output_each(Tensor weight, Tensor indices, Tensor bag, Tensor dropped, Tensor sizes, int mode, "
+   "Tensor? weights) -> Tensor",
+   variants="function", module="_C",
+   composite="masked_fill(index_reduce(new_zeros(weight, [sizes.shape[0], weight.shape[1]]), 0, bag, "
+             "masked_fill(embedding(weight, indices), unsqueeze(dropped, -1), -inf), 'amax', "
+             "include_self=False), unsqueeze(sizes == 0, -1), 0) if mode == 2 else index_add(new_zeros("
+             "weight, [sizes.shape[0], weight.shape[1]]), 0, bag, _bag_rows_each(embedding(weight, indices), "
+             "weights, dropped)) / (unsqueeze(clamp(sizes, 1), -1) if mode == 1 else ones_like(unsqueeze("
+             "sizes, -1)))",
+   doc="Sums, means or maxima of bags.")
+op("_bag_most_each(Tensor weight, Tensor indices, Tensor bag, Tensor dropped, Tensor top, int mode) -> Tensor",
+   variants="function", module="_C",
+   composite="index_reduce(new_full(indices, top.shape, -1), 0, bag, where((embedding(weight, indices) == "
+             "embedding(top, bag)) & logical_not(unsqueeze(dropped, -1)), unsqueeze(indices, -1), -1), 'amax') "
+             "if mode == 2 else new_zeros(indices, [0, top.shape[1]])",
+   doc="The rows that have the maxima of bags.")
+op("_embedding_bag_each(Tensor weight, Tensor indices, Tensor offsets, bool scale_grad_by_freq, int mode, "
+   "Tensor? per_sample_weights, bool include_last_offset, int padding_idx)"
+   " -> (Tensor output, Tensor offset2bag, Tensor bag_size, Tensor max_indices)",
+   variants="function", module="_C",
+   composite="((out := _bag_output_each(weight, indices, (to := clamp((b := _bag_of_each(indices, offsets, "
+             "include_last_offset)), 0)), (off := (indices == padding_idx) | (b < 0)), (sizes := index_add("
+             "new_zeros(b, [offsets.shape[0] - int(include_last_offset)]), 0, to, _to_copy(logical_not("
+             "off), dtype=int64))), mode, per_sample_weights)), b, sizes, _bag_most_each(weight, indices, to, "
+             "off, out, mode))",
+   doc="_embedding_bag.")
+op("_embedding_bag_backward_each(Tensor grad_output, Tensor indices, Tensor offsets, Tensor offset2bag, "
+   "Tensor bag_size, Tensor max_indices, Tensor? per_sample_weights, int num_weights, "
+   "bool scale_grad_by_freq, int mode, bool include_last_offset, int padding_idx) -> Tensor",
+   variants="function", module="_C",
+   composite="scatter_add(new_zeros(grad_output, [num_weights, grad_output.shape[1]]), 0, clamp(max_indices, "
+             "0), masked_fill(grad_output, max_indices < 0, 0)) if mode == 2 else embedding_dense_backward("
+             "_bag_rows_each(embedding(grad_output / unsqueeze(clamp(bag_size, 1), -1) if mode == 1 else "
+             "grad_output, clamp(offset2bag, 0)), per_sample_weights, offset2bag < 0), indices, num_weights, "
+             "padding_idx, scale_grad_by_freq)",
+   doc="_embedding_bag_backward.")
 op("_linear_each(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
    variants="function", module="_C",
    composite="_shifted(matmul(input, t(weight)), bias)", doc="linear.")

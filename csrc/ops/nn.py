@@ -15,6 +15,48 @@ op("embedding_dense_backward(Tensor grad_output, Tensor indices, int num_weights
    grad={"grad_output": "masked_fill(embedding(grad, indices), "
                         "unsqueeze(indices == padding_idx, -1), 0)"},
    linear="grad_output", doc="The gradient of embedding.")
+op("_embedding_bag(Tensor weight, Tensor indices, Tensor offsets, bool scale_grad_by_freq, int mode, "
+   "Tensor? per_sample_weights, bool include_last_offset, int padding_idx)"
+   " -> (Tensor output, Tensor offset2bag, Tensor bag_size, Tensor max_indices)",
+   variants="function", module="_C", rule="embedding_bag", kernel="embedding_bag",
+   batch="as _embedding_bag_each", dtypes="float",
+   nondiff="offset2bag bag_size max_indices",
+   grad={"weight": "_embedding_bag_backward(grad, indices, offsets, offset2bag, bag_size, max_indices, "
+                   "per_sample_weights, weight.shape[0], scale_grad_by_freq, mode, include_last_offset, "
+                   "padding_idx)",
+         "per_sample_weights": "_bag_products(grad, weight, indices, offset2bag, padding_idx)"},
+   doc="Sums (mode 0), means (1) or maxima (2) of the rows of a table in each bag of indices; bags begin "
+       "at the offsets.")
+op("_embedding_bag_backward(Tensor grad_output, Tensor indices, Tensor offsets, Tensor offset2bag, "
+   "Tensor bag_size, Tensor max_indices, Tensor? per_sample_weights, int num_weights, "
+   "bool scale_grad_by_freq, int mode, bool include_last_offset, int padding_idx) -> Tensor",
+   variants="function", module="_C", rule="embedding_bag_backward", kernel="embedding_bag_backward",
+   batch="as _embedding_bag_backward_each", dtypes="float",
+   grad={"grad_output": "masked_fill(gather(grad, 0, clamp(max_indices, 0)), max_indices < 0, 0) if mode == 2 "
+                        "else _embedding_bag(_by_frequency(grad, indices, scale_grad_by_freq), indices, "
+                        "offsets, False, mode, per_sample_weights, include_last_offset, padding_idx)[0]",
+         "per_sample_weights": "_bag_products(grad_output, _by_frequency(grad, indices, "
+                               "scale_grad_by_freq), indices, offset2bag, padding_idx)"},
+   doc="The gradient of _embedding_bag in its table.")
+op("_bag_products(Tensor bags, Tensor weight, Tensor indices, Tensor offset2bag, int padding_idx) -> Tensor",
+   variants="function", module="_C",
+   composite="masked_fill(sum(embedding(bags, clamp(offset2bag, 0)) * embedding(weight, indices), [-1]), "
+             "(indices == padding_idx) | (offset2bag < 0), 0)",
+   doc="Each row that the indices name, times the row of its bag.")
+op("_by_frequency(Tensor self, Tensor indices, bool divide) -> Tensor",
+   variants="function", module="_C",
+   composite="self / unsqueeze(clamp(index_put(new_zeros(self, [self.shape[0]]), [indices], "
+             "new_ones(self, []), True), 1), -1) if divide else self",
+   doc="Each row divided by how often the indices name it.")
+op("embedding_bag(Tensor weight, Tensor indices, Tensor offsets, bool scale_grad_by_freq=False, int mode=0, "
+   "bool sparse=False, Tensor? per_sample_weights=None, bool include_last_offset=False, "
+   "int? padding_idx=None) -> (Tensor output, Tensor offset2bag, Tensor bag_size, Tensor max_indices)",
+   variants="function", flags="tame",
+   composite="_embedding_bag(weight, indices, offsets, scale_grad_by_freq, mode, per_sample_weights, "
+             "include_last_offset, -1 if padding_idx is None else (padding_idx if padding_idx >= 0 else "
+             "padding_idx + weight.shape[0]))",
+   doc="Sums (mode 0), means (1) or maxima (2) of the rows of a table in each bag of indices; bags begin "
+       "at the offsets. The gradient is dense, whatever `sparse` says.")
 op("embedding_renorm_(Tensor(a!) self, Tensor indices, float max_norm, float norm_type) -> Tensor(a!)",
    variants="function", rule="embedding_renorm", dtypes="float", kernel="embedding_renorm",
    batch="as _embedding_renorm_each", grad=None,

@@ -2,7 +2,10 @@
 
 import facula as torch
 import pytest
+from facula import nn
+from facula.autograd import gradcheck, gradgradcheck
 from facula.nn import functional as F
+from facula.testing import assert_close
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
@@ -39,3 +42,112 @@ def test_any_number_of_threads():
         assert torch.equal(*results)
     finally:
         torch.set_num_threads(before)
+
+
+def by_loop(weight, indices, offsets, mode, scales=None, padding=None):
+    """What embedding_bag gives, bag by bag."""
+    bags = []
+    for begin, end in zip(offsets, [*offsets[1:], len(indices)]):
+        kept = [i for i in range(begin, end) if indices[i] != padding]
+        rows = weight[indices[kept]] * (1 if scales is None else scales[kept].unsqueeze(1))
+        if not kept:
+            bags.append(torch.zeros_like(weight[0]))
+        else:
+            bags.append({"sum": rows.sum, "mean": rows.mean, "max": rows.amax}[mode](0))
+    return torch.stack(bags)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+@pytest.mark.parametrize("padding", [None, 3])
+@pytest.mark.parametrize("columns", [5, 9000])
+def test_bags(mode, padding, columns):
+    torch.manual_seed(0)
+    weight = torch.randn(20, columns, dtype=torch.float64, requires_grad=True)
+    indices, offsets = torch.randint(0, 20, (40,)), [0, 7, 7, 30]
+    result = F.embedding_bag(indices, weight, torch.tensor(offsets), mode=mode, padding_idx=padding)
+    expected = by_loop(weight, indices, offsets, mode, padding=padding)
+    assert_close(result, expected)
+    seed = torch.randn_like(result)
+    assert_close(
+        torch.autograd.grad(result, weight, seed)[0], torch.autograd.grad(expected, weight, seed)[0]
+    )
+    ends = torch.tensor([*offsets, 40])
+    again = F.embedding_bag(
+        indices, weight, ends, mode=mode, padding_idx=padding, include_last_offset=True
+    )
+    assert torch.equal(again, result)
+
+
+@pytest.mark.parametrize("options", [{}, {"padding_idx": 1}, {"scale_grad_by_freq": True}], ids=str)
+def test_weights_of_bags(options):
+    torch.manual_seed(0)
+    weight = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    scales = torch.randn(2, 5, dtype=torch.float64, requires_grad=True)
+    indices = torch.tensor([[0, 1, 1, 5, 2], [3, 3, 3, 1, 0]])
+
+    def bags(weight, scales):
+        return F.embedding_bag(indices, weight, mode="sum", per_sample_weights=scales, **options)
+
+    flat = by_loop(
+        weight,
+        indices.reshape(-1),
+        [0, 5],
+        "sum",
+        scales.reshape(-1),
+        options.get("padding_idx"),
+    )
+    assert_close(bags(weight, scales), flat)
+    if not options.get("scale_grad_by_freq"):  # which is no gradient
+        assert gradcheck(bags, (weight, scales)) and gradgradcheck(bags, (weight, scales))
+
+
+@pytest.mark.parametrize("mode", ["mean", "max"])
+def test_second_gradients_of_bags(mode):
+    weight = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    indices = torch.tensor([[0, 1, 1, 5, 2], [3, 3, 3, 1, 0]])
+    bags = lambda weight: F.embedding_bag(indices, weight, mode=mode)  # noqa: E731
+    assert gradcheck(bags, weight, check_forward_ad=True) and gradgradcheck(bags, weight)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+@pytest.mark.parametrize("last", [False, True])
+def test_bags_in_a_batch(mode, last):
+    torch.manual_seed(0)
+    weight = torch.randn(3, 6, 2, dtype=torch.float64)
+    indices = torch.randint(0, 6, (3, 8))
+    offsets = torch.tensor([[0, 2, 2, 6], [0, 0, 5, 8], [0, 1, 2, 3]])
+
+    def bags(weight, indices, offsets):
+        return F.embedding_bag(
+            indices, weight, offsets, mode=mode, include_last_offset=last, padding_idx=1
+        )
+
+    def gradient(*each):
+        return torch.func.grad(lambda weight: bags(weight, *each[1:]).square().sum())(each[0])
+
+    for function in (bags, gradient):
+        mapped = torch.func.vmap(function)(weight, indices, offsets)
+        assert_close(
+            mapped, torch.stack([function(*each) for each in zip(weight, indices, offsets)])
+        )
+
+
+def test_bags_that_do_not_fit():
+    weight, indices = torch.zeros(4, 3), torch.tensor([0, 1, 2])
+    with pytest.raises(RuntimeError, match="offsets\\[0\\] has to be 0"):
+        F.embedding_bag(indices, weight, torch.tensor([1]))
+    for offsets in ([0, 2, 1], [0, 4]):
+        with pytest.raises(RuntimeError, match="must not decrease"):
+            F.embedding_bag(indices, weight, torch.tensor(offsets))
+    with pytest.raises(IndexError):
+        F.embedding_bag(indices + 2, weight, torch.tensor([0]))
+    with pytest.raises(NotImplementedError, match="mode='sum'"):
+        F.embedding_bag(indices, weight, torch.tensor([0]), per_sample_weights=torch.ones(3))
+
+
+def test_the_module_of_bags():
+    bag = nn.EmbeddingBag(5, 3, mode="sum", padding_idx=-1)
+    assert bag.weight[4].count_nonzero() == 0 and "padding_idx=4" in repr(bag)
+    indices = torch.tensor([[0, 4], [1, 2]])
+    assert_close(bag(indices), torch.stack([bag.weight[0], bag.weight[1] + bag.weight[2]]))
+    assert not nn.EmbeddingBag.from_pretrained(torch.ones(2, 2)).weight.requires_grad

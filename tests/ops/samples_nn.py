@@ -224,6 +224,37 @@ def _(make):
     yield Sample((make(5, 3), make.index(5, 6), 2, False), grad=False)
 
 
+def embedding_bag(
+    weight,
+    indices,
+    offsets,
+    freq=False,
+    mode=0,
+    sparse=False,
+    scales=None,
+    last=False,
+    padding=None,
+):
+    ends = [*offsets[1:], *([] if last else [len(indices)])]
+    out = np.zeros((len(ends), weight.shape[1]), weight.dtype)
+    for bag, (begin, end) in enumerate(zip(offsets, ends)):
+        kept = [i for i in range(begin, end) if indices[i] != padding]
+        rows = weight[indices[kept]] * (1 if scales is None else scales[kept][:, None])
+        if kept:
+            out[bag] = (np.sum, np.mean, np.max)[mode](rows, axis=0)
+    return out, None, None, None
+
+
+@samples("embedding_bag", reference=embedding_bag, dtypes="float32 float64 bfloat16", slack=4)
+def _(make):
+    # All elements of a batch must be offsets; tests/nn/test_embedding.py has bags of all sizes.
+    offsets = facula.tensor([0, 0])
+    for mode in (0, 1, 2):
+        yield Sample((make.distinct(5, 3), make.index(5, 6), offsets, False, mode))
+    scales = make(6)
+    yield Sample((make(5, 3), make.index(5, 6), offsets, False, 0, False, scales, False, 2))
+
+
 @samples(
     "embedding_renorm_",
     reference=lambda weight, indices, most, power: np.stack(

@@ -211,6 +211,77 @@ def embedding(
     return _ops.embedding(weight, input, padding_idx, scale_grad_by_freq, sparse)
 
 
+def embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """Sums, means or maxima of rows of `weight`: of each row of indices in a 2-D `input`, or of
+    the indices from one of `offsets` to the next."""
+    _check_bags(input, weight, offsets, scale_grad_by_freq, mode, sparse, per_sample_weights)
+    if padding_idx is not None and not -weight.shape[0] <= padding_idx < weight.shape[0]:
+        raise AssertionError("padding_idx must be within the number of embeddings")
+    if input.dim() == 2:
+        count, length = input.shape
+        offsets = _ops.arange(count + include_last_offset, device=input.device) * length
+        input = input.reshape(-1)
+        if per_sample_weights is not None:
+            per_sample_weights = per_sample_weights.reshape(-1)
+    if max_norm is not None:
+        with no_grad():
+            _ops.embedding_renorm_(weight, input.contiguous(), max_norm, norm_type)
+    return _ops.embedding_bag(
+        weight,
+        input,
+        offsets,
+        scale_grad_by_freq,
+        _BAG_MODES[mode],
+        sparse,
+        per_sample_weights,
+        include_last_offset,
+        padding_idx,
+    )[0]
+
+
+_BAG_MODES = {"sum": 0, "mean": 1, "max": 2}
+
+
+def _check_bags(input, weight, offsets, scale_grad_by_freq, mode, sparse, per_sample_weights):
+    if per_sample_weights is not None and input.shape != per_sample_weights.shape:
+        raise ValueError(
+            f"per_sample_weights {tuple(per_sample_weights.shape)} must have the shape of the "
+            f"input {tuple(input.shape)}"
+        )
+    if weight.dim() != 2:
+        raise ValueError(f"weight has to be a 2D Tensor, but got a {weight.dim()}D one")
+    if input.dim() == 2:
+        if offsets is not None:
+            raise ValueError("if input is 2D, its rows are the bags and offsets has to be None")
+    elif input.dim() != 1:
+        raise ValueError(f"input has to be 1D or 2D Tensor, but got a {input.dim()}D one")
+    elif offsets is None or offsets.dim() != 1:
+        kind = "None" if offsets is None else f"a {offsets.dim()}D one"
+        raise ValueError(f"offsets has to be a 1D Tensor but got {kind}")
+    if mode not in _BAG_MODES:
+        raise ValueError("mode has to be one of sum, mean or max")
+    if mode == "max" and scale_grad_by_freq:
+        raise ValueError("max mode does not support scaling the gradient by the frequency")
+    if mode == "max" and sparse:
+        raise ValueError("max mode does not support sparse weights")
+    if per_sample_weights is not None and mode != "sum":
+        raise NotImplementedError(
+            f"per_sample_weights is only supported for mode='sum' (got mode='{mode}')"
+        )
+
+
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """A new last dimension that is 1 at the index and 0 elsewhere."""
     if num_classes == -1:
