@@ -22,6 +22,7 @@ static FacTier best_tier, used_tier;
 static char model[64] = "unknown";
 static int64_t caches[4] = {0, 32 << 10, 1 << 20, 8 << 20};
 static int processors = 1;
+static bool vnni;
 
 #if defined(__x86_64__)
 static bool
@@ -58,6 +59,13 @@ detect_tier(void)
     return has_all(state, zmm_state) && has_all(leaf7, v4_leaf7) ? FAC_TIER_V4 : FAC_TIER_V3;
 }
 
+static bool
+detect_vnni(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && has_all(c, bit_AVX512VNNI);
+}
+
 static void
 read_model(void)
 {
@@ -74,6 +82,12 @@ static FacTier
 detect_tier(void)
 {
     return FAC_TIER_BASE;
+}
+
+static bool
+detect_vnni(void)
+{
+    return false;
 }
 
 static void
@@ -171,6 +185,7 @@ detect(void)
     best_tier = highest_built(machine);
     used_tier = highest_built(tier_from_environment(best_tier));
     if (used_tier == FAC_TIER_BASE) used_tier = best_tier; /* this build has nothing lower */
+    vnni = used_tier == FAC_TIER_V4 && detect_vnni();
     read_model();
     read_caches();
     count_processors();
@@ -188,6 +203,13 @@ fac_cpu_tier_best(void)
 {
     pthread_once(&once, detect);
     return best_tier;
+}
+
+bool
+fac_cpu_vnni(void)
+{
+    pthread_once(&once, detect);
+    return vnni;
 }
 
 const char *

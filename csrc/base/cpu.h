@@ -22,6 +22,7 @@ typedef enum FacTier { FAC_TIER_BASE, FAC_TIER_V2, FAC_TIER_V3, FAC_TIER_V4, FAC
 /* The one in use; FAC_TIER_BASE on a machine below all the tiers of this build. */
 FacTier fac_cpu_tier(void);
 FacTier fac_cpu_tier_best(void);        /* the best that the machine has */
+bool fac_cpu_vnni(void);                /* beside tier v4, AVX512-VNNI, which no tier has */
 const char *fac_cpu_tier_name(FacTier); /* "base", "x86-64-v2", ... */
 int fac_cpu_count(void);                /* processors that this process may run on */
 const char *fac_cpu_model(void);        /* for reports only */

@@ -127,6 +127,32 @@ fac_rule_addmm(FacCall *call)
     return make(call, 2, sizes);
 }
 
+/* addmm, and gelu is for floating-point numbers only. */
+FacStatus
+fac_rule_addmm_activation(FacCall *call)
+{
+    const FacDType dtype = (FacDType)fac_arg_tensor(call, 0)->dtype;
+    if (fac_v_is_true(FAC_ARG(call, 5)) && FAC_IS_INT(dtype))
+        return fac_not_implemented_for(call, dtype);
+    return fac_rule_addmm(call);
+}
+
+FacStatus
+fac_rule_int_mm(FacCall *call)
+{
+    FacDim sizes[2];
+    FAC_RETURN_IF_ERROR(product_sizes(call, 0, 2, sizes));
+    FAC_RETURN_IF_ERROR(fac_check_same_device(call));
+    const FacTensor *a = fac_arg_tensor(call, 0), *b = fac_arg_tensor(call, 1);
+    if (a->dtype != FAC_DT_I8 && a->dtype != FAC_DT_U8)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 0, "must be int8 or uint8, not %s",
+                                  fac_dtype_info[a->dtype].name);
+    if (b->dtype != FAC_DT_I8)
+        return fac_argument_error(FAC_RUNTIME_ERROR, call, 1, "must be int8, not %s",
+                                  fac_dtype_info[b->dtype].name);
+    return fac_out(call, 0, FAC_DT_I32, fac_common_device(call), 2, sizes);
+}
+
 FacStatus
 fac_rule_baddbmm(FacCall *call)
 {

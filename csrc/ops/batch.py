@@ -136,6 +136,15 @@ op("_embedding_bag_backward_each(Tensor grad_output, Tensor indices, Tensor offs
 op("_linear_each(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
    variants="function", module="_C",
    composite="_shifted(matmul(input, t(weight)), bias)", doc="linear.")
+op("_addmm_activation_each(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, "
+   "Scalar alpha=1, bool use_gelu=False) -> Tensor",
+   variants="function", module="_C",
+   composite="_gelu_erf(addmm(self, mat1, mat2, beta=beta, alpha=alpha)) if use_gelu else "
+             "relu(addmm(self, mat1, mat2, beta=beta, alpha=alpha))",
+   doc="_addmm_activation.")
+op("_int_mm_each(Tensor self, Tensor mat2) -> Tensor",
+   variants="function", module="_C",
+   composite="mm(_to_copy(self, dtype=int32), _to_copy(mat2, dtype=int32))", doc="_int_mm.")
 op("_shifted(Tensor self, Tensor? bias) -> Tensor",
    variants="function", module="_C", composite="self if bias is None else self + bias",
    doc="The sum with a bias, if there is one.")

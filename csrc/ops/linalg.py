@@ -20,6 +20,24 @@ op("addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=
          "mat1": "mm(grad, conj(t(mat2))) * conj_number(alpha)",
          "mat2": "mm(conj(t(mat1)), grad) * conj_number(alpha)"},
    doc="beta * self + alpha * mat1 @ mat2.")
+op("_addmm_activation(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1, "
+   "bool use_gelu=False) -> Tensor",
+   variants="function method out", dtypes="int float", rule="addmm_activation",
+   kernel="addmm_activation", batch="as _addmm_activation_each", flags="broadcasts",
+   grad={"self, mat1, mat2": "((g := _addmm_activation_backward(grad, self, mat1, mat2, result, beta, "
+                             "alpha, use_gelu)) * conj_number(beta), mm(g, t(mat2)) * "
+                             "conj_number(alpha), mm(t(mat1), g) * conj_number(alpha))"},
+   doc="relu, or gelu, of addmm.")
+op("_addmm_activation_backward(Tensor grad, Tensor self, Tensor mat1, Tensor mat2, Tensor result, "
+   "Scalar beta, Scalar alpha, bool use_gelu) -> Tensor",
+   variants="function", module="_C",
+   composite="_gelu_erf_backward(grad, addmm(self, mat1, mat2, beta=beta, alpha=alpha)) if use_gelu "
+             "else threshold_backward(grad, result, 0)",
+   doc="The gradient of _addmm_activation with respect to the sum.")
+op("_int_mm(Tensor self, Tensor mat2) -> Tensor",
+   variants="function out", dtypes="uint8 int8", rule="int_mm", kernel="int_mm",
+   batch="as _int_mm_each", nondiff="result",
+   doc="The product of two matrices of bytes, int8 or uint8 and int8, in int32.")
 op("baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
    variants="function method inplace out", family=PRODUCT, rule="baddbmm", kernel="addmm",
    batch="add_product",

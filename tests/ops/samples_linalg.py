@@ -2,6 +2,7 @@
 
 import facula
 import numpy as np
+import scipy.special as special
 from registry import Sample, samples
 
 PRODUCTS = "int float complex"
@@ -46,6 +47,32 @@ def _(make):
     yield Sample((make(4), make(2, 3), make(3, 4)))
     yield Sample((make(2, 1), make(2, 3), make(3, 4)))
     yield Sample((make(), make(2, 0), make(0, 4)))
+
+
+def activated(self, a, b, beta=1, alpha=1, use_gelu=False):
+    total = added(np.matmul)(self, a, b, beta, alpha)
+    return special.ndtr(total) * total if use_gelu else np.maximum(total, 0)
+
+
+@samples("_addmm_activation", reference=activated, dtypes="int float")
+def _(make):
+    for scale in scalars(make):
+        yield Sample((make(2, 4), make(2, 3), make(3, 4)), scale)
+    yield Sample((make(4), make(30, 65), make(65, 4)))
+    if make.dtype.is_floating_point:
+        yield Sample((make(4), make(2, 3), make(3, 4)), {"use_gelu": True})
+        yield Sample((make(2, 1), make(2, 3), make(3, 4)), {"alpha": 0.5, "use_gelu": True})
+
+
+@samples(
+    "_int_mm",
+    reference=lambda a, b: np.matmul(a.astype("int32"), b.astype("int32")),
+    dtypes="int8 uint8",
+)
+def _(make):
+    for n, k, m in ((2, 3, 4), (1, 5, 1), (0, 3, 2), (2, 0, 3), (17, 33, 35)):
+        yield Sample((make(n, k), make(k, m, dtype=facula.int8)), dtype=facula.int32)
+    yield Sample((make(3, 2).t(), make(4, 3, dtype=facula.int8).t()), dtype=facula.int32)
 
 
 @samples("baddbmm", reference=added(np.matmul), dtypes=PRODUCTS)

@@ -96,6 +96,58 @@ def test_not_finite(dtype, m, k, n):
     assert bool((facula.addmm(nan, a, facula.ones(k, n, dtype=dtype), beta=0) == 0).all())
 
 
+def layouts(x):
+    return x, x.t().contiguous().t(), facula.stack([x, x], 2)[:, :, 1]
+
+
+BYTES = [(1, 1, 1), (70, 513, 65), (3, 2000, 7), (1, 1600, 500), (200, 1537, 350), (15, 3100, 33)]
+
+
+@pytest.mark.parametrize("m, k, n", BYTES + [(300, 40, 100), (57, 64, 16)])
+def test_bytes(m, k, n):
+    a = facula.randint(-128, 128, (m, k)).to(facula.int8)
+    b = facula.randint(-128, 128, (k, n)).to(facula.int8)
+    exact = a.int() @ b.int()
+    for x in layouts(a):
+        for y in layouts(b):
+            assert same(facula._int_mm(x, y), exact)
+    for x in layouts((a.int() + 128).to(facula.uint8)):
+        assert same(facula._int_mm(x, b), x.int() @ b.int())
+
+
+@pytest.mark.parametrize("k", [384, 385, 1536, 1540, 5000])
+def test_largest_bytes(k):
+    low = facula.full((3, k), -128, dtype=facula.int8)
+    assert facula._int_mm(low, low.t()).flatten().tolist() == [k * 128 * 128] * 9
+    high = facula.full((3, k), 255, dtype=facula.uint8)
+    assert facula._int_mm(high, low.t()).flatten().tolist() == [k * 255 * -128] * 9
+
+
+def test_bytes_are_asked_for():
+    a, b = facula.ones(2, 3, dtype=facula.int8), facula.ones(3, 2, dtype=facula.int8)
+    with pytest.raises(RuntimeError, match="must be int8 or uint8"):
+        facula._int_mm(a.float(), b)
+    with pytest.raises(RuntimeError, match="must be int8, not uint8"):
+        facula._int_mm(a, b.to(facula.uint8))
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        facula._int_mm(a, a)
+
+
+@pytest.mark.parametrize("m, k, n", [(3, 4, 5), (70, 500, 65), (200, 40, 310)])
+def test_activation(m, k, n):
+    functional = facula.nn.functional
+    for dtype in (facula.float32, facula.float64):
+        d = facula.randn(n, dtype=dtype)
+        a, b = facula.randn(m, k, dtype=dtype), facula.randn(k, n, dtype=dtype)
+        for scale in ({}, {"beta": 0.5, "alpha": -2}):
+            total = facula.addmm(d, a, b, **scale)
+            assert same(facula._addmm_activation(d, a, b, **scale), total.relu())
+            activated = facula._addmm_activation(d, a, b, use_gelu=True, **scale)
+            assert same(activated, functional.gelu(total))
+    with pytest.raises(NotImplementedError):
+        facula._addmm_activation(d.int(), a.int(), b.int(), use_gelu=True)
+
+
 @pytest.mark.parametrize("n", [1, 7, 64, 65, 130])
 @pytest.mark.parametrize("dtype", [facula.float32, facula.float64, facula.complex128], ids=str)
 def test_inverse(n, dtype):

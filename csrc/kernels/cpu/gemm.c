@@ -91,9 +91,9 @@ FAC_TIERED(gemm_pack_columns)(FacDType dtype, const void *from, int64_t step, in
                 const T x = a[i * g->a_row + p * g->a_col], *y = b + p * g->b_row;                 \
                 for (int64_t j = 0; j < g->n; j++) c[j] = (T)(c[j] + x * y[j * g->b_col]);         \
             }                                                                                      \
-            if (!d && !g->scale) continue;                                                         \
-            for (int64_t j = 0; j < g->n; j++)                                                     \
+            for (int64_t j = 0; j < g->n && (d || g->scale); j++)                                  \
                 c[j] = (T)(alpha * c[j] + (d ? beta * d[i * g->add_row + j * g->add_col] : (T)0)); \
+            if (g->activate) g->activate((void *[]){c, c}, g->n, NULL);                            \
         }                                                                                          \
     }
 FAC_INT_TYPES(INT_GEMM)
@@ -200,6 +200,10 @@ FAC_TIERED(gemm)(const FacGemm *g)
         FacGemm row = turned(g);
         return FAC_TIERED(gemm)(&row);
     }
+#if defined(__AVX512F__)
+    if (g->bytes && g->dtype == FAC_DT_I8 && g->k > 0 && fac_cpu_vnni())
+        return FAC_TIERED(gemm_vnni)(g);
+#endif
     if (is_small(g)) {
         FAC_TIERED(gemm_serial)(g);
         return FAC_OK;

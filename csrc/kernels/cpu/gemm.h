@@ -33,6 +33,8 @@ typedef struct FacGemm {
 
 /* In the pool. Takes scratch memory for large products, which may fail. */
 FacStatus FAC_TIERED(gemm)(const FacGemm *g) FAC_MUST_CHECK;
+/* The same for int8, where the processor has VNNI (gemm_vnni.c). */
+FacStatus FAC_TIERED(gemm_vnni)(const FacGemm *g) FAC_MUST_CHECK;
 /* In the calling thread, without an allocation: for tasks. */
 void FAC_TIERED(gemm_serial)(const FacGemm *g);
 /* `count` products alike: operand i lies at a + i * a_step elements and so on. */

@@ -139,19 +139,59 @@ FAC_KERNEL(mm)(FacCall *call)
     return product_run(call, &p);
 }
 
-/* addmm and baddbmm: (self, a, b, *, beta, alpha). */
+/* (self, a, b, *, beta, alpha) */
+static FacStatus
+addmm_open(Product *p, FacCall *call)
+{
+    FAC_RETURN_IF_ERROR(product_open(p, fac_arg_tensor(call, 1), fac_arg_tensor(call, 2),
+                                     fac_arg_tensor(call, 0), fac_result_tensor(call, 0)));
+    product_matrices(p);
+    product_numbers(p, call, 3);
+    p->g.add_col = add_stride(p->add, 0);
+    p->g.add_row = add_stride(p->add, 1);
+    p->add_step = add_stride(p->add, 2);
+    return FAC_OK;
+}
+
+/* addmm and baddbmm */
 FacStatus
 FAC_KERNEL(addmm)(FacCall *call)
 {
     Product p;
-    FAC_RETURN_IF_ERROR(product_open(&p, fac_arg_tensor(call, 1), fac_arg_tensor(call, 2),
-                                     fac_arg_tensor(call, 0), fac_result_tensor(call, 0)));
-    product_matrices(&p);
-    product_numbers(&p, call, 3);
-    p.g.add_col = add_stride(p.add, 0);
-    p.g.add_row = add_stride(p.add, 1);
-    p.add_step = add_stride(p.add, 2);
+    FAC_RETURN_IF_ERROR(addmm_open(&p, call));
     return product_run(call, &p);
+}
+
+extern FacLoops FAC_TIERED(loops_relu), FAC_TIERED(loops__gelu_erf);
+
+/* addmm with use_gelu behind beta and alpha. */
+FacStatus
+FAC_KERNEL(addmm_activation)(FacCall *call)
+{
+    Product p;
+    const bool gelu = fac_v_is_true(FAC_ARG(call, 5));
+    FAC_RETURN_IF_ERROR(addmm_open(&p, call));
+    p.g.activate = (gelu ? FAC_TIERED(loops__gelu_erf) : FAC_TIERED(loops_relu))
+                       .loop[fac_dtype_info[p.g.dtype].compute];
+    return product_run(call, &p);
+}
+
+/* int8 or uint8 times int8: exact sums, that wrap in int32. */
+FacStatus
+FAC_KERNEL(int_mm)(FacCall *call)
+{
+    Product p = {.a = fac_tensor_retain(fac_arg_tensor(call, 0)),
+                 .b = fac_tensor_retain(fac_arg_tensor(call, 1)),
+                 .c = fac_tensor_retain(fac_result_tensor(call, 0)),
+                 .out = fac_result_tensor(call, 0)};
+    p.g = (FacGemm){.dtype = (FacDType)p.a->dtype, .bytes = true};
+    p.g.a = fac_data(p.a);
+    p.g.b = fac_data(p.b);
+    p.g.c = fac_data(p.c);
+    product_matrices(&p);
+    const FacStatus st = FAC_TIERED(gemm)(&p.g);
+    product_close(&p);
+    return st;
 }
 
 /* A matrix times a column. */
