@@ -54,6 +54,7 @@ TYPE_CHECKING = False  # type checkers take it for True, and the operators from 
 if TYPE_CHECKING:
     from ._C import *
 
+
 def _lu(self, pivot=True, get_infos=False):
     """(LU, pivots), and what went wrong with get_infos=True: facula.lu."""
     from .functional import lu
