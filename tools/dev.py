@@ -83,7 +83,10 @@ def sanitizer_environment(sanitize):
     found = subprocess.run(
         ["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True
     )
-    return {"LD_PRELOAD": found.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0"}
+    return {
+        "LD_PRELOAD": found.stdout.strip(),
+        "ASAN_OPTIONS": "detect_leaks=0,allocator_may_return_null=1",
+    }
 
 
 def pytest(rest, **environment):

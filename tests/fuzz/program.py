@@ -1,140 +1,19 @@
 """Calls operators with arguments that make no sense: python program.py SEED SECONDS LOG.
 
-A call is a line of Python, made from the seed, written to LOG and then evaluated in NAMES. So what
-is left in LOG after a crash is a line that reproduces it. Any exception is a good answer; a signal,
-an exit or a call that takes longer than CALL_SECONDS is not.
+A call is a line of Python, made from the seed, that child.py evaluates.
 """
 
-import gc
-import math
 import random
-import resource
-import signal
 import sys
 import time
 import types
-import warnings
-from pathlib import Path
 
+import child
 import facula
-import facula.nn.functional
 from mutate import Mutator
+from odd import DEVICES, DTYPES, INTS, NUMBERS, ODD, WORDS, of_type
+from table import Table
 
-CALL_SECONDS = 30
-MEMORY = 1 << 30
-
-
-class Stubborn:
-    """Refuses to be a number or a sequence, each in its own way."""
-
-    def __index__(self):
-        raise ArithmeticError("no index")
-
-    def __float__(self):
-        return "no float"
-
-    def __len__(self):
-        return sys.maxsize
-
-    def __getitem__(self, key):
-        raise LookupError(key)
-
-
-class Emptying:
-    """An index that empties the list that it stands in."""
-
-    def __init__(self, items):
-        self.items = items
-
-    def __index__(self):
-        self.items.clear()
-        return 1
-
-
-class Override:
-    """Takes calls over and declines them."""
-
-    @classmethod
-    def __torch_function__(cls, function, types, args=(), kwargs=None):
-        return NotImplemented
-
-
-class FalseArray:
-    """Claims an array of a negative size."""
-
-    __array_interface__ = {"shape": (-4,), "typestr": "<f4", "data": (8, False), "version": 3}
-    __dlpack__ = None
-
-
-def nest(depth):
-    items = 1
-    for _ in range(depth):
-        items = [items]
-    return items
-
-
-def loop():
-    items = [1]
-    items.append(items)
-    return items
-
-
-def emptying():
-    items = [1, 2, 3]
-    items[1] = Emptying(items)
-    return items
-
-
-class Keys:
-    """KEY[...] is the key."""
-
-    def __getitem__(self, key):
-        return key
-
-
-NAMES = {
-    "facula": facula,
-    "KEY": Keys(),
-    "inf": math.inf,
-    "nan": math.nan,
-    **{item.__name__: item for item in (Stubborn, Override, FalseArray, nest, loop, emptying)},
-}
-
-INTS = "0 1 -1 2 3 -2 5 64 2**31 2**32 2**62 -2**63 2**63-1 2**63 2**64 10**30".split()
-NUMBERS = "0.5 -0.0 nan inf -inf 1e308 1e-320 1e30 1j nan*1j True False".split()
-WORDS = [
-    repr(w) for w in "mean sum none floor trunc fro nuc ij xy amax prod same valid tanh".split()
-]
-WORDS += ["''", "'\\0'", "'a,b->'", "'ij,jk->ik'", "'...'", "'é' * 1000", "b'x'"]
-ODD = [
-    "None",
-    "...",
-    "slice(None, None, -1)",
-    "object()",
-    "Stubborn()",
-    "Override()",
-    "FalseArray()",
-    "{}",
-    "{1: 2}",
-    "set()",
-    "lambda: 0",
-    "int",
-    "facula",
-    "facula.Tensor",
-    "nest(70)",
-    "nest(20000)",
-    "loop()",
-    "emptying()",
-    "range(3)",
-    "iter([1])",
-    "bytearray(8)",
-]
-DTYPES = sorted(
-    f"facula.{name}" for name, item in vars(facula).items() if isinstance(item, facula.dtype)
-)
-DEVICES = ["'cpu'", "'meta'", "'cuda'", "'cpu:5'", "'bogus'", "facula.device('meta')", "-1"]
-LAYOUTS = ["facula.strided", "facula.sparse_coo"]
-FORMATS = ["facula.contiguous_format", "facula.channels_last", "facula.preserve_format"]
 SHAPES = "[] [0] [1] [3] [2,3] [3,2] [3,3] [0,3] [2,0,3] [2,3,4] [1,1,1,1] [2,3,4,5]".split()
 SHAPES += ["[700]", "[40,40]"]
 FORMS = [
@@ -161,8 +40,6 @@ FORMS = [
 
 class Writer:
     """Writes calls."""
-
-    ints_to_choose, numbers_to_choose = INTS[:8] * 2 + INTS, NUMBERS
 
     def __init__(self, rng):
         self.rng = rng
@@ -196,22 +73,11 @@ class Writer:
                 return self.ints()
             items = (self.of_type({**param, "list": False}) for _ in range(self.rng.randrange(4)))
             return f"[{', '.join(items)}]"
-        choices = {
-            "int": INTS[:8] * 2 + INTS,
-            "Scalar": INTS + NUMBERS,
-            "float": NUMBERS + ["0.25", "0.75"],
-            "bool": ["True", "False"],
-            "str": WORDS,
-            "ScalarType": DTYPES,
-            "Device": DEVICES,
-            "Layout": LAYOUTS,
-            "MemoryFormat": FORMATS,
-            "Generator": ["facula.Generator()", "facula.default_generator"],
-            "Storage": ["facula.ones(4).untyped_storage()", "facula.empty(0).untyped_storage()"],
-        }
-        if kind == "Operand" and self.rng.random() < 0.4:
-            kind = "Scalar"
-        return self.rng.choice(choices[kind]) if kind in choices else self.tensor()
+        if kind in ("Tensor", "Operand") and not (kind == "Operand" and self.rng.random() < 0.4):
+            return self.tensor()
+        if kind == "int":
+            return self.rng.choice(INTS[:8] * 2 + INTS)
+        return self.rng.choice(of_type(param if kind != "Operand" else {**param, "type": "Scalar"}))
 
     def key(self):
         """What may stand between brackets."""
@@ -285,49 +151,6 @@ def targets():
     return found
 
 
-def use(result):
-    """Reads a result, and runs backward through it, at times twice."""
-    if isinstance(result, (list, tuple)):
-        for item in result[:4]:
-            use(item)
-    if not isinstance(result, facula.Tensor) or result.numel() > 10_000:
-        return
-    repr(result)
-    if result.requires_grad:
-        twice = result.numel() % 2 == 0
-        result.abs().sum().backward(create_graph=twice)
-    if result.is_leaf and result.device.type == "cpu":
-        result.detach().clone().add_(result.detach())
-
-
-def inside(kinds, seed, call):
-    """Runs call(made) in levels of transforms, to which most tensors that it makes belong."""
-    rng, levels, core = random.Random(seed), [], facula._C
-
-    def made(*args, **kwargs):
-        t = facula.tensor(*args, **kwargs)
-        for kind, level in zip(kinds, levels):
-            if rng.random() < 0.3:
-                continue
-            if kind == 0:
-                t = core._batch(facula.stack([t, t]), 0, level)
-            elif kind == 1:
-                t = core._lift(t, level)
-            elif t.is_floating_point() or t.is_complex():
-                t = core._make_dual(t, facula.ones_like(t), level)
-        return t
-
-    try:
-        for kind in kinds:
-            levels.append(core._level_push(kind, 2, 2))
-        result = call(made)
-        use(result)
-        return result
-    finally:
-        for level in reversed(levels):
-            core._level_pop(level)
-
-
 def write(seed, count, names, mutator):
     """The call of that number: of a sample that was changed, of anything at all, or an index; at
     times inside of transforms."""
@@ -341,37 +164,26 @@ def write(seed, count, names, mutator):
         if not line:
             continue
         if "facula.tensor(" in line and writer.rng.random() < 0.25:
-            kinds = [writer.rng.randrange(3) for _ in range(writer.rng.choice((1, 1, 2, 3)))]
-            line = line.replace("facula.tensor(", "made(")
-            return f"inside({kinds}, {writer.rng.randrange(10**6)}, lambda made: {line})"
+            kinds = [writer.rng.randrange(4) for _ in range(writer.rng.choice((1, 1, 2, 3)))]
+            return child.write_inside(line, kinds, writer.rng.randrange(10**6))
         return line
 
 
+def lines(seed, seconds, names, mutator):
+    """Calls for that time."""
+    end, count = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        line = write(seed, count, names, mutator)
+        if line:
+            yield line
+        count += 1
+
+
 def main(seed, seconds, log):
-    # A sanitizer reserves far more than it uses: the limit is on what comes on top of that.
-    status = Path("/proc/self/status").read_text()
-    reserved = int(status.partition("VmData:")[2].split()[0]) << 10
-    resource.setrlimit(resource.RLIMIT_DATA, (reserved + MEMORY, reserved + MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    warnings.simplefilter("ignore")
-    gc.set_threshold(200)
-    names, mutator, count, answered = targets(), Mutator(), 0, 0
-    end = time.monotonic() + seconds
-    with open(log, "wb", buffering=0) as last:
-        while time.monotonic() < end:
-            line = write(seed, count, names, mutator)
-            last.seek(0)
-            last.truncate()
-            last.write(line.encode() + b"\n")
-            signal.alarm(CALL_SECONDS)
-            try:
-                use(eval(line, NAMES | {"inside": inside}))
-                answered += 1
-            except Exception:
-                pass
-            count += 1
-        signal.alarm(0)
-    print(f"{count} calls, {answered} without an exception")
+    log = child.Log(log)
+    names, mutator = targets(), Mutator(Table(log))
+    child.limit()
+    child.run(lines(seed, seconds, names, mutator), log)
 
 
 if __name__ == "__main__":
