@@ -485,17 +485,48 @@ run_values_and_tangents(FacCall *call, FacLevel *level, const FacGradRow *row)
 
 /* --- calls that write ------------------------------------------------------------------------- */
 
-/* The tangent of what is to be written, made of zeros if it has none: for a view, a view of that of
- * its base. Borrowed. */
-static FacStatus
-tangent_to_write(FacTensor *t, const FacLevel *level, FacTensor **out)
+/* Whether `of`, which is to be written, may be a batch and t, into which it is written, is none. */
+static bool
+is_narrower(const FacTensor *t, const FacTensor *of)
 {
-    FacTensor *made, *of_base;
-    if ((*out = fac_tangent(t, level))) return FAC_OK;
-    if (!t->base || t->base == t) {
-        FAC_RETURN_IF_ERROR(zeros_like(t, &made));
+    return of && (of->keys & FAC_KEY(TRANSFORM)) && !(t->keys & FAC_KEY(TRANSFORM));
+}
+
+/* t, or zeros like `like` without it, as a batch where `of` is one. */
+static FacStatus
+new_tangent(FacTensor *t, FacTensor *like, FacTensor *of, FacTensor **out)
+{
+    FacTensor *plain = NULL, *zero = NULL;
+    FacStatus st = FAC_OK;
+    if (t)
+        plain = fac_tensor_retain(t);
+    else
+        FAC_TRY(zeros_like(like, &plain));
+    if (is_narrower(plain, of)) {
+        FAC_TRY(fac_op_new_zeros(of, fac_v_ints(NULL, 0), (FacDType)plain->dtype, FAC_VALUE_NONE,
+                                 FAC_VALUE_NONE, &zero));
+        FAC_TRY(fac_op_add(fac_v_tensor(plain), fac_v_tensor(zero), fac_v_int(1), out));
     } else {
-        FAC_RETURN_IF_ERROR(tangent_to_write(t->base, level, &of_base));
+        *out = fac_tensor_retain(plain);
+    }
+done:
+    fac_tensor_release(plain);
+    fac_tensor_release(zero);
+    return st;
+}
+
+/* The tangent of what is to be written by one like `of` (NULL: by none), made of zeros if it has none:
+ * for a view, a view of that of its base. Borrowed. */
+static FacStatus
+tangent_to_write(FacTensor *t, const FacLevel *level, FacTensor *of, FacTensor **out)
+{
+    FacTensor *made, *of_base, *had = fac_tangent(t, level);
+    *out = had;
+    if (had && !is_narrower(had, of)) return FAC_OK;
+    if (!t->base || t->base == t) {
+        FAC_RETURN_IF_ERROR(new_tangent(had, t, of, &made));
+    } else {
+        FAC_RETURN_IF_ERROR(tangent_to_write(t->base, level, of, &of_base));
         bool alike = t->base->dtype == t->dtype;
         for (int i = 0; alike && i < t->base->ndim; i++)
             alike = of_base->strides[i] == t->base->strides[i];
@@ -560,6 +591,19 @@ run_inplace_view(FacCall *call, FacLevel *level)
     return FAC_OK;
 }
 
+/* The tangent of what a row reads beside its first parameter that is a batch, else any, or NULL. */
+static FacTensor *
+any_tangent(const FacCall *call, const FacLevel *level)
+{
+    FacTensor *found = NULL;
+    for (int i = 1; i < call->op->nparams; i++) {
+        FacTensor *arg = fac_v_as_tensor(call->args[i]);
+        FacTensor *tangent = arg ? fac_tangent(arg, level) : NULL;
+        if (tangent && (!found || is_narrower(found, tangent))) found = tangent;
+    }
+    return found;
+}
+
 /* Rows whose first parameter is written, copy_ and its kin: linear in what they read, or numbers
  * that have no derivative. */
 static FacStatus
@@ -574,7 +618,8 @@ run_writing(FacCall *call, FacLevel *level)
         return fac_error(FAC_NOT_IMPLEMENTED,
                          "'%s' writes to a tensor, and is not implemented in forward mode",
                          op->name);
-    if (carries(target)) FAC_RETURN_IF_ERROR(tangent_to_write(target, level, &tangent));
+    if (carries(target))
+        FAC_RETURN_IF_ERROR(tangent_to_write(target, level, any_tangent(call, level), &tangent));
     FAC_RETURN_IF_ERROR(fac_dispatch(&below));
     if (!tangent) return FAC_OK;
     if (!(op->linear & 1)) return fac_op_zero_(tangent);

@@ -21,7 +21,7 @@ fac_level_push(FacLevelKind kind, int64_t size, FacRandomness randomness, FacLev
     level->kind = kind;
     level->randomness = randomness;
     level->size = size;
-    level->batches = kind == FAC_LEVEL_BATCH || (below && below->batches);
+    level->asked = kind != FAC_LEVEL_FORWARD || (below && below->asked);
     level->grad_outside = fac_grad_enabled();
     if (kind == FAC_LEVEL_GRAD) fac_set_grad_enabled(true);
     fac_level_enter(level);
@@ -43,14 +43,15 @@ fac_level_pop(FacLevel *level)
     return FAC_OK;
 }
 
-/* Random operators are asked for in a batch even if no tensor of theirs belongs to it. */
+/* What is drawn in a batch, and what is made where gradients are taken, belongs to the level though no
+ * argument does. */
 FacLevel *
 fac_level_enter(FacLevel *level)
 {
     FacLevel *was = fac_thread.level;
     uint32_t others = fac_thread.include & ~FAC_KEY(TRANSFORM);
     fac_thread.level = level;
-    fac_thread.include = level && level->batches ? others | FAC_KEY(TRANSFORM) : others;
+    fac_thread.include = level && level->asked ? others | FAC_KEY(TRANSFORM) : others;
     return was;
 }
 

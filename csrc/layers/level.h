@@ -34,7 +34,7 @@ typedef struct FacLevel {
     FacRandomness randomness;
     int64_t size;      /* of the batch */
     bool grad_outside; /* whether gradients were on where the level began */
-    bool batches;      /* it, or one outside of it, is a batch */
+    bool asked;        /* whether calls that have no tensor of a level come to the layer, too */
 } FacLevel;
 
 /* Begins a level inside the visible ones. A gradient level turns gradients on. */

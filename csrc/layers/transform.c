@@ -224,6 +224,23 @@ layer_level(FacCall *call)
     return st;
 }
 
+/* A tensor that is made from nothing where gradients are taken is inside of that level, so that it may
+ * be changed in place by what is differentiated. */
+static FacStatus
+run_factory(FacCall *call)
+{
+    FacLevel *level = fac_thread.level;
+    while (level && level->kind != FAC_LEVEL_GRAD) level = level->below;
+    if (!level || call->targets) return fac_dispatch_next(call);
+    FacCall below = *call;
+    FacLevel *was = fac_level_enter(level->below);
+    FacStatus st = fac_dispatch(&below);
+    fac_level_enter(was);
+    if (st == FAC_OK) st = fac_wrap_results(call, level);
+    if (st != FAC_OK) fac_values_release(call->results, call->op->nresults);
+    return st;
+}
+
 /* --- the layer -------------------------------------------------------------------------------- */
 
 static FacLevel *
@@ -250,7 +267,8 @@ layer_transform(FacCall *call)
     call->keys &= ~FAC_KEY(TRANSFORM);
     if (has_stale(call)) return run_on_live_values(call);
     FacLevel *level = level_of_call(call);
-    if (!level) return fac_dispatch_next(call);
+    if (!level)
+        return call->op->flags & FAC_OP_FACTORY ? run_factory(call) : fac_dispatch_next(call);
     switch (level->kind) {
     case FAC_LEVEL_GRAD: return fac_run_gradient(call, level);
     case FAC_LEVEL_FORWARD: return fac_run_forward(call, level);

@@ -252,6 +252,62 @@ def test_tangents_must_fit():
             forward_ad.make_dual(facula.arange(3), facula.arange(3))
 
 
+def through_a_slice(x):
+    made = facula.zeros(4, dtype=x.dtype)
+    made[1:3] = x
+    return made * made
+
+
+def step_by_step(x):
+    made = facula.empty_like(x.detach())
+    for i in range(2):
+        made[i] = x[i] ** 2
+    return made
+
+
+def added(x):
+    made = facula.ones(2, dtype=facula.float64)
+    made.view(1, 2).add_(x)
+    return made.mul_(x)
+
+
+@pytest.mark.parametrize("function", [through_a_slice, step_by_step, added])
+def test_what_is_made_inside_may_be_changed(function):
+    x = randn(2)
+    leaf = x.clone().requires_grad_()
+    rows = [facula.autograd.grad(y, leaf, retain_graph=True)[0] for y in function(leaf)]
+    for jacobian in (jacrev, jacfwd):
+        assert close(jacobian(function)(x), facula.stack(rows))
+    of_sum = lambda x: function(x).sum()  # noqa: E731
+    assert close(grad(of_sum)(x), facula.stack(rows).sum(0))
+    nested = [transform(grad(of_sum))(x) for transform in (jacrev, jacfwd)]
+    assert close(nested[0], nested[1]) and close(nested[0], hessian(of_sum)(x))
+
+
+def test_what_is_made_outside_may_not_be_changed():
+    outside = facula.zeros(2, dtype=facula.float64)
+    with pytest.raises(RuntimeError, match="from outside of it in place"):
+        grad(lambda x: outside.add_(x).sum())(randn(2))
+    # nor by a level that lies further in than the one where it was made
+
+    def outer(x):
+        made = facula.zeros(2, dtype=facula.float64)
+        return grad(lambda y: made.add_(y).sum())(x).sum()
+
+    with pytest.raises(RuntimeError, match="from outside of it in place"):
+        grad(outer)(randn(2))
+
+
+def test_constants_of_a_level_are_numbers_too():
+    def function(x):
+        places = facula.arange(3)
+        assert places.tolist() == [0, 1, 2] and int(places[2]) == 2 and bool(places.any())
+        assert places.numpy().sum() == 3
+        return x[places].sum() * facula.full((), 2.0)
+
+    assert grad(function)(randn(4)).tolist() == [2, 2, 2, 0]
+
+
 # --- batches
 
 
