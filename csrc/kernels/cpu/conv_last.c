@@ -16,14 +16,14 @@
 #include "kernels/cpu/gemm_tile.h"
 
 enum {
-    DEEP = 4,                 /* results of groups of one channel that are done at a time */
-    DEEP_TAPS = 64,           /* their taps */
-    CONV_LAST_TAPS = 64,      /* of a line of a window */
-    CONV_LAST_RUN = 288,      /* channels times taps of a line, or positions, summed in one go */
-    CONV_LAST_LEAST = 8,      /* outputs, and channels of groups, for this to pay */
-    CONV_LAST_POSITIONS = 64, /* of a task */
-    CONV_LAST_SLACK = 256,    /* bytes behind images that vectors may read */
-    CONV_LAST_WAVE = 4 << 20  /* bytes of padded images */
+    DEEP = 4,                  /* results of groups of one channel that are done at a time */
+    DEEP_TAPS = 64,            /* their taps */
+    CONV_LAST_TAPS = 64,       /* of a line of a window */
+    CONV_LAST_RUN = 288,       /* channels times taps of a line, or positions, summed in one go */
+    CONV_LAST_LEAST = 8,       /* outputs, and channels of groups, for this to pay */
+    CONV_LAST_POSITIONS = 256, /* of a task */
+    CONV_LAST_SLACK = 256,     /* bytes behind images that vectors may read */
+    CONV_LAST_WAVE = 4 << 20   /* bytes of padded images */
 };
 
 /* A convolution over images; sizes, offsets and strides in elements or pixels. */
