@@ -470,7 +470,7 @@ NAME(depthwise_products)(const T *image, const int64_t *tap_at, int taps, const 
         for (int i = 0; i < taps; i++) sums[i] += *(const NAME(vec) *)(image + tap_at[i] + x) * g;
     }
     if (x == n) return;
-    NAME(index) mask;
+    NAME(index) mask = {0};
     for (int i = 0; i < NAME(VL); i++) mask[i] = i < n - x ? -1 : 0;
     NAME(vec) g = {0};
     if (grad + x + NAME(VL) <= end)
