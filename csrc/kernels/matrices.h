@@ -37,5 +37,7 @@ FacStatus fac_columns_copy(FacTensor *from, FacTensor **out) FAC_MUST_CHECK;
 /* Eigenvalues and eigenvectors of Hermitian matrices by LAPACK, and its message for infos. */
 FacStatus fac_k_eigh(FacCall *call) FAC_MUST_CHECK;
 extern const char fac_eigh_failed[];
+/* Least squares by LAPACK. */
+FacStatus fac_k_lstsq(FacCall *call) FAC_MUST_CHECK;
 
 #endif

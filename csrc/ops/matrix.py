@@ -69,8 +69,8 @@ op("linalg_matrix_rank(Tensor self, Operand? tol=None, bool hermitian=False, *, 
    variants="function out", module="linalg", public="matrix_rank", composite="c:matrix_rank", grad=None,
    doc="How many singular values are above max(atol, rtol * the largest).")
 op("_lstsq(Tensor A, Tensor B, float rcond, str driver) -> (Tensor X, Tensor rank, Tensor singular_values)",
-   variants="function", module="_C", rule="lstsq", host_kernel="lstsq", grad=None, batch="dims",
-   doc="lstsq by LAPACK; X and B have max(m, n) rows.")
+   variants="function", module="_C", rule="lstsq", kernel="lstsq", grad=None, batch="dims",
+   doc="lstsq of one driver; X and B have max(m, n) rows.")
 op("_lstsq_solution(Tensor A, Tensor B, float rcond, str driver)"
    " -> (Tensor solution, Tensor rank, Tensor singular_values)",
    variants="function", module="_C", composite="c:lstsq_solution", batch="dims", nondiff="rank singular_values",

@@ -479,6 +479,39 @@ def test_least_squares(driver, dtype):
     assert_near(x, np.linalg.lstsq(a.mT.numpy(), b[:3].numpy(), rcond=None)[0], dtype)
 
 
+@pytest.mark.parametrize("shape", [(40, 40), (90, 33), (300, 100)])
+@pytest.mark.parametrize("driver", ["gels", "gelsy"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_least_squares_of_many_columns(shape, driver, dtype):
+    m, n = shape
+    a, b = facula.randn(3, m, n, dtype=dtype), facula.randn(3, m, 5, dtype=dtype)
+    a = a + 12 * facula.eye(m, n, dtype=dtype)
+    if driver == "gelsy":
+        a[1, :, 7] = a[1, :, 3]
+    result = linalg.lstsq(a, b, driver=driver)
+    assert result.rank.tolist() == ([n, n - 1, n] if driver == "gelsy" else [])
+    for i in range(3):
+        x, residuals = np.linalg.lstsq(a[i].numpy(), b[i].numpy(), rcond=None)[:2]
+        assert_near(result.solution[i], x, dtype, 4)
+        if driver == "gels" and m > n:
+            assert_near(result.residuals[i], residuals, dtype, 40)
+        assert facula.equal(result.solution[i], linalg.lstsq(a[i], b[i], driver=driver).solution)
+    vector = linalg.lstsq(a[0], b[0, :, 0], driver=driver).solution
+    assert_near(vector, result.solution[0, :, 0], dtype)
+
+
+def test_least_squares_near_the_limit_of_the_rank():
+    q = np.linalg.qr(np.random.default_rng(0).standard_normal((60, 60)))[0]
+    for least, rank in ((1e-9, 59), (1e-3, 60)):
+        a = q @ np.diag(np.r_[np.ones(59), least]) @ q.T
+        result = linalg.lstsq(facula.from_numpy(a), facula.ones(60, 1).double(), rcond=1e-6)
+        assert result.rank == rank
+    a = facula.from_numpy(a)
+    a[4, 4] = float("nan")
+    with pytest.raises(RuntimeError):
+        linalg.lstsq(a, a)
+
+
 @pytest.mark.parametrize("size", [1e-9, 0.4, 3, 40])
 @pytest.mark.parametrize("dtype", EXACT)
 def test_matrix_exp(size, dtype):

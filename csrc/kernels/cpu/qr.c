@@ -4,7 +4,7 @@
  * reflectors together are I - V T V^H, with which what is right of the panel is three products, and
  * so is Q, from the last panel to the first.
  */
-#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/factor.h"
 #include "kernels/cpu/reflector.h"
 #include "kernels/matrices.h"
 
@@ -15,7 +15,8 @@
 
 #pragma GCC optimize("fp-contract=fast", "cx-limited-range")
 
-enum { QR_PANEL = 32 };
+/* Below LSTSQ_LEAST columns LAPACK solves least squares as fast. */
+enum { QR_PANEL = 32, LSTSQ_LEAST = 32 };
 
 #define QR_NOTHING(x) (x)
 #define root_f32 sqrtf
@@ -63,14 +64,16 @@ enum { QR_PANEL = 32 };
 static const struct Panels {
     void (*panel)(void *columns, int64_t m, int64_t n, void *taus, void *triangle);
     void (*product)(const void *gram, const void *taus, int64_t n, void *factor, void *adjoint);
+    bool (*is_regular)(const void *triangle, int64_t n, double least, void *x, void *y);
     void (*conjugate)(const void *from, int64_t n, void *to);
     void (*turn)(const void *from, int64_t step, int64_t m, int64_t n, void *to);
     void (*store)(const void *columns, int64_t m, int64_t n, void *to, int64_t step);
 } panels[FAC_DTYPES] = {
-    [FAC_DT_F32] = {panel_f32, product_f32, conjugate_f32, turn_f32, store_f32},
-    [FAC_DT_F64] = {panel_f64, product_f64, conjugate_f64, turn_f64, store_f64},
-    [FAC_DT_C64] = {panel_c64, product_c64, conjugate_c64, turn_c64, store_c64},
-    [FAC_DT_C128] = {panel_c128, product_c128, conjugate_c128, turn_c128, store_c128},
+    [FAC_DT_F32] = {panel_f32, product_f32, is_regular_f32, conjugate_f32, turn_f32, store_f32},
+    [FAC_DT_F64] = {panel_f64, product_f64, is_regular_f64, conjugate_f64, turn_f64, store_f64},
+    [FAC_DT_C64] = {panel_c64, product_c64, is_regular_c64, conjugate_c64, turn_c64, store_c64},
+    [FAC_DT_C128] = {panel_c128, product_c128, is_regular_c128, conjugate_c128, turn_c128,
+                     store_c128},
 };
 
 void
@@ -311,4 +314,86 @@ FAC_KERNEL(geqrf)(FacCall *call)
     FAC_RETURN_IF_ERROR(fac_tensor_copy(out, fac_arg_tensor(call, 0)));
     return fac_each_matrix(fac_matrix_count(out, 2), qr_work(&b.q),
                            (size_t)(qr_scratch(&b.q) * b.q.size), reflectors_item, &b);
+}
+
+/* --- least squares ---------------------------------------------------------------------------------- */
+
+typedef struct Least {
+    Qr q;
+    const char *from, *sides;
+    char *to;        /* by columns */
+    int64_t columns; /* of a right side */
+    double rcond;
+    bool again; /* only what is solved already */
+    bool *solved;
+} Least;
+
+static FacStatus
+least_item(int64_t i, char *scratch, bool serial, void *context)
+{
+    const Least *b = context;
+    Qr q = b->q;
+    const int64_t area = q.m * q.n * q.size, side = q.m * b->columns * q.size;
+    char *x = scratch + area, *rest = x + side;
+    if (b->again && !b->solved[i]) return FAC_OK;
+    q.serial = serial;
+    q.a = scratch;
+    qr_place(&q, rest);
+    memcpy(q.a, b->from + i * area, (size_t)area);
+    FAC_RETURN_IF_ERROR(qr_factor(&q));
+    b->solved[i] = panels[q.dtype].is_regular(q.a, q.n, b->rcond, q.w[0], q.w[1]);
+    if (!b->solved[i]) return FAC_OK;
+    memcpy(x, b->sides + i * side, (size_t)side);
+    for (int64_t j = 0; j < q.n; j += QR_PANEL) {
+        const int64_t n = q.n - j < QR_PANEL ? q.n - j : QR_PANEL;
+        FAC_RETURN_IF_ERROR(reflect(&q, panel_at(&q, j), q.m - j, n,
+                                    factors_at(&q, j) + n * n * q.size, x + j * b->columns * q.size,
+                                    b->columns, b->columns));
+    }
+    const FacFactor f = {q.dtype, serial, rest + qr_scratch(&q) * q.size};
+    const FacTriangle r = {.at = q.a, .row = q.n, .col = 1, .upper = true};
+    FAC_RETURN_IF_ERROR(FAC_TIERED(solve_triangle)(&f, &r, q.n, x, b->columns, b->columns));
+    panels[q.dtype].turn(x, b->columns, q.m, b->columns, b->to + i * side);
+    return FAC_OK;
+}
+
+/* (A, B, rcond, driver) -> (X, rank, singular values), see fac_k_lstsq: matrices of full rank by QR without
+ * an order of the columns; LAPACK has all others, and what asks for singular values. */
+FacStatus
+FAC_KERNEL(lstsq)(FacCall *call)
+{
+    FacTensor *a = fac_arg_tensor(call, 0), *x = fac_result_tensor(call, 0);
+    FacTensor *rank = fac_result_tensor(call, 1), *plain = NULL, *sides = NULL;
+    const FacValue driver = FAC_ARG(call, 3);
+    const int64_t columns = x->sizes[x->ndim - 1], count = fac_matrix_count(a, 2);
+    const bool ranks = driver.len == 5;
+    Least b = {.q = qr_of(a, columns), .columns = columns};
+    FacStatus st = FAC_OK;
+    if ((ranks && driver.v.s[4] != 'y') || b.q.m < b.q.n || b.q.n < LSTSQ_LEAST || !x->numel)
+        return fac_k_lstsq(call);
+    const int64_t room =
+        b.q.m * (b.q.n + columns) + qr_scratch(&b.q) + fac_factor_scratch(b.q.n, b.q.n);
+    FAC_TRY(fac_contiguous(a, b.q.dtype, &plain));
+    FAC_TRY(fac_contiguous(fac_arg_tensor(call, 1), b.q.dtype, &sides));
+    b.from = fac_data(plain);
+    b.sides = fac_data(sides);
+    b.to = fac_data(x);
+    b.rcond = fac_v_as_float(FAC_ARG(call, 2));
+    b.solved = fac_mem_zalloc((size_t)count);
+    if (!b.solved) FAC_FAIL(FAC_MEMORY_ERROR, "no memory for %lld numbers", (long long)count);
+    for (; st == FAC_OK; b.again = true) {
+        int64_t open = 0;
+        FAC_TRY(fac_each_matrix(count, qr_work(&b.q), (size_t)(room * b.q.size), least_item, &b));
+        for (int64_t i = 0; i < count; i++) open += !b.solved[i];
+        if (b.again || open == 0) break;
+        FAC_TRY(fac_k_lstsq(call)); /* all of them: bits do not depend on the others of a batch */
+        if (open == count) goto done;
+    }
+    for (int64_t i = 0; i < count; i++)
+        if (b.solved[i]) ((int64_t *)fac_data(rank))[i] = ranks ? b.q.n : 0;
+done:
+    fac_mem_free(b.solved);
+    fac_tensor_release(plain);
+    fac_tensor_release(sides);
+    return st;
 }

@@ -97,6 +97,41 @@ NAME(product)(const void *gram, const void *taus, int64_t n, void *factor, void 
         for (int64_t j = 0; j < n; j++) h[i * n + j] = CONJ(t[j * n + i]);
 }
 
+/* Whether the least singular value of an upper triangle by rows is above `least` times the largest:
+ * both by a few steps of power iteration, with R and with its inverse. x and y are room for n numbers. */
+static bool
+NAME(is_regular)(const void *triangle, int64_t n, double least, void *room_x, void *room_y)
+{
+    enum { ROUNDS = 4 };
+    const T *r = triangle;
+    T *x = room_x, *y = room_y;
+    double gain[2] = {0, 0};
+    for (int inverted = 0; inverted < 2; inverted++) {
+        for (int64_t i = 0; i < n; i++) x[i] = 1 - (REAL)i / (REAL)(2 * n);
+        for (int round = 0; round < ROUNDS; round++) {
+            const REAL size = NAME(norm)(x, n);
+            if (!(size > 0 && size <= QR_MOST)) return false;
+            for (int64_t i = 0; i < n; i++) x[i] /= size;
+            for (int64_t i = 0; i < n; i++) {
+                if (!inverted) {
+                    y[i] = NAME(dot)(r + i * n + i, x + i, n - i);
+                    continue;
+                }
+                y[i] = x[i] / r[i * n + i];
+                for (int64_t j = i + 1; j < n; j++) x[j] -= r[i * n + j] * y[i];
+            }
+            gain[inverted] = NAME(norm)(y, n);
+            for (int64_t i = 0; i < n && !inverted; i++) x[i] = 0;
+            for (int64_t i = 0; i < n && !inverted; i++)
+                for (int64_t j = i; j < n; j++) x[j] += r[i * n + j] * y[i];
+            for (int64_t i = n - 1; i >= 0 && inverted; i--)
+                x[i] = (y[i] - NAME(dot)(r + i * n + i + 1, x + i + 1, n - i - 1)) /
+                       CONJ(r[i * n + i]);
+        }
+    }
+    return 2 * least * gain[0] * gain[1] < 1; /* not where it is NaN */
+}
+
 static void
 NAME(conjugate)(const void *from, int64_t n, void *to)
 {
