@@ -403,7 +403,7 @@ fac_composite_flipud(FacCall *call)
 FacStatus
 fac_composite_rot90(FacCall *call)
 {
-    FacTensor *t = fac_arg_tensor(call, 0), *turned = NULL;
+    FacTensor *t = fac_arg_tensor(call, 0);
     FacValue dims = call->args[2];
     int a, b, k = (int)(((call->args[1].v.i % 4) + 4) % 4);
     if (t->ndim < 2)
@@ -421,10 +421,8 @@ fac_composite_rot90(FacCall *call)
                          a, b);
     uint64_t first = UINT64_C(1) << a, second = UINT64_C(1) << b;
     if (k == 0 || k == 2) return flipped(t, k ? first | second : 0, call->results);
-    FAC_RETURN_IF_ERROR(fac_op_transpose(t, a, b, &turned));
-    FacStatus st = flipped(turned, k == 1 ? first : second, call->results);
-    fac_tensor_release(turned);
-    return st;
+    FAC_RETURN_IF_ERROR(flipped(t, k == 1 ? second : first, call->results));
+    return fac_op_transpose_(fac_result_tensor(call, 0), a, b);
 }
 
 /* One dimension shifted: the two parts exchanged. */

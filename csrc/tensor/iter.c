@@ -314,6 +314,17 @@ fac_iter_rows(FacIter *it, int64_t grain, FacRowBody body, void *context)
 
 /* --- panels ----------------------------------------------------------------------------------- */
 
+/* Walks dimension d the other way. */
+static void
+turn_dim(FacIter *it, int d)
+{
+    for (int k = 0; k < it->noperands; k++) {
+        FacIterOperand *op = &it->operand[k];
+        op->data += (it->sizes[d] - 1) * op->strides[d];
+        op->strides[d] = -op->strides[d];
+    }
+}
+
 bool
 fac_iter_tile(FacIter *it, int k)
 {
@@ -322,7 +333,9 @@ fac_iter_tile(FacIter *it, int k)
     if (it->ndim < 2 || it->sizes[0] < TILE_ROWS || (inner < 8 * size && inner > -8 * size))
         return false;
     for (int d = 1; d < it->ndim; d++) {
-        if (op->strides[d] != size || it->sizes[d] < TILE_ROWS / 2) continue;
+        bool back = op->strides[d] == -size;
+        if ((op->strides[d] != size && !back) || it->sizes[d] < TILE_ROWS / 2) continue;
+        if (back) turn_dim(it, d);
         swap_dims(it, 1, d);
         return true;
     }

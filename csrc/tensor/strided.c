@@ -2,8 +2,8 @@
  *
  * One generic body a job, inlined with a constant element size for each of the five sizes there
  * are, so that the compiler sees loads and stores of a fixed width. The transpose works on squares
- * of 4x4 (4-byte elements) and 2x2 (8-byte) held in vector registers: a row of either side is
- * touched as whole vectors, which is what makes it several times faster than element by element.
+ * of 16 bytes each way held in vector registers: a row of either side is touched as whole vectors,
+ * which is what makes it several times faster than element by element.
  */
 #include "tensor/strided.h"
 
@@ -30,6 +30,23 @@ INLINE void
 gather(char *restrict to, const char *restrict from, FacDim stride, int64_t n, const int size)
 {
     for (int64_t i = 0; i < n; i++) memcpy(to + i * size, from + i * stride, (size_t)size);
+}
+
+/* From the end to the start, by eight bytes. */
+INLINE void
+gather_back(char *restrict to, const char *restrict from, int64_t n, const int size)
+{
+    int64_t i = 0, step = 8 / size;
+    for (; i + step <= n; i += step) {
+        uint64_t bits;
+        memcpy(&bits, from - (i + step - 1) * size, 8);
+        if (size <= 4) bits = bits >> 32 | bits << 32;
+        if (size <= 2)
+            bits = (bits >> 16 & 0x0000ffff0000ffffu) | (bits & 0x0000ffff0000ffffu) << 16;
+        if (size == 1) bits = (bits >> 8 & 0x00ff00ff00ff00ffu) | (bits & 0x00ff00ff00ff00ffu) << 8;
+        memcpy(to + i * size, &bits, 8);
+    }
+    for (; i < n; i++) memcpy(to + i * size, from - i * size, (size_t)size);
 }
 
 INLINE void
@@ -74,6 +91,8 @@ fac_move_row(char *to, FacDim to_stride, const char *from, FacDim from_stride, i
         memmove(to, from, (size_t)(n * size));
     else if (to_stride == size && from_stride == 0)
         BY_SIZE(size, fill, to, from, n)
+    else if (to_stride == size && from_stride == -size && size <= 8)
+        BY_SIZE(size, gather_back, to, from, n)
     else if (to_stride == size)
         BY_SIZE(size, gather, to, from, from_stride, n)
     else if (from_stride == size)
@@ -94,41 +113,35 @@ transpose_plain(char *to, FacDim to_row, const char *from, FacDim from_column, i
 }
 
 #if defined(__GNUC__)
-typedef uint32_t Four __attribute__((vector_size(16)));
-typedef uint64_t Two __attribute__((vector_size(16)));
-
-static void
-transpose_4x4(char *to, FacDim to_row, const char *from, FacDim from_column)
-{
-    Four a, b, c, d;
-    memcpy(&a, from, 16);
-    memcpy(&b, from + from_column, 16);
-    memcpy(&c, from + 2 * from_column, 16);
-    memcpy(&d, from + 3 * from_column, 16);
-    Four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-    Four ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    Four cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-    Four cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    a = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
-    b = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
-    c = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
-    d = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
-    memcpy(to, &a, 16);
-    memcpy(to + to_row, &b, 16);
-    memcpy(to + 2 * to_row, &c, 16);
-    memcpy(to + 3 * to_row, &d, 16);
-}
-
-static void
-transpose_2x2(char *to, FacDim to_row, const char *from, FacDim from_column)
-{
-    Two a, b;
-    memcpy(&a, from, 16);
-    memcpy(&b, from + from_column, 16);
-    Two low = __builtin_shufflevector(a, b, 0, 2), high = __builtin_shufflevector(a, b, 1, 3);
-    memcpy(to, &low, 16);
-    memcpy(to + to_row, &high, 16);
-}
+/* A square of as many rows as there are elements in a vector. To interleave row i of the upper half with
+ * row i of the lower one moves the first bit of a row's number behind the column's last; once a bit,
+ * rows and columns have changed places. */
+#define SQUARE(SIDE, TYPE, LOW, HIGH)                                                              \
+    static void transpose_##SIDE(char *to, FacDim to_row, const char *from, FacDim from_column)    \
+    {                                                                                              \
+        typedef TYPE Vector __attribute__((vector_size(16)));                                      \
+        Vector x[SIDE], y[SIDE];                                                                   \
+        _Pragma("GCC unroll 16")                                                                   \
+        for (int i = 0; i < SIDE; i++) memcpy(&x[i], from + i * from_column, 16);                  \
+        _Pragma("GCC unroll 4")                                                                    \
+        for (int side = SIDE; side > 1; side /= 2) {                                               \
+            _Pragma("GCC unroll 8")                                                                \
+            for (int i = 0; i < SIDE / 2; i++) {                                                   \
+                y[2 * i] = __builtin_shufflevector(x[i], x[i + SIDE / 2], LOW);                    \
+                y[2 * i + 1] = __builtin_shufflevector(x[i], x[i + SIDE / 2], HIGH);               \
+            }                                                                                      \
+            _Pragma("GCC unroll 16")                                                               \
+            for (int i = 0; i < SIDE; i++) x[i] = y[i];                                            \
+        }                                                                                          \
+        _Pragma("GCC unroll 16")                                                                   \
+        for (int i = 0; i < SIDE; i++) memcpy(to + i * to_row, &x[i], 16);                         \
+    }
+#define LIST(...) __VA_ARGS__
+SQUARE(2, uint64_t, LIST(0, 2), LIST(1, 3))
+SQUARE(4, uint32_t, LIST(0, 4, 1, 5), LIST(2, 6, 3, 7))
+SQUARE(8, uint16_t, LIST(0, 8, 1, 9, 2, 10, 3, 11), LIST(4, 12, 5, 13, 6, 14, 7, 15))
+SQUARE(16, uint8_t, LIST(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
+       LIST(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31))
 
 /* Squares first; the rest of the rows and columns element by element. */
 static void
@@ -140,10 +153,12 @@ transpose_squares(char *to, FacDim to_row, const char *from, FacDim from_column,
         for (int64_t r = 0; r < whole_rows; r += side) {
             char *square = to + r * to_row + c * size;
             const char *source = from + c * from_column + r * size;
-            if (size == 4)
-                transpose_4x4(square, to_row, source, from_column);
-            else
-                transpose_2x2(square, to_row, source, from_column);
+            switch (size) {
+            case 1: transpose_16(square, to_row, source, from_column); break;
+            case 2: transpose_8(square, to_row, source, from_column); break;
+            case 4: transpose_4(square, to_row, source, from_column); break;
+            default: transpose_2(square, to_row, source, from_column);
+            }
         }
     BY_SIZE(size, transpose_plain, to + whole * size, to_row, from + whole * from_column,
             from_column, rows, columns - whole)
@@ -157,7 +172,7 @@ fac_transpose(char *to, FacDim to_row, const char *from, FacDim from_column, int
               int64_t columns, int size)
 {
 #if defined(__GNUC__)
-    if (size == 4 || size == 8) {
+    if (size <= 8) {
         transpose_squares(to, to_row, from, from_column, rows, columns, size);
         return;
     }

@@ -1,4 +1,4 @@
-/* strided.h - moving elements between strided places; internal to tensor/.
+/* strided.h - moving elements between strided places; for tensor/ and kernels/.
  *
  * Sizes and strides are in bytes, `size` is that of one element: 1, 2, 4, 8 or 16.
  */

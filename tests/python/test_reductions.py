@@ -106,3 +106,46 @@ def test_second_gradients_of_logcumsumexp_are_numbers(dtype):
     (first,) = facula.autograd.grad(y, x, facula.linspace(-4, 4, 6, dtype=dtype), create_graph=True)
     (second,) = facula.autograd.grad(first.sum(), x)
     assert first.isfinite().all() and second.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "int64", "bfloat16"])
+@pytest.mark.parametrize("shape", [(300, 3), (70, 16), (33, 63), (1000, 5), (5, 3), (3, 40, 6)])
+def test_short_runs(dtype, shape):
+    facula.manual_seed(0)
+    t = facula.randint(0, 7, shape).to(getattr(facula, dtype))
+    x = t.to(facula.float64).numpy()
+    for dim in range(len(shape)):
+        np.testing.assert_array_equal(t.sum(dim, dtype=facula.float64).numpy(), x.sum(dim))
+        np.testing.assert_array_equal(t.amax(dim).to(facula.float64).numpy(), x.max(dim))
+        np.testing.assert_array_equal(t.argmin(dim).numpy(), x.argmin(dim))
+        np.testing.assert_array_equal(t.any(dim).to(facula.bool).numpy(), (x != 0).any(dim))
+        np.testing.assert_array_equal(t.all(dim).to(facula.bool).numpy(), (x != 0).all(dim))
+        np.testing.assert_array_equal(t.count_nonzero(dim).numpy(), np.count_nonzero(x, dim))
+        np.testing.assert_allclose(t.double().var(dim).numpy(), x.var(dim, ddof=1), rtol=1e-12)
+    np.testing.assert_array_equal(t[..., ::2].sum(-1).double().numpy(), x[..., ::2].sum(-1))
+
+
+@pytest.mark.parametrize("dtype, close", [("float32", 1e-6), ("float64", 1e-13)])
+def test_logcumsumexp_of_far_numbers(dtype, close):
+    facula.manual_seed(0)
+    x = facula.randn(4, 1300, dtype=facula.float64).numpy()
+    x[1] *= 100
+    x[2, 600:] += 2000
+    x[3, :700] = -np.inf
+    wanted = np.logaddexp.accumulate(x.astype(dtype).astype(np.float64), 1)
+    got = facula.from_numpy(x.astype(dtype)).logcumsumexp(1).numpy()
+    np.testing.assert_allclose(got, wanted, rtol=close, atol=close)
+    x[0, 5], x[1, 900] = np.inf, np.nan
+    got = facula.from_numpy(x.astype(dtype)).logcumsumexp(1).numpy()
+    assert (got[0, 5:] == np.inf).all() and np.isfinite(got[0, :5]).all()
+    assert np.isnan(got[1, 900:]).all() and np.isfinite(got[1, :900]).all()
+
+
+def test_searches_around_nan():
+    x = np.array([-np.inf, 0, 1, 1, 2, np.inf, np.nan, np.nan], np.float32)
+    values = np.array([-np.inf, -1, 0, 0.5, 1, 3, np.inf, np.nan], np.float32)
+    for n in range(len(x) + 1):
+        t = facula.from_numpy(x[:n].copy())
+        for side in ("left", "right"):
+            got = facula.searchsorted(t, facula.from_numpy(values), side=side)
+            np.testing.assert_array_equal(got.numpy(), np.searchsorted(x[:n], values, side))

@@ -4,6 +4,7 @@
  * the layout is dense and through the strided engine elsewhere.
  */
 #include "kernels/cpu/kernel.h"
+#include "tensor/strided.h"
 
 #include <math.h>
 
@@ -50,8 +51,7 @@ fill_row(char *const *data, const FacDim *strides, int64_t n, void *context)
         fill_run(data[0], n, fill);
         return;
     }
-    for (int64_t i = 0; i < n; i++)
-        memcpy(data[0] + i * strides[0], fill->element, (size_t)fill->size);
+    fac_move_row(data[0], strides[0], (const char *)fill->element, 0, n, fill->size);
 }
 
 static FacStatus

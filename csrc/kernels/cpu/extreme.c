@@ -293,16 +293,25 @@ FAC_KERNEL(amin)(FacCall *call)
     return reduce(call, &minima[call->compute], true);
 }
 
+/* Bytes are as true as bools: nothing is to be converted. */
+static FacStatus
+reduce_truth(FacCall *call, Fold fold)
+{
+    FacDType dtype = (FacDType)fac_arg_tensor(call, 0)->dtype;
+    if (dtype == FAC_DT_U8 || dtype == FAC_DT_I8) fold.load = dtype;
+    return reduce(call, &fold, false);
+}
+
 FacStatus
 FAC_KERNEL(any)(FacCall *call)
 {
-    return reduce(call, &any_true, false);
+    return reduce_truth(call, any_true);
 }
 
 FacStatus
 FAC_KERNEL(all)(FacCall *call)
 {
-    return reduce(call, &all_true, false);
+    return reduce_truth(call, all_true);
 }
 
 /* Extremes with their positions: along one dim, or in the flattened tensor. */

@@ -9,6 +9,7 @@
 #include "kernels/cpu/fold.h"
 
 #include "base/mem.h"
+#include "tensor/strided.h"
 
 #include <string.h>
 
@@ -21,7 +22,9 @@ enum {
     ROW_LANES = 32,         /* lanes in a block when each takes its own runs */
     LOADED_LANES = 256,     /* ... when rows pass through blocks */
     ROW_MULTIPLE = 16,      /* rows in a range of columns */
-    SHORT_RUN = 16          /* runs shorter than this are gathered to rows */
+    ACROSS_BYTES = 16384,   /* of what lanes span that are gathered */
+    SHORT_RUN = 64,         /* runs shorter than this are gathered to rows, */
+    RUNS_ENOUGH = 16        /* where there are so many side by side */
 };
 
 /* Kept and reduced dims, outermost first; strides of the input in bytes, of the output in
@@ -128,10 +131,12 @@ cut_work(Plan *p)
 {
     FacDim kept = p->kept.size[p->kept.n - 1], step = magnitude(p->kept.in[p->kept.n - 1]);
     FacDim run = p->reduced.size[p->reduced.n - 1];
-    bool fastest = step < magnitude(p->reduced.in[p->reduced.n - 1]) && kept >= 4;
-    p->columns = kept > 1 && (fastest || (run < SHORT_RUN && kept >= SHORT_RUN));
+    bool fastest = step < magnitude(p->reduced.in[p->reduced.n - 1]) && kept >= 2;
+    p->columns = kept > 1 && (fastest || (run < SHORT_RUN && kept >= RUNS_ENOUGH));
     bool loaded = p->cast || p->fold->map || step != (FacDim)fac_dtype_info[p->dtype].size;
     p->lanes = !p->columns ? ROW_LANES : loaded ? LOADED_LANES : FOLD_LANES;
+    while (p->columns && loaded && p->lanes > ROW_LANES && p->lanes * step > ACROSS_BYTES)
+        p->lanes /= 2;
     if (p->lanes > kept) p->lanes = kept;
     p->blocks = fac_chunks(kept, p->lanes);
 
@@ -173,6 +178,7 @@ typedef struct Blocks {
     _Alignas(64) char strided[BLOCK_BYTES];
     _Alignas(64) char loaded[BLOCK_BYTES];
     _Alignas(64) char mapped[BLOCK_BYTES];
+    _Alignas(64) char across[BLOCK_BYTES];
 } Blocks;
 
 /* n <= BLOCK_ELEMENTS elements as the fold wants them: in place or in a block. The place is `to`
@@ -202,6 +208,20 @@ load(const Plan *p, Blocks *b, const char *from, int64_t stride, int64_t n, char
         from = to;
     }
     return from;
+}
+
+/* n elements of each of `lanes` runs that lie along memory, `step` bytes apart, as n rows. */
+static void
+load_across(const Plan *p, Blocks *b, const char *from, int64_t step, int64_t lanes, int64_t n,
+            char *rows)
+{
+    const int size = fac_dtype_info[p->dtype].size;
+    const bool plain = !p->cast && !p->fold->map;
+    const int64_t row = lanes * size, to_row = lanes * fac_dtype_info[p->fold->element].size;
+    char *raw = plain ? rows : b->across;
+    fac_transpose(raw, row, from, step, n, lanes, size);
+    for (int64_t r = 0; r < n && !plain; r++)
+        load(p, b, raw + r * row, size, lanes, rows + r * to_row);
 }
 
 /* --- walking ---------------------------------------------------------------------------------- */
@@ -271,7 +291,10 @@ fold_columns(const Plan *p, Blocks *b, char *acc, int64_t lanes, const char *bas
     const Dims *d = &p->reduced;
     int64_t step = p->kept.in[p->kept.n - 1], row = d->in[d->n - 1], run = d->size[d->n - 1];
     bool direct = !p->cast && !p->fold->map && step == (int64_t)fac_dtype_info[p->dtype].size;
-    int64_t element = fac_dtype_info[p->fold->element].size, room = BLOCK_BYTES / (lanes * element);
+    int64_t element = fac_dtype_info[p->fold->element].size, size = fac_dtype_info[p->dtype].size;
+    int64_t room = BLOCK_BYTES / (lanes * (size > element ? size : element));
+    bool across = row == size && step != size, adjacent = step == size && row == lanes * size;
+    if (adjacent && room > BLOCK_ELEMENTS / lanes) room = BLOCK_ELEMENTS / lanes;
     _Alignas(64) char rows[BLOCK_BYTES];
     Place place;
     place_at(d, begin, &place);
@@ -282,7 +305,9 @@ fold_columns(const Plan *p, Blocks *b, char *acc, int64_t lanes, const char *bas
             p->fold->cols(acc, lanes, x, row, n, i);
         } else {
             n = smaller(n, room);
-            for (int64_t r = 0; r < n; r++)
+            if (across) load_across(p, b, x, step, lanes, n, rows);
+            if (adjacent) load(p, b, x, size, n * lanes, rows);
+            for (int64_t r = 0; r < n && !across && !adjacent; r++)
                 load(p, b, x + r * row, step, lanes, rows + r * lanes * element);
             p->fold->cols(acc, lanes, rows, lanes * element, n, i);
         }

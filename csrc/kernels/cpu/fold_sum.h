@@ -3,7 +3,8 @@
  * Included once a sum, with T, ACC, TERM, TERM_TYPE and NAME(part) defined, and ADD where a term is
  * added otherwise than by a sum; undefines them. A run is summed in
  * blocks of 4096 by lanes of the TERM's own type, four AVX-512 vectors of them, which are added in
- * ACC: rounding errors grow with the length of a lane (64 or 128), not of the run.
+ * ACC: rounding errors grow with the length of a lane (64 or 128), not of the run. Short rows that lie
+ * end to end are added several at a time.
  */
 
 #ifndef ADD
@@ -43,9 +44,20 @@ static void
 NAME(cols)(void *acc, int64_t lanes, const void *from, int64_t row_bytes, int64_t rows,
            int64_t first)
 {
+    enum { WIDE = 128 };
     ACC *restrict sum = (ACC *)acc;
     const char *at = (const char *)from;
+    const int64_t group = WIDE / lanes, width = group * lanes;
     (void)first;
+    if (row_bytes == lanes * (int64_t)sizeof(T) && group >= 4 && rows >= 4 * group) {
+        ACC wide[WIDE] = {0};
+        for (; rows >= group; rows -= group, at += group * row_bytes) {
+            const T *x = (const T *)at;
+            for (int64_t j = 0; j < width; j++) wide[j] += (ACC)TERM(x[j]);
+        }
+        for (int64_t g = 0; g < width; g += lanes)
+            for (int64_t j = 0; j < lanes; j++) sum[j] += wide[g + j];
+    }
     for (; rows >= 4; rows -= 4, at += 4 * row_bytes) {
         const T *a = (const T *)at, *b = (const T *)(at + row_bytes);
         const T *c = (const T *)(at + 2 * row_bytes), *d = (const T *)(at + 3 * row_bytes);

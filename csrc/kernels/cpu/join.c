@@ -5,25 +5,30 @@
  */
 #include "kernels/cpu/kernel.h"
 
-/* Copies t into `to` seen as [outer, along, inner], at `at` of the middle dimension. */
+enum { SHORT_RUN = 64 }; /* bytes */
+
+/* Copies t into `to`, C-contiguous and seen as [outer, along, inner], at `at` of the middle dimension;
+ * the strides are those of `to` for the dimensions of t. */
 static FacStatus
 place(FacTensor *to, FacTensor *t, int64_t outer, int64_t along, int64_t inner, int64_t at,
-      int64_t length)
+      int64_t length, const FacDim *strides)
 {
     size_t size = (size_t)fac_dtype_size((FacDType)to->dtype);
-    FacTensor *plain = NULL;
-    if (!t->numel) return FAC_OK;
-    if (t->dtype == to->dtype && t->contiguous && !(t->flags & (FAC_T_CONJ | FAC_T_NEG))) {
-        plain = fac_tensor_retain(t);
-    } else {
-        FAC_RETURN_IF_ERROR(fac_contiguous(t, (FacDType)to->dtype, &plain));
-    }
     size_t run = (size_t)(length * inner) * size;
-    const char *from = fac_data(plain);
+    if (!t->numel) return FAC_OK;
+    if (t->dtype != to->dtype || !t->contiguous || (t->flags & (FAC_T_CONJ | FAC_T_NEG)) ||
+        run < SHORT_RUN) {
+        FacTensor *part;
+        FAC_RETURN_IF_ERROR(
+            fac_tensor_view(to, t->ndim, t->sizes, strides, to->offset + at * inner, &part));
+        FacStatus st = fac_tensor_copy(part, t);
+        fac_tensor_release(part);
+        return st;
+    }
+    const char *from = fac_data(t);
     char *base = (char *)fac_data(to) + (size_t)(at * inner) * size;
     for (int64_t i = 0; i < outer; i++)
         memcpy(base + (size_t)(i * along * inner) * size, from + (size_t)i * run, run);
-    fac_tensor_release(plain);
     return FAC_OK;
 }
 
@@ -47,7 +52,8 @@ FAC_KERNEL(cat)(FacCall *call)
     for (uint32_t i = 0; i < list.len; i++) {
         FacTensor *t = list.v.tensors[i];
         if (t->ndim != to->ndim) continue; /* of shape [0]: adds nothing */
-        FAC_RETURN_IF_ERROR(place(to, t, outer, to->sizes[dim], inner, at, t->sizes[dim]));
+        FAC_RETURN_IF_ERROR(
+            place(to, t, outer, to->sizes[dim], inner, at, t->sizes[dim], to->strides));
         at += t->sizes[dim];
     }
     return FAC_OK;
@@ -61,8 +67,10 @@ FAC_KERNEL(stack)(FacCall *call)
     int dim;
     FAC_RETURN_IF_ERROR(fac_wrap_dim(call->args[1].v.i, to->ndim, &dim));
     int64_t outer = product(to->sizes, 0, dim), inner = product(to->sizes, dim + 1, to->ndim);
+    FacDim strides[FAC_MAX_NDIM];
+    for (int d = 0; d < to->ndim - 1; d++) strides[d] = to->strides[d < dim ? d : d + 1];
     for (uint32_t i = 0; i < list.len; i++)
-        FAC_RETURN_IF_ERROR(place(to, list.v.tensors[i], outer, list.len, inner, i, 1));
+        FAC_RETURN_IF_ERROR(place(to, list.v.tensors[i], outer, list.len, inner, i, 1, strides));
     return FAC_OK;
 }
 

@@ -101,6 +101,28 @@ INIT(prod_c128, fac_c128, ONE_C128)
 INIT(log_f64, double, -(double)INFINITY)
 INIT(log_c128, fac_c128, LOG_ZERO_C128)
 
+/* A piece as m + log of sums of exp(x - m), which vectors do but for the additions, where the sums to
+ * be taken differ by a factor of at most exp(FEW); else step by step. */
+#define LOG_RUN(name, T, NARROW)                                                                   \
+    static void name##_pieces(void *carry, const void *from, void *to, int64_t *index, int64_t n,  \
+                              int64_t first)                                                       \
+    {                                                                                              \
+        enum { FEW = 32 };                                                                         \
+        const T *x = (const T *)from;                                                              \
+        double sums[BLOCK], before = *(double *)carry, m = before;                                 \
+        for (int64_t i = 0; i < n; i++) m = (double)x[i] > m ? (double)x[i] : m;                   \
+        if (!(m - before < FEW || m - (double)x[0] < FEW)) {                                       \
+            name##_run(carry, from, to, index, n, first);                                          \
+            return;                                                                                \
+        }                                                                                          \
+        double sum = fx_exp_f64(before - m);                                                       \
+        for (int64_t i = 0; i < n; i++) sums[i] = fx_exp_f64((double)x[i] - m);                    \
+        for (int64_t i = 0; i < n; i++) sums[i] = sum += sums[i];                                  \
+        for (int64_t i = 0; i < n; i++) sums[i] = m + fx_log_f64(sums[i]);                         \
+        for (int64_t i = 0; i < n; i++) ((T *)to)[i] = NARROW(sums[i]);                            \
+        *(double *)carry = sums[n - 1];                                                            \
+    }
+
 /* M(name, element, accumulator, step, narrowing) */
 #define SUM_STEPS(M)                                                                               \
     M(sum_i64, int64_t, int64_t, PLUS, SAME)                                                       \
@@ -117,6 +139,8 @@ STEPS(prod_c64, fac_c64, fac_c128, TIMES_C64, TO_C64)
 STEPS(prod_c128, fac_c128, fac_c128, fx_mul_c128, SAME)
 STEPS(log_f32, float, double, LOGADD, TO_F32)
 STEPS(log_f64, double, double, LOGADD, SAME)
+LOG_RUN(log_f32, float, TO_F32)
+LOG_RUN(log_f64, double, SAME)
 STEPS(log_c64, fac_c64, fac_c128, LOGADD_C64, TO_C64)
 STEPS(log_c128, fac_c128, fac_c128, fx_logaddexp_c128, SAME)
 
@@ -133,8 +157,10 @@ static const Scan sums_back[FAC_DTYPES] = {
 static const Scan products[FAC_DTYPES] = {SUM_ROW(I64, prod_i64, prod_i64) SUM_ROW(
     F32, prod_f32, prod_f64) SUM_ROW(F64, prod_f64, prod_f64) SUM_ROW(C64, prod_c64, prod_c128)
                                               SUM_ROW(C128, prod_c128, prod_c128)};
-static const Scan log_sums[FAC_DTYPES] = {SUM_ROW(F32, log_f32, log_f64) SUM_ROW(
-    F64, log_f64, log_f64) SUM_ROW(C64, log_c64, log_c128) SUM_ROW(C128, log_c128, log_c128)};
+#define LOG_ROW(DT, name)                                                                          \
+    [FAC_DT_##DT] = {FAC_DT_##DT, log_f64_init, name##_pieces, name##_row, false},
+static const Scan log_sums[FAC_DTYPES] = {LOG_ROW(F32, log_f32) LOG_ROW(F64, log_f64) SUM_ROW(
+    C64, log_c64, log_c128) SUM_ROW(C128, log_c128, log_c128)};
 
 /* --- extremes with positions ------------------------------------------------------------------ */
 

@@ -221,6 +221,21 @@ FAC_KERNEL(topk)(FacCall *call)
 
 /* --- unique --------------------------------------------------------------------------------------------------- */
 
+/* Elements first[0], first[1], ... of `size` bytes. */
+static void
+pick(char *to, const char *from, size_t size, const int64_t *first, int64_t n)
+{
+#define PICK(type)                                                                                 \
+    for (int64_t g = 0; g < n; g++) ((type *)to)[g] = ((const type *)from)[first[g]]
+    switch (size) {
+    case 1: PICK(uint8_t); break;
+    case 2: PICK(uint16_t); break;
+    case 4: PICK(uint32_t); break;
+    default: PICK(uint64_t);
+    }
+#undef PICK
+}
+
 /* The three results of unique from the groups that equal elements (or slices) form. `group[i]` is that of
  * element i, `first[g]` an element of group g. Slices have `width` elements. */
 static FacStatus
@@ -243,7 +258,8 @@ unique_results(FacCall *call, FacTensor *self, int dim, int64_t n, int64_t group
     int64_t outer = 1, inner = 1;
     for (int i = 0; dim >= 0 && i < dim; i++) outer *= self->sizes[i];
     for (int i = dim + 1; dim >= 0 && i < self->ndim; i++) inner *= self->sizes[i];
-    for (int64_t o = 0; o < outer && out->numel; o++)
+    if (outer == 1 && inner == 1) pick(fac_data(out), fac_data(from), size, first, groups);
+    for (int64_t o = 0; (outer > 1 || inner > 1) && o < outer && out->numel; o++)
         for (int64_t g = 0; g < groups; g++)
             memcpy((char *)fac_data(out) + (size_t)((o * groups + g) * inner) * size,
                    (const char *)fac_data(from) + (size_t)((o * n + first[g]) * inner) * size,
@@ -283,7 +299,8 @@ group_neighbours(const int64_t *order, int64_t n, bool (*equal)(const void *, in
     return groups;
 }
 
-/* The same for values that lie sorted, value i being element order[i]. group may be NULL. */
+/* The same for elements that are known: value i is element order[i], or i where order is NULL. group
+ * may be NULL. */
 static int64_t
 group_sorted(FacDType dtype, const void *values, const int64_t *order, int64_t n, int64_t *group,
              int64_t *first)
@@ -292,7 +309,12 @@ group_sorted(FacDType dtype, const void *values, const int64_t *order, int64_t n
 #define GROUP(suffix, type)                                                                        \
     case FAC_DT_##suffix: {                                                                        \
         const type *v = values;                                                                    \
-        for (int64_t i = 0; i < n; i++) {                                                          \
+        for (int64_t i = 0; !order && i < n; i++) {                                                \
+            first[groups] = i;                                                                     \
+            groups += i == 0 || !(v[i] == v[i - 1]);                                               \
+            if (group) group[i] = groups - 1;                                                      \
+        }                                                                                          \
+        for (int64_t i = 0; order && i < n; i++) {                                                 \
             if (i == 0 || !(v[i] == v[i - 1])) first[groups++] = order[i];                         \
             if (group) group[order[i]] = groups - 1;                                               \
         }                                                                                          \
@@ -381,7 +403,8 @@ unique(FacCall *call, int dim, bool ordered, bool inverse, bool counts)
 {
     FacTensor *self = fac_arg_tensor(call, 0), *plain = NULL;
     FacDType dtype = working_dtype((FacDType)self->dtype);
-    int64_t *memory = NULL, n = dim >= 0 ? self->sizes[dim] : self->numel, groups = 0;
+    FacTensor *scratch = NULL;
+    int64_t n = dim >= 0 ? self->sizes[dim] : self->numel, groups = 0;
     FacStatus st = FAC_OK;
     Slices s = {.dtype = dtype, .n = n, .outer = 1, .inner = 1};
     FAC_TRY(check_order(self));
@@ -393,12 +416,8 @@ unique(FacCall *call, int dim, bool ordered, bool inverse, bool counts)
         FAC_FAIL(
             FAC_RUNTIME_ERROR,
             "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied");
-    size_t bytes = (size_t)(n ? n : 1) * 4 * sizeof *memory;
-    memory = fac_mem_alloc(bytes);
-    if (!memory) {
-        st = fac_mem_error(bytes);
-        goto done;
-    }
+    FAC_TRY(fac_tensor_new(FAC_DT_I64, FAC_CPU_DEVICE, 1, (FacDim[]){4 * n}, &scratch));
+    int64_t *memory = fac_data(scratch);
     int64_t *order = memory, *spare = order + n, *group = spare + n, *first = group + n;
     if (ordered && dim < 0 && n) { /* along one row: the sort of sort() */
         FacTensor *values = NULL, *indices = NULL, *row = NULL;
@@ -413,6 +432,8 @@ unique(FacCall *call, int dim, bool ordered, bool inverse, bool counts)
         fac_tensor_release(values);
         fac_tensor_release(indices);
         if (st != FAC_OK) goto done;
+    } else if (dim < 0) {
+        groups = group_sorted(dtype, s.data, NULL, n, inverse || counts ? group : NULL, first);
     } else {
         for (int64_t i = 0; i < n; i++) order[i] = i;
         if (ordered) sort_slices(&s, order, spare, n);
@@ -421,7 +442,7 @@ unique(FacCall *call, int dim, bool ordered, bool inverse, bool counts)
     FAC_TRY(unique_results(call, self, dim, n, groups, group, first, inverse, counts));
 done:
     fac_tensor_release(plain);
-    fac_mem_free(memory);
+    fac_tensor_release(scratch);
     return st;
 }
 

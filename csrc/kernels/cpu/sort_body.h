@@ -326,14 +326,34 @@ NAME(lower)(const T *sequence, const int64_t *order, int64_t n, T value, bool ri
     return low;
 }
 
+/* The same for a number in a sequence that lies sorted, without a branch on the elements: nothing to
+ * predict, and several searches are under way at once. NaN, at the end of the sequence, is neither below. */
+static inline __attribute__((always_inline)) int64_t
+NAME(lower_plain)(const T *sequence, int64_t n, T value, const bool right)
+{
+    const T *at = sequence;
+    for (int64_t half; n > 0; n -= half) {
+        half = (n + 1) / 2;
+        const T middle = at[half - 1];
+        const bool below = right ? middle <= value : middle < value;
+        at += half & -(int64_t)below;
+    }
+    return at - sequence;
+}
+
 static void
 NAME(search)(int64_t begin, int64_t end, void *context)
 {
     const Search *s = context;
     for (int64_t i = begin; i < end; i++) {
         int64_t row = s->shared ? 0 : i / s->per_row;
+        const T *sequence = (const T *)s->sequence + row * s->n, value = ((const T *)s->values)[i];
         const int64_t *order = s->order ? s->order + row * s->n : NULL;
-        s->out[i] = NAME(lower)((const T *)s->sequence + row * s->n, order, s->n,
-                                ((const T *)s->values)[i], s->right);
+        if (order || value != value)
+            s->out[i] = NAME(lower)(sequence, order, s->n, value, s->right);
+        else if (s->right)
+            s->out[i] = NAME(lower_plain)(sequence, s->n, value, true);
+        else
+            s->out[i] = NAME(lower_plain)(sequence, s->n, value, false);
     }
 }
