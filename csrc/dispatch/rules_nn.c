@@ -529,6 +529,7 @@ fac_rule_embedding_bag_backward(FacCall *call)
     FAC_RETURN_IF_ERROR(check_indices(call, 1));
     FAC_RETURN_IF_ERROR(fac_check_sizes(call, 3, 1, fac_arg_tensor(call, 1)->sizes));
     FAC_RETURN_IF_ERROR(fac_check_sizes(call, 4, 1, grad->sizes));
+    FAC_RETURN_IF_ERROR(fac_check_range(call, 9, 0, 2));
     if (FAC_ARG(call, 9).v.i == 2) FAC_RETURN_IF_ERROR(fac_check_sizes(call, 5, 2, grad->sizes));
     FAC_RETURN_IF_ERROR(fac_check_sizes(call, 6, 1, fac_arg_tensor(call, 1)->sizes));
     FAC_RETURN_IF_ERROR(fac_check_same_device(call));

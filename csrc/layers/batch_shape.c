@@ -146,7 +146,7 @@ infer_size(const FacBatch *b, FacDim *sizes, int n)
         if (sizes[i] == -1)
             at = i;
         else
-            others *= sizes[i];
+            others = fac_stride_product(others, sizes[i]);
     if (t && at >= 0 && others > 0) sizes[at] = t->numel / others;
 }
 

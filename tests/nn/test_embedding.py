@@ -151,3 +151,12 @@ def test_the_module_of_bags():
     indices = torch.tensor([[0, 4], [1, 2]])
     assert_close(bag(indices), torch.stack([bag.weight[0], bag.weight[1] + bag.weight[2]]))
     assert not nn.EmbeddingBag.from_pretrained(torch.ones(2, 2)).weight.requires_grad
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+def test_gradient_of_bags_that_are_not_there(mode):
+    far = torch.tensor([0, 2**31])
+    backward = torch._C._functions["_embedding_bag_backward"]
+    args = (torch.ones(2, 1), torch.tensor([0, 0]), torch.tensor([0, 1]), far, far, far[:, None])
+    with pytest.raises(IndexError):
+        backward(*args, None, 3, False, mode, False, -1)

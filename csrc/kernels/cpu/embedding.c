@@ -273,6 +273,11 @@ most_backward(FacCall *call, FacDType dt)
     FAC_TRY(plain_in(fac_arg_tensor(call, 5), FAC_DT_I64, &most));
     FAC_TRY(plain_out(call, 0, dt, &out));
     if (!out->numel) goto done;
+    const int64_t *rows = fac_data(most);
+    for (int64_t i = 0; i < most->numel; i++) /* -1: an empty bag has none */
+        if (rows[i] < -1 || rows[i] >= out->sizes[0])
+            FAC_FAIL(FAC_INDEX_ERROR, "max_indices must be below %lld, not %lld",
+                     (long long)out->sizes[0], (long long)rows[i]);
     memset(fac_data(out), 0, fac_nbytes(out));
     Most p = {.grad = fac_data(grad),
               .out = fac_data(out),
@@ -313,6 +318,7 @@ FAC_KERNEL(embedding_bag_backward)(FacCall *call)
                   .n = ints[0]->numel,
                   .padding = FAC_ARG(call, 11).v.i};
     while (p.n && p.source[p.n - 1] < 0) p.n--; /* behind the last bag */
+    FAC_TRY(check_indices(p.source, p.n, grad->sizes[0]));
     if ((mode == BAG_MEAN || weights) && p.n) {
         scales = fac_mem_alloc((size_t)(p.n * fac_dtype_size(dt)));
         if (!scales) FAC_FAIL(FAC_MEMORY_ERROR, "no memory for %lld indices", (long long)p.n);
