@@ -238,3 +238,28 @@ op("cosine_similarity(Tensor x1, Tensor x2, int dim=1, float eps=1e-08) -> Tenso
    composite="narrowed_joint(sum(_normalize(expand(widened(x1), (s := joint_shape(x1.shape, x2.shape))), 2, [dim], "
              "eps) * _normalize(expand(widened(x2), s), 2, [dim], eps), [dim]), x1, x2)",
    doc="The cosine of the angle between vectors along a dimension.")
+op("pairwise_distance(Tensor x1, Tensor x2, float p=2, float eps=1e-06, bool keepdim=False) -> Tensor",
+   variants="function", composite="linalg_vector_norm(x1 - x2 + eps, p, [-1], keepdim)",
+   doc="The norm of x1 - x2 + eps along the last dimension.")
+op("_cosine_margin(Tensor cosine, Tensor target, float margin) -> Tensor",
+   variants="function", module="_C",
+   composite="where(target == 1, 1 - cosine, 0) + where(target == -1, clamp(cosine - margin, 0), 0)",
+   doc="1 - cosine where target is 1, what it is above the margin where target is -1.")
+op("cosine_embedding_loss(Tensor input1, Tensor input2, Tensor target, float margin=0.0, int reduction=1)"
+   " -> Tensor",
+   variants="function",
+   composite="_reduced(_cosine_margin(sum(input1 * input2, [-1]) / sqrt((sum(square(input1), [-1]) + 1e-12) * "
+             "(sum(square(input2), [-1]) + 1e-12)), target, margin), reduction)",
+   doc="1 minus the cosine of two vectors where target is 1, what it is above the margin where it is -1.")
+op("_negative_distance(Tensor anchor, Tensor positive, Tensor negative, float p, float eps, bool swap)"
+   " -> Tensor",
+   variants="function", module="_C",
+   composite="minimum(pairwise_distance(anchor, negative, p, eps), pairwise_distance(positive, negative, p, "
+             "eps)) if swap else pairwise_distance(anchor, negative, p, eps)",
+   doc="The distance to the negative example, with swap that of the nearer one.")
+op("triplet_margin_loss(Tensor anchor, Tensor positive, Tensor negative, float margin=1.0, float p=2, "
+   "float eps=1e-06, bool swap=False, int reduction=1) -> Tensor",
+   variants="function",
+   composite="_reduced(clamp(pairwise_distance(anchor, positive, p, eps) - _negative_distance(anchor, "
+             "positive, negative, p, eps, swap) + margin, 0), reduction)",
+   doc="How far the positive example falls short of being nearer than the negative one by the margin.")

@@ -95,3 +95,54 @@ def test_gaussian():
     loss = lambda x, t, v: F.gaussian_nll_loss(x, t, v)  # noqa: E731
     assert_close(loss(x, t, v), (0.5 * (v.log() + (x - t) ** 2 / v)).mean())
     assert gradcheck(loss, (x, t, v)) and gradgradcheck(loss, (x, t, v))
+
+
+def test_margins_between_classes():
+    x = pair((3, 4))[0]
+    target = torch.tensor([1, 0, 3])
+    rows = [
+        sum(max(0.0, (0.5 + x[i, j] - x[i, t]).item()) ** 2 for j in range(4) if j != t) / 4
+        for i, t in enumerate(target.tolist())
+    ]
+    result = F.multi_margin_loss(x, target, p=2, margin=0.5, reduction="none")
+    assert result.tolist() == pytest.approx(rows)
+    weight = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+    result = F.multi_margin_loss(x, target, weight=weight, reduction="sum")
+    once = F.multi_margin_loss(x, target, reduction="none")
+    assert_close(result, (once * weight[target]).sum())
+    assert gradcheck(lambda x: F.multi_margin_loss(x, target), x)
+
+
+def test_margins_between_sets_of_classes():
+    x = pair((2, 4))[0]
+    target = torch.tensor([[3, 0, -1, 1], [2, -1, 2, 0]])
+    rows = []
+    for i, wanted in enumerate(({3, 0}, {2})):
+        others = set(range(4)) - wanted
+        rows.append(
+            sum(max(0.0, 1 - (x[i, a] - x[i, b]).item()) for a in wanted for b in others) / 4
+        )
+    result = F.multilabel_margin_loss(x, target, reduction="none")
+    assert result.tolist() == pytest.approx(rows)
+    assert_close(F.multilabel_margin_loss(x[0], target[0]), result[0])
+    assert gradcheck(lambda x: F.multilabel_margin_loss(x, target), x)
+
+
+def test_any_distance():
+    a, b, c = pair((3, 4), (3, 4), (3, 4))
+    norm = torch.nn.PairwiseDistance(3.0)
+    for swap in (False, True):
+        expected = F.triplet_margin_loss(a, b, c, 2.0, p=3.0, swap=swap)
+        loss = torch.nn.TripletMarginWithDistanceLoss(distance_function=norm, margin=2.0, swap=swap)
+        assert_close(loss(a, b, c), expected)
+    with pytest.raises(RuntimeError, match="same number of dimensions"):
+        F.triplet_margin_loss(a, b, c[0])
+    with pytest.raises(RuntimeError, match="1D target"):
+        F.cosine_embedding_loss(a[0], b[0], torch.ones(3))
+
+
+def test_independent_labels():
+    x, t = pair((3, 4), (3, 4))
+    expected = F.binary_cross_entropy_with_logits(x, t, reduction="none").mean(-1)
+    assert_close(F.multilabel_soft_margin_loss(x, t, reduction="none"), expected)
+    assert_close(torch.nn.MultiLabelSoftMarginLoss()(x, t), expected.mean())

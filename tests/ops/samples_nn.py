@@ -481,6 +481,42 @@ def _(make):
     yield Sample((make.distinct(3, 4), [6]))
 
 
+# --- distances and what is made of them
+
+
+def distance(a, b, p=2, eps=1e-6, keepdim=False):
+    return np.linalg.norm(a - b + eps, p, axis=-1, keepdims=keepdim)
+
+
+@samples("pairwise_distance", reference=distance, dtypes=FLOAT, slack=4)
+def _(make):
+    yield Sample((make(3, 4), make(3, 4)))
+    yield Sample((make(2, 3, 4), make(4), 3.0, 1e-3, True))
+
+
+def cosine_embedding(a, b, target, margin=0.0, reduction=1):
+    cosine = (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
+    return np.where(target == 1, 1 - cosine, np.maximum(cosine - margin, 0)).mean()
+
+
+@samples("cosine_embedding_loss", reference=cosine_embedding, dtypes=FLOAT, slack=4)
+def _(make):
+    yield Sample((make(4, 3), make(4, 3), facula.tensor([1, -1, 1, -1]), 0.1))
+
+
+def triplet(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, reduction=1):
+    far = distance(anchor, negative, p, eps)
+    if swap:
+        far = np.minimum(far, distance(positive, negative, p, eps))
+    return np.maximum(distance(anchor, positive, p, eps) - far + margin, 0).mean()
+
+
+@samples("triplet_margin_loss", reference=triplet, dtypes=FLOAT, slack=4)
+def _(make):
+    yield Sample((make(4, 3), make(4, 3), make(4, 3)))
+    yield Sample((make(4, 3), make(4, 3), make(4, 3), 2.0, 3.0, 1e-3, True))
+
+
 # --- recurrent layers
 
 

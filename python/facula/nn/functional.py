@@ -30,6 +30,7 @@ group_norm = _ops.group_norm
 layer_norm = _ops.layer_norm
 linear = _ops.linear
 log_softmax = _ops.log_softmax
+pairwise_distance = _ops.pairwise_distance
 relu_ = _ops.relu_
 rms_norm = _ops.rms_norm
 sigmoid = _ops.sigmoid
@@ -694,6 +695,151 @@ def margin_ranking_loss(
     """max(0, -target * (input1 - input2) + margin)."""
     how = _reduction(reduction, size_average, reduce)
     return _ops.margin_ranking_loss(input1, input2, target, margin, how)
+
+
+def cosine_embedding_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average=None,
+    reduce=None,
+    reduction: str = "mean",
+) -> Tensor:
+    """1 - cosine where the target is 1, max(0, cosine - margin) where it is -1."""
+    how = _reduction(reduction, size_average, reduce)
+    if target.dim() > 1:
+        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+    if {input1.dim(), input2.dim()} != {target.dim() + 1}:
+        raise RuntimeError(
+            f"{target.dim()}D target tensor expects {target.dim() + 1}D input tensors, but found "
+            f"inputs with sizes {tuple(input1.shape)} and {tuple(input2.shape)}"
+        )
+    return _ops.cosine_embedding_loss(input1, input2, target, margin, how)
+
+
+def _check_triplet(anchor: Tensor, positive: Tensor, negative: Tensor) -> None:
+    if not anchor.dim() == positive.dim() == negative.dim():
+        raise RuntimeError(
+            "The anchor, positive, and negative tensors are expected to have the same number of "
+            f"dimensions, but got: anchor {anchor.dim()}D, positive {positive.dim()}D, and "
+            f"negative {negative.dim()}D inputs"
+        )
+
+
+def triplet_margin_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-6,
+    swap: bool = False,
+    size_average=None,
+    reduce=None,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin) for the p-norm distance d."""
+    how = _reduction(reduction, size_average, reduce)
+    if margin <= 0:
+        raise ValueError(f"margin must be greater than 0, got {margin}")
+    _check_triplet(anchor, positive, negative)
+    return _ops.triplet_margin_loss(anchor, positive, negative, margin, p, eps, swap, how)
+
+
+def triplet_margin_with_distance_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function=None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """triplet_margin_loss for any distance."""
+    how = _reduction(reduction)
+    if margin <= 0:
+        raise ValueError(f"margin must be greater than 0, got {margin}")
+    _check_triplet(anchor, positive, negative)
+    distance = distance_function or pairwise_distance
+    far = distance(anchor, negative)
+    if swap:
+        far = _ops.minimum(far, distance(positive, negative))
+    return _ops._reduced((distance(anchor, positive) - far + margin).clamp(min=0), how)
+
+
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    size_average=None,
+    reduce=None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The mean over the other classes of max(0, margin - input at the target + input) ** p."""
+    how = _reduction(reduction, size_average, reduce)
+    if p not in (1, 2):
+        raise ValueError("only p == 1 and p == 2 supported")
+    if weight is not None and weight.dim() != 1:
+        raise ValueError("weight must be one-dimensional")
+    input = input.reshape(1) if input.dim() == 0 else input
+    if weight is not None and weight.shape != input.shape[-1:]:
+        raise RuntimeError(
+            f"inconsistent weight size, expected {input.shape[-1]} but got {list(weight.shape)}"
+        )
+    if input.dim() > 2 or target.shape != input.shape[:-1] and target.numel() != 1:
+        raise RuntimeError(
+            f"inconsistent target size, got: {tuple(target.shape)} for an input of "
+            f"{tuple(input.shape)}"
+        )
+    target = target.reshape(input.shape[:-1]).unsqueeze(-1)
+    loss = (margin - input.gather(-1, target) + input).clamp(min=0)
+    if p == 2:
+        loss = loss.square()
+    if weight is not None:
+        loss = loss * weight[target]
+    return _ops._reduced(loss.scatter(-1, target, 0).sum(-1) / input.shape[-1], how)
+
+
+def multilabel_margin_loss(
+    input: Tensor, target: Tensor, size_average=None, reduce=None, reduction: str = "mean"
+) -> Tensor:
+    """The mean over pairs of a target class and another one of max(0, 1 - the difference).
+
+    The target classes of a row stand in front of its first negative number.
+    """
+    how = _reduction(reduction, size_average, reduce)
+    if input.dim() > 2 or target.shape != input.shape:
+        raise RuntimeError(
+            f"inconsistent target size: {tuple(target.shape)} for input of size: "
+            f"{tuple(input.shape)}"
+        )
+    shape = input.shape
+    input, target = (t.reshape(-1, shape[-1] if shape else 1) for t in (input, target))
+    counts = (target >= 0).cumprod(-1).bool()
+    classes = target.masked_fill(~counts, 0)
+    wanted = _ops.zeros_like(classes).scatter_add(-1, classes, counts.long()) > 0
+    gaps = (1 - input.gather(-1, classes).unsqueeze(-1) + input.unsqueeze(-2)).clamp(min=0)
+    gaps = gaps.masked_fill(wanted.unsqueeze(-2) | ~counts.unsqueeze(-1), 0)
+    loss = gaps.sum((-2, -1)) / input.shape[-1]
+    return _ops._reduced(loss if len(shape) == 2 else loss.reshape(()), how)
+
+
+def multilabel_soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average=None,
+    reduce=None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The mean over the classes of binary_cross_entropy_with_logits."""
+    how = _reduction(reduction, size_average, reduce)
+    loss = _ops._weighted(_ops._logits_entropy(input, target), weight)
+    return _ops._reduced(loss.mean(-1), how)
 
 
 def poisson_nll_loss(
