@@ -363,6 +363,8 @@ fac_composite_tensordot(FacCall *call)
     FacStatus st = FAC_OK;
     if (da.len != db.len || da.len > FAC_MAX_NDIM)
         FAC_FAIL(FAC_RUNTIME_ERROR, "both dimension lists should have same length");
+    if (da.len && (!a->ndim || !b->ndim))
+        FAC_FAIL(FAC_RUNTIME_ERROR, "a tensor of no dimensions has none to contract");
     for (uint32_t i = 0; i < da.len; i++) {
         FAC_TRY(fac_wrap_dim(da.v.ints[i], a->ndim, &dims[0][i]));
         FAC_TRY(fac_wrap_dim(db.v.ints[i], b->ndim, &dims[1][i]));

@@ -48,3 +48,11 @@ def test_threads():
         facula.set_num_threads(before)
     for later in found[1:]:
         assert all(bool((a == b).all()) for a, b in zip(found[0], later, strict=True))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic"])
+def test_interpolate_by_next_to_nothing(mode):
+    """Coordinates that are infinite or no numbers are places of the input all the same."""
+    x = facula.arange(4.0).view(1, 1, 2, 2)
+    y = facula._C._functions["_interpolate"](x, [3, 3], mode, False, [1e-320, 1e-320])
+    assert y.isnan().any() or set(y.flatten().tolist()) <= {0.0, 1.0, 2.0, 3.0}

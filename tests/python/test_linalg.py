@@ -590,6 +590,7 @@ def test_of_no_elements(dtype):
     assert linalg.inv(empty).shape == linalg.solve(empty, empty).shape == (2, 0, 0)
     assert linalg.qr(facula.empty(3, 0, dtype=dtype), "r")[1].shape == (0, 0)
     assert linalg.qr(facula.empty(0, 3, dtype=dtype)).R.shape == (0, 3)
+    assert linalg.qr(facula.empty(2**40, 0, 3, dtype=dtype)).R.shape == (2**40, 0, 3)
 
 
 @pytest.mark.parametrize(
@@ -598,6 +599,7 @@ def test_of_no_elements(dtype):
         lambda f: facula.tensordot(
             facula.ones(1, 1, 1, 1), facula.ones(1, 1, 1, 1), [[0] * 64] * 2
         ),
+        lambda f: facula.tensordot(facula.tensor(2.0), facula.tensor(3.0), ([0], [0])),
         lambda f: facula.linalg.tensorsolve(facula.ones(1, 1), facula.ones(1), [0] * 1000),
         lambda f: facula.linalg.vander(facula.ones([1] * 64)),
         lambda f: f["_spread_index"](facula.tensor([0]), 0, [1] * 1000),
@@ -615,7 +617,7 @@ def test_of_no_elements(dtype):
             False,
         ),
     ],
-    ids="tensordot tensorsolve vander spread_index lu qr pivots rnn".split(),
+    ids="tensordot scalars tensorsolve vander spread_index lu qr pivots rnn".split(),
 )
 def test_shapes_that_do_not_fit(call):
     with pytest.raises(RuntimeError):

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #pragma GCC optimize("fp-contract=fast")
+#pragma GCC diagnostic ignored "-Wpsabi" /* vectors go to static functions only */
 
 /* Rows of the product with a vector that are taken together; of zeros below the matrix; of an update. */
 enum { EIGH_PANEL = 32, EIGH_ROWS = 8, EIGH_BEHIND = 16, EIGH_BLOCK = 64 };

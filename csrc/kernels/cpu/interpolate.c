@@ -62,6 +62,13 @@ ratio_of(const Mode *m, const Axis *a, double scale)
     return rounded(m, scale > 0 ? 1 / scale : (double)a->in / (double)a->out);
 }
 
+/* A coordinate among n places, no further out than where all places are the last one; NaN is in front. */
+static double
+near(double at, int64_t n)
+{
+    return at > -4 ? at < (double)n + 4 ? at : (double)n + 4 : -4;
+}
+
 static int64_t
 within(int64_t i, int64_t n)
 {
@@ -95,12 +102,12 @@ make_axis(const Mode *m, int64_t in, int64_t out, double scale, Axis *a)
         double *weight = a->weight + i * m->taps;
         if (m->taps == 1) {
             const double at = m->exact ? ((double)i + 0.5) * ratio : (double)i * ratio;
-            *index = (int32_t)within((int64_t)floor(rounded(m, at)), in);
+            *index = (int32_t)within((int64_t)floor(near(rounded(m, at), in)), in);
             *weight = 1;
             continue;
         }
         double at = m->align ? (double)i * ratio : ratio * ((double)i + 0.5) - 0.5;
-        at = rounded(m, m->taps == 2 && at < 0 ? 0 : at);
+        at = near(rounded(m, m->taps == 2 && at < 0 ? 0 : at), in);
         const int64_t base = (int64_t)floor(at);
         const double t = at - (double)base;
         if (m->taps == 2) {

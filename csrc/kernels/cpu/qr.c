@@ -275,6 +275,7 @@ FAC_KERNEL(linalg_qr)(FacCall *call)
     FacTensor *a = fac_arg_tensor(call, 0), *out = fac_result_tensor(call, 0), *plain;
     FacTensor *r = fac_result_tensor(call, 1);
     const int64_t columns = out->sizes[out->ndim - 1];
+    if (!out->numel && !r->numel) return FAC_OK;
     FAC_RETURN_IF_ERROR(fac_contiguous(a, (FacDType)a->dtype, &plain));
     Batch b = {.q = qr_of(a, columns),
                .from = fac_data(plain),
@@ -311,6 +312,7 @@ FAC_KERNEL(geqrf)(FacCall *call)
 {
     FacTensor *out = fac_result_tensor(call, 0);
     Batch b = {.q = qr_of(out, 0), .to = {fac_data(out), fac_data(fac_result_tensor(call, 1))}};
+    if (!out->numel) return FAC_OK;
     FAC_RETURN_IF_ERROR(fac_tensor_copy(out, fac_arg_tensor(call, 0)));
     return fac_each_matrix(fac_matrix_count(out, 2), qr_work(&b.q),
                            (size_t)(qr_scratch(&b.q) * b.q.size), reflectors_item, &b);

@@ -24,6 +24,7 @@
 #endif
 
 #pragma GCC optimize("fp-contract=fast")
+#pragma GCC diagnostic ignored "-Wpsabi" /* vectors go to static functions only */
 
 enum { LANES = 8, MOST_STEPS = 60, LEAF = 24 };
 enum { LEFT = 1, RIGHT = 2, BOTH = 3 };
