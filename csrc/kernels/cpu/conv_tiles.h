@@ -311,9 +311,10 @@ NAME(conv_blocks)(int64_t begin, int64_t end, void *context)
 
 /* --- groups of one channel ------------------------------------------------------------------------------ */
 
-enum { NAME(JOBS) = 8 };
+enum { NAME(JOBS) = 4 };
 
-/* Vectors of results of one window, from what the first tap sees on; the first n of each are stored. */
+/* Vectors of results of one window, from what the first tap sees on; the first n of each are stored. The last one
+ * of a line ends with it. */
 typedef struct NAME(Jobs) {
     int count;
     const T *from[NAME(JOBS)];
@@ -361,11 +362,12 @@ NAME(depthwise_plane)(const Tiled *p, int64_t group, int64_t slot)
             const int64_t z = line / p->size[1], y = line % p->size[1];
             const T *from = image + (z * p->wide[1] + y) * p->wide[2];
             T *at = to + z * p->to_step[0] + y * p->to_step[1];
-            for (int64_t x = 0; x < p->size[2]; x += NAME(VL)) {
-                const int64_t left = p->size[2] - x;
+            const int64_t last = p->size[2] - NAME(VL);
+            for (int64_t next = 0; next < p->size[2]; next += NAME(VL)) {
+                const int64_t x = next < last || last < 0 ? next : last;
                 jobs.from[jobs.count] = from + x;
                 jobs.to[jobs.count] = at + x * p->to_step[2];
-                jobs.n[jobs.count++] = left < NAME(VL) ? left : NAME(VL);
+                jobs.n[jobs.count++] = last < 0 ? p->size[2] : NAME(VL);
                 if (jobs.count == NAME(JOBS)) NAME(do_jobs)(p, &jobs, w, bias);
             }
         }
