@@ -40,10 +40,10 @@ gather_back(char *restrict to, const char *restrict from, int64_t n, const int s
     for (; i + step <= n; i += step) {
         uint64_t bits;
         memcpy(&bits, from - (i + step - 1) * size, 8);
-        if (size <= 4) bits = bits >> 32 | bits << 32;
-        if (size <= 2)
+        if (size == 1) bits = __builtin_bswap64(bits);
+        if (size == 2 || size == 4) bits = bits >> 32 | bits << 32;
+        if (size == 2)
             bits = (bits >> 16 & 0x0000ffff0000ffffu) | (bits & 0x0000ffff0000ffffu) << 16;
-        if (size == 1) bits = (bits >> 8 & 0x00ff00ff00ff00ffu) | (bits & 0x00ff00ff00ff00ffu) << 8;
         memcpy(to + i * size, &bits, 8);
     }
     for (; i < n; i++) memcpy(to + i * size, from - i * size, (size_t)size);

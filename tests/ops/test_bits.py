@@ -32,6 +32,8 @@ def results(case, sample):
     if case.writes or not (case.samples.grad and sample.grad):
         return found
     outputs = [t for t in tensors_in(case.call(sample.mapped(leaf))) if t.requires_grad]
+    if not leaves:
+        return found
     weights = [t.detach().real.cos().to(t.dtype) for t in outputs]
     try:
         found += facula.autograd.grad(outputs, leaves, weights, allow_unused=True)
