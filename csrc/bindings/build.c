@@ -682,6 +682,19 @@ device_for(const Options *options)
     return options->device;
 }
 
+/* Inside of a transform a new tensor belongs to it, as what operators make. */
+static FacTensor *
+inside_take(FacTensor *t)
+{
+    FacTensor *own;
+    if (FAC_LIKELY(!t || !fac_thread.level)) return t;
+    FacStatus st = fac_op_clone(t, FAC_VALUE_NONE, &own);
+    fac_tensor_release(t);
+    if (st == FAC_OK) return own;
+    fac_py_raise(st);
+    return NULL;
+}
+
 static PyObject *
 build_tensor(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -702,8 +715,8 @@ build_tensor(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject
                      "tensor(sourceTensor).",
                      1) < 0)
         return NULL;
-    return finish_take(
-        fac_tensor_from_python(options.data, options.dtype, device_for(&options), true), &options);
+    FacTensor *t = fac_tensor_from_python(options.data, options.dtype, device_for(&options), true);
+    return finish_take(inside_take(t), &options);
 }
 
 /* A number, which is of the default dtype whatever its kind, unless it is complex. */
@@ -727,7 +740,7 @@ build_scalar_tensor(PyObject *module, PyObject *const *args, Py_ssize_t nargs, P
         wrong_type("scalar_tensor", "s", "a number", options.data);
         return NULL;
     }
-    return finish_take(t, &options);
+    return finish_take(inside_take(t), &options);
 }
 
 /* as_tensor and asarray of a tensor keep its history; the object itself if nothing changes. */

@@ -10,6 +10,8 @@
  */
 #include "layers/transform.h"
 
+#include "generated/ops.h"
+
 /* --- wrappers of levels that have ended ------------------------------------------------------- */
 
 static bool
@@ -224,17 +226,26 @@ layer_level(FacCall *call)
     return st;
 }
 
-/* A tensor that is made from nothing where gradients are taken is inside of that level, so that it may
- * be changed in place by what is differentiated. */
+/* Rows whose result is a tensor of one's own. */
+static bool
+makes_anew(const FacOp *op)
+{
+    return op->flags & FAC_OP_FACTORY || op == FAC_OP_clone;
+}
+
+/* What is made anew where gradients are taken is inside of that level, so that it may be changed in
+ * place by what is differentiated. */
 static FacStatus
-run_factory(FacCall *call)
+run_maker(FacCall *call)
 {
     FacLevel *level = fac_thread.level;
     while (level && level->kind != FAC_LEVEL_GRAD) level = level->below;
     if (!level || call->targets) return fac_dispatch_next(call);
     FacCall below = *call;
     FacLevel *was = fac_level_enter(level->below);
+    bool inside = fac_set_grad_enabled(level->grad_outside);
     FacStatus st = fac_dispatch(&below);
+    fac_set_grad_enabled(inside);
     fac_level_enter(was);
     if (st == FAC_OK) st = fac_wrap_results(call, level);
     if (st != FAC_OK) fac_values_release(call->results, call->op->nresults);
@@ -267,8 +278,7 @@ layer_transform(FacCall *call)
     call->keys &= ~FAC_KEY(TRANSFORM);
     if (has_stale(call)) return run_on_live_values(call);
     FacLevel *level = level_of_call(call);
-    if (!level)
-        return call->op->flags & FAC_OP_FACTORY ? run_factory(call) : fac_dispatch_next(call);
+    if (!level) return makes_anew(call->op) ? run_maker(call) : fac_dispatch_next(call);
     switch (level->kind) {
     case FAC_LEVEL_GRAD: return fac_run_gradient(call, level);
     case FAC_LEVEL_FORWARD: return fac_run_forward(call, level);

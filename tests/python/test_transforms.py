@@ -271,7 +271,18 @@ def added(x):
     return made.mul_(x)
 
 
-@pytest.mark.parametrize("function", [through_a_slice, step_by_step, added])
+def to_numbers(x):
+    return facula.tensor([1.0, 2.0], dtype=facula.float64).add_(x).mul_(x)
+
+
+CAPTURED = facula.ones(2, dtype=facula.float64)
+
+
+def to_a_copy(x):
+    return CAPTURED.clone().add_(x).mul_(x)
+
+
+@pytest.mark.parametrize("function", [through_a_slice, step_by_step, added, to_numbers, to_a_copy])
 def test_what_is_made_inside_may_be_changed(function):
     x = randn(2)
     leaf = x.clone().requires_grad_()
