@@ -49,33 +49,12 @@ def _is_causal(mask: Tensor | None, hint: bool | None, source: Tensor, length_di
 
 
 class _Layer(Module):
-    """What both kinds of layers share: the feed-forward part, and where the norms stand."""
+    """What both kinds of layers share: all modules, and where the norms stand.
 
-    def _make_feed_forward(self, width, hidden, dropout, bias, device, dtype):
-        self.linear1 = Linear(width, hidden, bias=bias, device=device, dtype=dtype)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(hidden, width, bias=bias, device=device, dtype=dtype)
+    There is a norm and a dropout for each attention and one more, for the feed-forward part.
+    """
 
-    def _make_norms(self, count, width, eps, dropout, bias, device, dtype):
-        for i in range(count):
-            norm = LayerNorm(width, eps=eps, bias=bias, device=device, dtype=dtype)
-            setattr(self, f"norm{i + 1}", norm)
-        for i in range(count):
-            setattr(self, f"dropout{i + 1}", Dropout(dropout))
-
-    def _around(self, i, x, block):
-        """x plus the block of it, normalized before or after."""
-        norm, dropout = getattr(self, f"norm{i}"), getattr(self, f"dropout{i}")
-        if self.norm_first:
-            return x + dropout(block(norm(x)))
-        return norm(x + dropout(block(x)))
-
-    def _feed_forward(self, x):
-        return self.linear2(self.dropout(self.activation(self.linear1(x))))
-
-
-class TransformerEncoderLayer(_Layer):
-    """Self-attention and a feed-forward part."""
+    attentions: tuple[str, ...]  # their names
 
     def __init__(
         self,
@@ -92,19 +71,38 @@ class TransformerEncoderLayer(_Layer):
         dtype=None,
     ):
         super().__init__()
-        self.self_attn = MultiheadAttention(
-            d_model,
-            nhead,
-            dropout=dropout,
-            bias=bias,
-            batch_first=batch_first,
-            device=device,
-            dtype=dtype,
-        )
-        self._make_feed_forward(d_model, dim_feedforward, dropout, bias, device, dtype)
+        kind = {"bias": bias, "device": device, "dtype": dtype}
+        for name in self.attentions:
+            attention = MultiheadAttention(
+                d_model, nhead, dropout=dropout, batch_first=batch_first, **kind
+            )
+            setattr(self, name, attention)
+        self.linear1 = Linear(d_model, dim_feedforward, **kind)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, **kind)
         self.norm_first = norm_first
-        self._make_norms(2, d_model, layer_norm_eps, dropout, bias, device, dtype)
+        count = len(self.attentions) + 1
+        for i in range(count):
+            setattr(self, f"norm{i + 1}", LayerNorm(d_model, eps=layer_norm_eps, **kind))
+        for i in range(count):
+            setattr(self, f"dropout{i + 1}", Dropout(dropout))
         self.activation = _activation(activation)
+
+    def _around(self, i, x, block):
+        """x plus the block of it, normalized before or after."""
+        norm, dropout = getattr(self, f"norm{i}"), getattr(self, f"dropout{i}")
+        if self.norm_first:
+            return x + dropout(block(norm(x)))
+        return norm(x + dropout(block(x)))
+
+    def _feed_forward(self, x):
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+
+
+class TransformerEncoderLayer(_Layer):
+    """Self-attention and a feed-forward part."""
+
+    attentions = ("self_attn",)
 
     def forward(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False):
         padding = float_mask(src_key_padding_mask, "src_key_padding_mask", src.dtype, src_mask)
@@ -127,36 +125,7 @@ class TransformerEncoderLayer(_Layer):
 class TransformerDecoderLayer(_Layer):
     """Self-attention, attention to the memory of an encoder, and a feed-forward part."""
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: str | Callable[[Tensor], Tensor] = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device=None,
-        dtype=None,
-    ):
-        super().__init__()
-        for name in ("self_attn", "multihead_attn"):
-            attention = MultiheadAttention(
-                d_model,
-                nhead,
-                dropout=dropout,
-                batch_first=batch_first,
-                bias=bias,
-                device=device,
-                dtype=dtype,
-            )
-            setattr(self, name, attention)
-        self._make_feed_forward(d_model, dim_feedforward, dropout, bias, device, dtype)
-        self.norm_first = norm_first
-        self._make_norms(3, d_model, layer_norm_eps, dropout, bias, device, dtype)
-        self.activation = _activation(activation)
+    attentions = ("self_attn", "multihead_attn")
 
     def forward(
         self,
