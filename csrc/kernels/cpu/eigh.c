@@ -33,6 +33,9 @@ typedef struct Eigh {
     char *a, *work; /* in turn the matrix, what the tridiagonal one takes, products of reflectors */
 } Eigh;
 
+/* No function gives a vector: tiers without such long ones would not agree how. */
+#define EIGH_LOAD(x) (*(const NAME(Vec) *)(x))
+
 #define T float
 #define INDEX int32_t
 #define NAME(x) x##_f32

@@ -5,11 +5,6 @@ enum { NAME(LANES) = 64 / sizeof(T) };
 typedef T NAME(Vec) __attribute__((vector_size(64), may_alias));
 typedef INDEX NAME(Mask) __attribute__((vector_size(64)));
 
-static inline NAME(Vec) NAME(load)(const T *x)
-{
-    return *(const NAME(Vec) *)x;
-}
-
 /* The sums of the lanes of EIGH_ROWS vectors. */
 static inline void
 NAME(add_up)(const NAME(Vec) * sums, T *out)
@@ -31,8 +26,8 @@ NAME(dots)(const T *a, int64_t step, const T *x, int64_t from, int64_t to, T *ou
 {
     NAME(Vec) sums[EIGH_ROWS] = {{0}};
     for (int64_t p = from; p < to; p += NAME(LANES)) {
-        const NAME(Vec) y = NAME(load)(x + p);
-        for (int r = 0; r < EIGH_ROWS; r++) sums[r] += NAME(load)(a + r * step + p) * y;
+        const NAME(Vec) y = EIGH_LOAD(x + p);
+        for (int r = 0; r < EIGH_ROWS; r++) sums[r] += EIGH_LOAD(a + r * step + p) * y;
     }
     NAME(add_up)(sums, out);
 }
@@ -48,20 +43,20 @@ NAME(symmetric)(const T *a, int64_t step, const T *x, int64_t from, int64_t to, 
     for (int64_t i = from; i < to; i += EIGH_ROWS) {
         const T *row = a + i * step;
         const int64_t first = i / NAME(LANES) * NAME(LANES);
-        NAME(Vec) sums[EIGH_ROWS], y = NAME(load)(x + first), z = NAME(load)(w + first);
+        NAME(Vec) sums[EIGH_ROWS], y = EIGH_LOAD(x + first), z = EIGH_LOAD(w + first);
         T out[EIGH_ROWS];
         for (int r = 0; r < EIGH_ROWS; r++) {
             const NAME(Mask) above = lane > (INDEX)(i - first + r);
-            const NAME(Vec) u = (NAME(Vec))((NAME(Mask))NAME(load)(row + r * step + first) & above);
+            const NAME(Vec) u = (NAME(Vec))((NAME(Mask))EIGH_LOAD(row + r * step + first) & above);
             sums[r] = u * y;
             z += u * x[i + r];
         }
         *(NAME(Vec) *)(w + first) = z;
         for (int64_t p = first + NAME(LANES); p < to; p += NAME(LANES)) {
-            y = NAME(load)(x + p);
-            z = NAME(load)(w + p);
+            y = EIGH_LOAD(x + p);
+            z = EIGH_LOAD(w + p);
             for (int r = 0; r < EIGH_ROWS; r++) {
-                const NAME(Vec) u = NAME(load)(row + r * step + p);
+                const NAME(Vec) u = EIGH_LOAD(row + r * step + p);
                 sums[r] += u * y;
                 z += u * x[i + r];
             }
@@ -79,11 +74,11 @@ NAME(subtract)(T *to, int64_t from, int64_t end, int64_t count, int64_t step, co
 {
     for (; from < end; from += 2 * NAME(LANES)) {
         const int64_t next = from + NAME(LANES) < end ? from + NAME(LANES) : from;
-        NAME(Vec) one = NAME(load)(to + from), two = NAME(load)(to + next);
+        NAME(Vec) one = EIGH_LOAD(to + from), two = EIGH_LOAD(to + next);
         for (int64_t p = 0; p < count; p++) {
             const T *u = a + p * step, *v = b + p * step;
-            one -= NAME(load)(u + from) * x[p] + NAME(load)(v + from) * y[p];
-            two -= NAME(load)(u + next) * x[p] + NAME(load)(v + next) * y[p];
+            one -= EIGH_LOAD(u + from) * x[p] + EIGH_LOAD(v + from) * y[p];
+            two -= EIGH_LOAD(u + next) * x[p] + EIGH_LOAD(v + next) * y[p];
         }
         *(NAME(Vec) *)(to + from) = one;
         *(NAME(Vec) *)(to + next) = two;
@@ -129,11 +124,11 @@ NAME(panel)(const Eigh *q, int64_t first, int64_t count)
         NAME(Vec) products = {0};
         T product = 0;
         for (int64_t p = from; p < end; p += NAME(LANES))
-            products += NAME(load)(w + p) * NAME(load)(v + p);
+            products += EIGH_LOAD(w + p) * EIGH_LOAD(v + p);
         for (int l = 0; l < NAME(LANES); l++) product += products[l];
         product *= tau[j] * tau[j] / 2;
         for (int64_t p = from; p < end; p += NAME(LANES))
-            *(NAME(Vec) *)(w + p) = tau[j] * NAME(load)(w + p) - product * NAME(load)(v + p);
+            *(NAME(Vec) *)(w + p) = tau[j] * EIGH_LOAD(w + p) - product * EIGH_LOAD(v + p);
     }
 }
 

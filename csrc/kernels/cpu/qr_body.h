@@ -5,12 +5,31 @@
 static T
 NAME(dot)(const T *a, const T *b, int64_t n)
 {
-    enum { LANES = 128 / sizeof(T) };
-    T sums[LANES] = {0}, sum = 0;
-    for (; n >= LANES; n -= LANES, a += LANES, b += LANES)
-        for (int i = 0; i < LANES; i++) sums[i] += CONJ(a[i]) * b[i];
-    for (int i = 0; i < n; i++) sums[i] += CONJ(a[i]) * b[i];
-    for (int i = 0; i < LANES; i++) sum += sums[i];
+    enum { LANES = 64 / sizeof(REAL), PARTS = sizeof(T) / sizeof(REAL) };
+    REAL re[2 * LANES] = {0}, im[2 * LANES] = {0};
+    const REAL *x = (const REAL *)a, *y = (const REAL *)b;
+    T sum = 0;
+    if (PARTS == 1) {
+        for (; n >= 2 * LANES; n -= 2 * LANES, x += 2 * LANES, y += 2 * LANES)
+            for (int i = 0; i < 2 * LANES; i++) re[i] += x[i] * y[i];
+        for (int i = 0; i < n; i++) re[i] += x[i] * y[i];
+        for (int i = 0; i < 2 * LANES; i++) sum += re[i];
+        return sum;
+    }
+    for (; n >= LANES; n -= LANES, x += 2 * LANES, y += 2 * LANES)
+        for (int i = 0; i < LANES; i++) {
+            re[i] += x[2 * i] * y[2 * i] + x[2 * i + 1] * y[2 * i + 1];
+            im[i] += x[2 * i] * y[2 * i + 1] - x[2 * i + 1] * y[2 * i];
+        }
+    for (int i = 0; i < n; i++) {
+        re[i] += x[2 * i] * y[2 * i] + x[2 * i + 1] * y[2 * i + 1];
+        im[i] += x[2 * i] * y[2 * i + 1] - x[2 * i + 1] * y[2 * i];
+    }
+    REAL *ends = (REAL *)&sum;
+    for (int i = 0; i < LANES; i++) {
+        ends[0] += re[i];
+        ends[PARTS - 1] += im[i];
+    }
     return sum;
 }
 

@@ -66,18 +66,18 @@ typedef struct Part {
     int64_t *order;
 } Part;
 
+#ifdef __AVX512F__
 static inline Lanes
 reciprocal(Lanes x)
 {
-#ifdef __AVX512F__
     Lanes y = (Lanes)_mm512_rcp14_pd((__m512d)x);
     y += y * (1 - x * y);
     y += y * (1 - x * y);
     return y;
-#else
-    return 1 / x;
-#endif
 }
+#else
+#define reciprocal(x) (1 / (x))
+#endif
 
 /* --- roots -------------------------------------------------------------------------------------------- */
 
