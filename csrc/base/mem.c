@@ -2,8 +2,9 @@
  *
  * malloc with two counters around it: how many blocks are alive, and how many allocations remain
  * until one is made to fail. A free list is bounded and belongs to one thread; the lists of a
- * thread form a chain that a pthread key's destructor empties when the thread ends. While stress
- * or a failure test is on, lists are passed by, so that every object is a block of its own.
+ * thread form a chain that a pthread key's destructor empties when the thread ends. Under stress
+ * no list ever gets room; a failure test takes it from those of its thread. Every object is a
+ * block of its own then.
  */
 #include "base/mem.h"
 
@@ -23,7 +24,7 @@ static pthread_key_t exit_key;
 static bool exit_key_made;
 static _Thread_local FacFreeList *chain;
 
-_Atomic bool fac_free_lists_off;
+static _Atomic bool lists_off; /* stress, or an allocation failure test is running */
 
 static void
 drain_chain(void)
@@ -53,7 +54,7 @@ mem_start(void)
 {
     const char *text = getenv("FACULA_STRESS");
     stress = text && *text && strcmp(text, "0") != 0;
-    fac_free_lists_off = stress;
+    lists_off = stress;
     exit_key_made = pthread_key_create(&exit_key, at_thread_exit) == 0;
 }
 
@@ -119,7 +120,8 @@ fac_mem_error(size_t bytes)
 int64_t
 fac_mem_fail_after(int64_t n)
 {
-    fac_free_lists_off = stress || n > 0;
+    lists_off = stress || n > 0;
+    if (n > 0) drain_chain();
     return atomic_exchange(&until_failure, n > 0 ? n : 0);
 }
 
@@ -144,7 +146,7 @@ admit(FacFreeList *list)
 void *
 fac_free_list_pop_slow(FacFreeList *list, size_t bytes)
 {
-    if (!fac_free_lists_off) admit(list);
+    if (!lists_off) admit(list);
     return fac_mem_alloc(bytes < sizeof(void *) ? sizeof(void *) : bytes);
 }
 
@@ -152,8 +154,8 @@ void
 fac_free_list_push_slow(FacFreeList *list, void *at)
 {
     if (!at) return;
-    if (!fac_free_lists_off) admit(list);
-    if (fac_free_lists_off || list->room <= 0) {
+    if (!lists_off) admit(list);
+    if (lists_off || list->room <= 0) {
         fac_mem_free(at);
         return;
     }

@@ -54,14 +54,12 @@ enum { FAC_FREE_LIST_MAX = 256 };
 
 void *fac_free_list_pop_slow(FacFreeList *list, size_t bytes);
 void fac_free_list_push_slow(FacFreeList *list, void *at);
-extern _Atomic bool fac_free_lists_off; /* stress, or an allocation failure test is running */
 
 static inline void *
 fac_free_list_pop(FacFreeList *list, size_t bytes)
 {
     void *at = list->head;
-    if (FAC_UNLIKELY(!at || atomic_load_explicit(&fac_free_lists_off, memory_order_relaxed)))
-        return fac_free_list_pop_slow(list, bytes);
+    if (FAC_UNLIKELY(!at)) return fac_free_list_pop_slow(list, bytes);
     list->head = *(void **)at;
     list->room++;
     return at;
@@ -70,8 +68,7 @@ fac_free_list_pop(FacFreeList *list, size_t bytes)
 static inline void
 fac_free_list_push(FacFreeList *list, void *at)
 {
-    if (FAC_UNLIKELY(list->room <= 0 ||
-                     atomic_load_explicit(&fac_free_lists_off, memory_order_relaxed))) {
+    if (FAC_UNLIKELY(list->room <= 0)) {
         fac_free_list_push_slow(list, at);
         return;
     }

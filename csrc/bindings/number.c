@@ -90,6 +90,15 @@ binary_overridden(const Operator *o, PyObject *x, PyObject *y, PyObject **result
 
 /* --- binary and unary ------------------------------------------------------------------------- */
 
+/* Every operator takes a tensor where it takes one of two operands. */
+static inline int
+operand(const FacParam *param, PyObject *o, FacValue *out, FacScratch *scratch)
+{
+    if (FAC_UNLIKELY(!fac_is_exact_tensor(o))) return fac_arg_convert(param, o, out, scratch);
+    *out = fac_v_tensor(fac_unwrap(o));
+    return 1;
+}
+
 static PyObject *
 run(const FacOp *op, FacValue *args, FacTensor *target, PyObject *self)
 {
@@ -119,8 +128,8 @@ binary(Operator *o, PyObject *x, PyObject *y)
     const FacOp *op = fac_is_tensor(x) ? o->op : o->number_op ? o->number_op : o->op;
     if (!op) Py_RETURN_NOTIMPLEMENTED;
     fac_scratch_init(&scratch);
-    fits = fac_arg_convert(&op->params[0], x, &args[0], &scratch);
-    if (fits == 1) fits = fac_arg_convert(&op->params[1], y, &args[1], &scratch);
+    fits = operand(&op->params[0], x, &args[0], &scratch);
+    if (fits == 1) fits = operand(&op->params[1], y, &args[1], &scratch);
     if (FAC_LIKELY(fits == 1)) result = run(op, args, NULL, NULL);
     fac_scratch_release(&scratch);
     return fits ? result : Py_NewRef(Py_NotImplemented);
@@ -139,7 +148,7 @@ inplace(Operator *o, const char *name, PyObject *x, PyObject *y)
     if (!o->op || !(o->op->flags & FAC_OP_INPLACE)) Py_RETURN_NOTIMPLEMENTED;
     fac_scratch_init(&scratch);
     args[0] = fac_v_tensor(fac_unwrap(x));
-    fits = fac_arg_convert(&o->op->params[1], y, &args[1], &scratch);
+    fits = operand(&o->op->params[1], y, &args[1], &scratch);
     if (FAC_LIKELY(fits == 1)) result = run(o->op, args, fac_unwrap(x), x);
     fac_scratch_release(&scratch);
     return fits ? result : Py_NewRef(Py_NotImplemented);

@@ -149,8 +149,13 @@ clear_slots(PyObject *self)
 static void
 detach_from_tensor(FacPyTensor *self)
 {
+    FacTensor *t = self->tensor;
     void *expected = self;
-    if (self->tensor) atomic_compare_exchange_strong(&self->tensor->wrapper, &expected, NULL);
+    if (!t) return;
+    if (atomic_load(&t->refs) == 1 && atomic_load(&t->wrapper) == self) /* nobody else is at it */
+        atomic_store_explicit(&t->wrapper, NULL, memory_order_relaxed);
+    else
+        atomic_compare_exchange_strong(&t->wrapper, &expected, NULL);
 }
 
 static void
@@ -159,13 +164,13 @@ dealloc_rest(PyObject *o)
     FacPyTensor *self = (FacPyTensor *)o;
     FacTensor *t = self->tensor;
     if (self->weakrefs) PyObject_ClearWeakRefs(o);
-    clear_slots(o);
     Py_CLEAR(self->dict);
     self->tensor = NULL;
     if (Py_TYPE(o) == fac_py.tensor_type) {
         exact_free(self);
     } else {
         PyTypeObject *type = Py_TYPE(o);
+        clear_slots(o);
         type->tp_free(o);
         Py_DECREF(type);
     }
@@ -207,7 +212,7 @@ tensor_traverse(PyObject *o, visitproc visit, void *arg)
     FacPyTensor *self = (FacPyTensor *)o;
     Py_VISIT(self->dict);
     FacTensor *t = self->tensor;
-    if (t && t->extra && atomic_load_explicit(&t->refs, memory_order_relaxed) == 1)
+    if (t && t->autograd && atomic_load_explicit(&t->refs, memory_order_relaxed) == 1)
         return fac_autograd_visit(t, visit, arg);
     return 0;
 }
@@ -218,7 +223,7 @@ tensor_clear(PyObject *o)
     FacPyTensor *self = (FacPyTensor *)o;
     Py_CLEAR(self->dict);
     FacTensor *t = self->tensor;
-    if (t && t->extra && atomic_load_explicit(&t->refs, memory_order_relaxed) == 1)
+    if (t && t->autograd && atomic_load_explicit(&t->refs, memory_order_relaxed) == 1)
         fac_autograd_clear(t);
     return 0;
 }

@@ -197,7 +197,7 @@ run_kernel(FacCall *call)
     FacDevice device = call_device(call);
     FacKernel kernel = call->op->kernel[device.type];
     if (FAC_LIKELY(kernel != NULL)) {
-        FAC_RETURN_IF_ERROR(check_places(call, device));
+        if (!call->alike) FAC_RETURN_IF_ERROR(check_places(call, device));
         if (device.type == FAC_DEV_META || FAC_LIKELY(!fac_runs_long(call))) return kernel(call);
         bool alone = call->op->foreign || !fac_outside.held || !fac_outside.held();
         return alone ? kernel(call) : fac_run_pinned(call, kernel);
@@ -237,6 +237,7 @@ fac_dispatch_device(FacCall *call)
     if (op->composite && !has_kernel(op, fac_call_device(call).type))
         return fac_dispatch_composite(call);
     call->direct = 0;
+    call->alike = false;
     call->compute = FAC_DT_NONE;
     if (FAC_UNLIKELY(writes)) FAC_TRY(fac_check_written(call));
     if (FAC_LIKELY(op->rule != NULL)) FAC_TRY(op->rule(call));

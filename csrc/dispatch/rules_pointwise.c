@@ -148,13 +148,14 @@ result_strides(const FacCall *call, int ndim, const FacDim *sizes, FacDim *out)
 static bool
 all_alike(const FacCall *call, const FacTensor *first)
 {
-    if (!first->contiguous || (first->flags & FAC_T_NUMBER)) return false;
+    const uint8_t odd = FAC_T_NUMBER | FAC_T_OVERRIDDEN_STORAGE | FAC_T_CONJ | FAC_T_NEG;
+    if (!first->contiguous || (first->flags & odd)) return false;
     for (int i = 1; i < call->op->noperands; i++) {
         FacValue arg = call->args[i];
         if (arg.tag == FAC_V_TENSOR) {
             const FacTensor *t = arg.v.t;
             if (t->dtype != first->dtype || t->ndim != first->ndim || !t->contiguous ||
-                !fac_device_equal(t->device, first->device) || (t->flags & FAC_T_NUMBER))
+                !fac_device_equal(t->device, first->device) || (t->flags & odd))
                 return false;
             for (int d = 0; d < t->ndim; d++)
                 if (t->sizes[d] != first->sizes[d]) return false;
@@ -203,6 +204,7 @@ fac_rule_pointwise(FacCall *call)
         FAC_RETURN_IF_ERROR(choose_dtypes(call, (FacDType)first->dtype, &dtype));
         for (int i = 0; i < op->nresults; i++)
             FAC_RETURN_IF_ERROR(fac_out(call, i, dtype, first->device, first->ndim, first->sizes));
+        call->alike = !call->targets;
         return FAC_OK;
     }
     FAC_RETURN_IF_ERROR(fac_check_same_device(call));

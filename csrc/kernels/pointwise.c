@@ -7,8 +7,8 @@
  * Where all tensors are of one half type and the row has a loop for halves as they lie, that one runs.
  *
  * Small calls go around the engine: where everything is contiguous and already of the loop's
- * dtypes, the loop runs on the tensors' memory at once; numbers and one-element tensors are spread
- * over a block on the stack first.
+ * dtypes (the rule says so of the most common ones), the loop runs on the tensors' memory at once;
+ * numbers and one-element tensors are spread over a block on the stack first.
  */
 #include "kernels/pointwise.h"
 
@@ -84,8 +84,25 @@ is_apart(const FacTensor *result, const FacTensor *operand)
     return r == o || r + fac_nbytes(result) <= o || o + fac_nbytes(operand) <= r;
 }
 
-/* Runs the loop at once if all is plain; false when the engine is needed. */
+/* The most common call: plain tensors of one shape and of the loop's dtype, and nothing else. */
 static bool
+run_alike(const FacCall *call, FacLoop loop, FacDType compute, const void *params)
+{
+    const FacOp *op = call->op;
+    void *data[FAC_MAX_OPERANDS];
+    if (fac_arg_tensor(call, 0)->dtype != compute) return false;
+    for (int i = 0; i < op->noperands; i++) {
+        if (call->args[i].tag != FAC_V_TENSOR) return false;
+        data[op->nresults + i] = fac_data(call->args[i].v.t);
+    }
+    for (int i = 0; i < op->nresults; i++) data[i] = fac_data(fac_result_tensor(call, i));
+    loop(data, fac_result_tensor(call, 0)->numel, params);
+    return true;
+}
+
+/* Runs the loop at once if all is plain; false when the engine is needed. Not inlined: its blocks
+ * would make the stack frame of every call a large one. */
+static __attribute__((noinline)) bool
 run_small(const FacCall *call, FacLoop loop, FacDType result_dtype, FacDType compute,
           const void *params)
 {
@@ -126,6 +143,22 @@ run_small(const FacCall *call, FacLoop loop, FacDType result_dtype, FacDType com
     return true;
 }
 
+static __attribute__((noinline)) FacStatus
+run_engine(FacCall *call, FacLoop loop, FacDType result_dtype, FacDType compute, const void *params)
+{
+    const FacOp *op = call->op;
+    FacIter it;
+    FacTensor *results[FAC_MAX_OPERANDS];
+    for (int i = 0; i < op->nresults; i++) results[i] = fac_result_tensor(call, i);
+    FAC_RETURN_IF_ERROR(fac_iter_init(&it, op->nresults, results, op->noperands, call->args,
+                                      result_dtype, compute));
+    _Atomic bool hit = false;
+    it.hit = fac_look_start(call, &hit);
+    fac_iter_blocks(&it, loop, params);
+    if (FAC_UNLIKELY(it.looked)) fac_look_end(call, &hit);
+    return FAC_OK;
+}
+
 FacStatus
 fac_k_pointwise(FacCall *call)
 {
@@ -137,25 +170,15 @@ fac_k_pointwise(FacCall *call)
     _Alignas(16) char params[16 * FAC_MAX_POINTWISE_PARAMS];
     pack_numbers(call, compute, params);
     const FacTensor *first = fac_arg_tensor(call, 0);
-    if (compute == FAC_DT_F32 && first && first->dtype != FAC_DT_F32) {
-        FacLoop direct = FAC_BIT(first->dtype) & (FAC_BIT(FAC_DT_F16) | FAC_BIT(FAC_DT_BF16))
-                             ? half_loop(call, (FacDType)first->dtype)
-                             : NULL;
-        if (direct) loop = direct, compute = (FacDType)first->dtype;
+    const FacDType own = first ? (FacDType)first->dtype : FAC_DT_NONE;
+    if (compute == FAC_DT_F32 && (own == FAC_DT_F16 || own == FAC_DT_BF16)) {
+        FacLoop direct = half_loop(call, own);
+        if (direct) loop = direct, compute = own;
     }
-    FacDType result_dtype = loop_result_dtype(op, compute);
     int64_t n = fac_result_tensor(call, 0)->numel;
     if (n == 0) return FAC_OK;
+    if (n <= SMALL && call->alike && run_alike(call, loop, compute, params)) return FAC_OK;
+    FacDType result_dtype = loop_result_dtype(op, compute);
     if (n <= SMALL && run_small(call, loop, result_dtype, compute, params)) return FAC_OK;
-
-    FacIter it;
-    FacTensor *results[FAC_MAX_OPERANDS];
-    for (int i = 0; i < op->nresults; i++) results[i] = fac_result_tensor(call, i);
-    FAC_RETURN_IF_ERROR(fac_iter_init(&it, op->nresults, results, op->noperands, call->args,
-                                      result_dtype, compute));
-    _Atomic bool hit = false;
-    it.hit = fac_look_start(call, &hit);
-    fac_iter_blocks(&it, loop, params);
-    if (FAC_UNLIKELY(it.looked)) fac_look_end(call, &hit);
-    return FAC_OK;
+    return run_engine(call, loop, result_dtype, compute, params);
 }

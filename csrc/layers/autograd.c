@@ -26,16 +26,13 @@ drop(FacExtraPart *part, FacTensor *t)
 FacStatus
 fac_autograd_make(FacTensor *t, FacAutograd **out)
 {
-    FacExtra *extra;
-    FAC_RETURN_IF_ERROR(fac_tensor_extra(t, &extra));
-    if (!extra->autograd) {
+    if (!t->autograd) {
         FacAutograd *au = autograd_block_alloc();
         if (!au) return fac_mem_error(sizeof *au);
-        memset(au, 0, sizeof *au);
-        au->part.drop = drop;
-        extra->autograd = &au->part;
+        *au = (FacAutograd){.part.drop = drop};
+        t->autograd = &au->part;
     }
-    *out = (FacAutograd *)extra->autograd;
+    *out = (FacAutograd *)t->autograd;
     return FAC_OK;
 }
 
@@ -64,6 +61,19 @@ FacStatus
 fac_set_history(FacTensor *t, FacNode *node, uint32_t index)
 {
     return fac_replace_history(t, node, index);
+}
+
+FacStatus
+fac_first_history(FacTensor *t, FacNode **node, uint32_t index)
+{
+    if (FAC_UNLIKELY(t->autograd || t->base)) return fac_replace_history(t, *node, index);
+    FacAutograd *au = autograd_block_alloc();
+    if (!au) return fac_mem_error(sizeof *au);
+    *au = (FacAutograd){.part.drop = drop, .grad_fn = *node, .index = index};
+    t->autograd = &au->part;
+    t->keys |= FAC_KEY(GRAD);
+    *node = NULL;
+    return FAC_OK;
 }
 
 FacStatus

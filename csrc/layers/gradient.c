@@ -266,7 +266,7 @@ first_gradient(FacTensor *t, FacTensor **grad, FacTensor **out)
     bool foreign = (*grad)->keys & FAC_KEY(PYTHON); /* its class knows how to copy it */
     if (fac_grad_enabled() || foreign) return fac_op_clone(*grad, FAC_VALUE_NONE, out);
     if (!is_sole(*grad) || !(any_layout || lies_like(*grad, t))) return copy_like(t, *grad, out);
-    if ((*grad)->base || (*grad)->extra) return fac_tensor_alias(*grad, out);
+    if ((*grad)->base || (*grad)->autograd || (*grad)->extra) return fac_tensor_alias(*grad, out);
     *out = *grad;
     *grad = NULL;
     return FAC_OK;

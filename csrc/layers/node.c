@@ -28,7 +28,10 @@ enum { FROM_HEAP, SMALL, LARGE }; /* FacNode.block */
 
 #define RELEASED UINT32_C(0x80000000)
 
-static _Atomic uint64_t next_sequence = 1;
+/* Threads take numbers by the block, so that the usual node costs no locked instruction. */
+enum { NUMBERS_AT_ONCE = 1 << 12 };
+static _Atomic uint64_t numbers_taken = 1;
+static _Thread_local uint64_t next_number, numbers_end;
 static _Thread_local FacNode *dead; /* waiting; `releasing` is the loop that takes them */
 static _Thread_local bool releasing;
 _Thread_local const bool *fac_wanted_edges;
@@ -50,6 +53,17 @@ fac_foreign_release(FacForeign *f)
 
 /* --- making ----------------------------------------------------------------------------------- */
 
+uint64_t
+fac_next_sequence(void)
+{
+    if (FAC_UNLIKELY(next_number == numbers_end)) {
+        next_number =
+            atomic_fetch_add_explicit(&numbers_taken, NUMBERS_AT_ONCE, memory_order_relaxed);
+        numbers_end = next_number + NUMBERS_AT_ONCE;
+    }
+    return next_number;
+}
+
 FacStatus
 fac_node_new_with(const FacNodeKind *kind, const FacOp *op, int nedges, int nresults, int nsaved,
                   size_t bytes, FacNode **out)
@@ -70,7 +84,8 @@ fac_node_new_with(const FacNodeKind *kind, const FacOp *op, int nedges, int nres
     atomic_init(&node->refs, 1);
     node->kind = kind;
     node->op = op;
-    node->sequence = atomic_fetch_add_explicit(&next_sequence, 1, memory_order_relaxed);
+    node->sequence = fac_next_sequence();
+    next_number++;
     node->nedges = (uint32_t)nedges;
     node->nresults = (uint32_t)nresults;
     node->nsaved = (uint32_t)nsaved;
@@ -79,17 +94,14 @@ fac_node_new_with(const FacNodeKind *kind, const FacOp *op, int nedges, int nres
     node->metas = (FacMeta *)(at + metas);
     node->foreign = bytes ? at + room : NULL;
     node->block = block;
-    for (int i = 0; i < nresults; i++) node->metas[i].ndim = 0;
+    for (int i = 0; i < nresults; i++) {
+        node->metas[i].dtype = FAC_DT_NONE;
+        node->metas[i].ndim = 0;
+    }
     const FacWatch *watch = fac_watching();
     if (FAC_UNLIKELY(watch != NULL) && kind != &fac_accumulate_kind) watch->made(node);
     *out = node;
     return FAC_OK;
-}
-
-uint64_t
-fac_next_sequence(void)
-{
-    return atomic_load_explicit(&next_sequence, memory_order_relaxed);
 }
 
 FacStatus

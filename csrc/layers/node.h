@@ -68,7 +68,7 @@ struct FacNode {
     FacRefs refs;
     const FacNodeKind *kind;
     const FacOp *op;   /* recorded operators */
-    uint64_t sequence; /* later calls have larger ones; accumulators UINT64_MAX */
+    uint64_t sequence; /* later calls of a thread have larger ones; accumulators UINT64_MAX */
     uint32_t nedges, nresults;
     FacEdge *edges;          /* inline after the struct where it fits */
     FacMeta *metas;          /* nresults */
@@ -108,7 +108,7 @@ FacStatus fac_node_new(const FacNodeKind *kind, const FacOp *op, int nedges, int
 /* The same with `bytes` of zeroed room behind the node, at node->foreign. */
 FacStatus fac_node_new_with(const FacNodeKind *kind, const FacOp *op, int nedges, int nresults,
                             int nsaved, size_t bytes, FacNode **out) FAC_MUST_CHECK;
-/* The number that the next node will have, or a larger one: later nodes have no smaller one. */
+/* The number that this thread's next node will have. */
 uint64_t fac_next_sequence(void);
 /* For rows that return a list: the number of results is known after the call only. */
 FacStatus fac_node_set_results(FacNode *node, int nresults) FAC_MUST_CHECK;
@@ -144,7 +144,7 @@ typedef struct FacAutograd {
 static inline FacAutograd *
 fac_autograd(const FacTensor *t) /* NULL when it has none */
 {
-    return t->extra ? (FacAutograd *)t->extra->autograd : NULL;
+    return (FacAutograd *)t->autograd;
 }
 FacStatus fac_autograd_make(FacTensor *t, FacAutograd **out) FAC_MUST_CHECK;
 
@@ -168,6 +168,9 @@ FacTensor *fac_grad_of(const FacTensor *t); /* borrowed, may be NULL */
 FacStatus fac_set_grad(FacTensor *t, FacTensor *grad) FAC_MUST_CHECK;
 /* Makes t the result `index` of node (bindings: autograd.Function; record.c). */
 FacStatus fac_set_history(FacTensor *t, FacNode *node, uint32_t index) FAC_MUST_CHECK;
+/* The same for a result that nobody else has seen: it takes the caller's reference to the node over,
+ * leaving NULL, or retains the node where that cannot be. */
+FacStatus fac_first_history(FacTensor *t, FacNode **node, uint32_t index) FAC_MUST_CHECK;
 /* t was changed in place by what `node` stands for: t (and its base, if it is a view) get it. Among
  * the node's edges, the first that led to t's history before stands for t. */
 FacStatus fac_rebase_history(FacTensor *t, FacNode *node, uint32_t index) FAC_MUST_CHECK;

@@ -273,10 +273,9 @@ collect_edges(FacNode *node, const FacGradRow *row, const FacCall *call)
         FacValue v = call->args[row->inputs[i]];
         FacTensor *const *list = v.tag == FAC_V_TENSORS ? v.v.tensors : &v.v.t;
         counts[i] = v.tag == FAC_V_TENSORS ? v.len : 1;
-        if (node->needed >> i & 1)
-            for (uint32_t k = 0; k < counts[i]; k++)
-                if (wants_gradient(list[k]))
-                    FAC_RETURN_IF_ERROR(fac_gradient_edge(list[k], &node->edges[edge + k]));
+        for (uint32_t k = 0; node->needed >> i & 1 && k < counts[i]; k++)
+            if (counts[i] == 1 || wants_gradient(list[k]))
+                FAC_RETURN_IF_ERROR(fac_gradient_edge(list[k], &node->edges[edge + k]));
         edge += counts[i];
     }
     return FAC_OK;
@@ -299,7 +298,6 @@ prepare(const FacCall *call, const FacGradRow *row, uint32_t needed, FacNode **o
         fac_node_new_with(&fac_recorded_kind, op, nedges, nresults, row->nsaved, bytes, &node));
     node->needed = needed;
     node->ninfos = (uint32_t)ninfos;
-    for (int i = 0; i < nresults; i++) node->metas[i] = (FacMeta){.dtype = FAC_DT_NONE};
     const FacTensor *first = op->nparams ? fac_v_as_tensor(call->args[0]) : NULL;
     const FacTensor *copied = first && is_written(call, first) ? first : NULL;
     FacStatus st = collect_edges(node, row, call);
@@ -315,34 +313,37 @@ prepare(const FacCall *call, const FacGradRow *row, uint32_t needed, FacNode **o
 static bool
 is_an_argument(const FacCall *call, const FacTensor *t)
 {
+    if (atomic_load_explicit(&t->refs, memory_order_relaxed) == 1) return false;
     for (int i = 0; i < call->op->nparams; i++)
         if (fac_v_as_tensor(call->args[i]) == t) return true;
     return false;
 }
 
-/* Result r of the node is t. A result that is an argument as it was keeps the history it has. */
+/* Result r of the node is t. A result that is an argument as it was keeps the history it has. The
+ * last result may take the reference to the node, leaving NULL. */
 static FacStatus
-give_history(const FacCall *call, FacNode *node, FacTensor *t, uint32_t r)
+give_history(const FacCall *call, FacNode **node, FacTensor *t, uint32_t r, bool last)
 {
     if (FAC_IS_INT(t->dtype)) return FAC_OK;
-    FAC_RETURN_IF_ERROR(fac_node_set_meta(node, (int)r, t));
-    if (is_written(call, t)) return fac_rebase_history(t, node, r);
+    FAC_RETURN_IF_ERROR(fac_node_set_meta(*node, (int)r, t));
+    if (is_written(call, t)) return fac_rebase_history(t, *node, r);
     if (is_an_argument(call, t)) return FAC_OK;
-    return fac_set_history(t, node, r);
+    return last ? fac_first_history(t, node, r) : fac_set_history(t, *node, r);
 }
 
 static FacStatus
-finish(const FacCall *call, FacNode *node, uint32_t nondiff)
+finish(const FacCall *call, FacNode **node, uint32_t nondiff)
 {
     const FacOp *op = call->op;
     for (uint32_t r = 0; r < op->nresults; r++) {
         FacValue result = call->results[r];
-        if (result.tag == FAC_V_TENSOR && !(nondiff >> r & 1))
-            FAC_RETURN_IF_ERROR(give_history(call, node, result.v.t, r));
-        if (result.tag != FAC_V_TENSORS || (nondiff >> r & 1)) continue;
-        FAC_RETURN_IF_ERROR(fac_node_set_results(node, (int)result.len));
+        if (nondiff >> r & 1) continue;
+        if (result.tag == FAC_V_TENSOR)
+            FAC_RETURN_IF_ERROR(give_history(call, node, result.v.t, r, r + 1 == op->nresults));
+        if (result.tag != FAC_V_TENSORS) continue;
+        FAC_RETURN_IF_ERROR(fac_node_set_results(*node, (int)result.len));
         for (uint32_t k = 0; k < result.len; k++)
-            FAC_RETURN_IF_ERROR(give_history(call, node, result.v.tensors[k], k));
+            FAC_RETURN_IF_ERROR(give_history(call, node, result.v.tensors[k], k, false));
     }
     return FAC_OK;
 }
@@ -387,7 +388,7 @@ record_missing(FacCall *call)
     if (st == FAC_OK) st = fac_node_new(&missing_kind, op, nedges, nresults, 0, &node);
     if (st == FAC_OK) {
         st = lead_to_inputs(node, call, &nedges);
-        if (st == FAC_OK) st = finish(call, node, 0);
+        if (st == FAC_OK) st = finish(call, &node, 0);
         fac_node_release(node);
     }
     if (st != FAC_OK) drop_results(call);
@@ -402,7 +403,7 @@ record(FacCall *call, const FacGradRow *row, uint32_t needed)
     FacStatus st = call_below(call);
     if (st == FAC_OK) {
         st = fac_save_results(node, row, call);
-        if (st == FAC_OK) st = finish(call, node, row->nondiff);
+        if (st == FAC_OK) st = finish(call, &node, row->nondiff);
         if (st != FAC_OK) drop_results(call);
     }
     fac_node_release(node);

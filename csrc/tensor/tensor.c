@@ -56,6 +56,7 @@ make_shell(FacDType dtype, int ndim, FacTensor **out)
     t->storage = NULL;
     atomic_init(&t->version, NULL);
     t->base = NULL;
+    t->autograd = NULL;
     t->extra = NULL;
     atomic_init(&t->wrapper, NULL);
     t->wrapper_owned = false;
@@ -404,7 +405,7 @@ static void
 drop_extra(FacTensor *t)
 {
     FacExtra *extra = t->extra;
-    FacExtraPart *parts[] = {extra->forward, extra->wrapped, extra->autograd, extra->foreign};
+    FacExtraPart *parts[] = {extra->forward, extra->wrapped, extra->foreign};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (parts[i]) parts[i]->drop(parts[i], t);
     t->extra = NULL;
@@ -416,6 +417,7 @@ fac_tensor_destroy(FacTensor *t)
 {
     if (fac_tensor_wrapper_hook && atomic_load_explicit(&t->wrapper, memory_order_acquire))
         fac_tensor_wrapper_hook(t);
+    if (t->autograd) t->autograd->drop(t->autograd, t);
     if (FAC_UNLIKELY(t->extra != NULL)) drop_extra(t);
     fac_tensor_release(t->base);
     fac_version_release(atomic_load_explicit(&t->version, memory_order_acquire));

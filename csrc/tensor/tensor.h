@@ -120,23 +120,23 @@ struct FacTensor {
     int64_t numel;
     FacStorage *storage;
     _Atomic(FacVersion *) version;
-    FacTensor *base;         /* of a view: the tensor that it is a view of (never a view) */
-    FacExtra *extra;         /* what is rare; owned here, its parts by their layers */
-    _Atomic(void *) wrapper; /* bindings: the Python object, weak unless wrapper_owned */
-    bool wrapper_owned;      /* bindings: the tensor keeps its wrapper alive, not vice versa */
+    FacTensor *base;               /* of a view: the tensor that it is a view of (never a view) */
+    struct FacExtraPart *autograd; /* layers/: FacAutograd; NULL for most */
+    FacExtra *extra;               /* what is rare; owned here, its parts by their layers */
+    _Atomic(void *) wrapper;       /* bindings: the Python object, weak unless wrapper_owned */
+    bool wrapper_owned; /* bindings: the tensor keeps its wrapper alive, not vice versa */
     FacDim inline_dims[2 * FAC_INLINE_NDIM];
 };
 
-/* A part of `extra` that another room owns. `drop` runs when the tensor dies. */
+/* A part of a tensor that another room owns. `drop` runs when the tensor dies. */
 typedef struct FacExtraPart {
     void (*drop)(struct FacExtraPart *part, FacTensor *tensor);
 } FacExtraPart;
 
 struct FacExtra {
-    FacExtraPart *autograd; /* layers/: FacAutograd */
-    FacExtraPart *foreign;  /* bindings: hooks and subclass state */
-    FacExtraPart *wrapped;  /* layers/: FacWrapped, the level of transforms it belongs to */
-    FacExtraPart *forward;  /* layers/: FacTangents */
+    FacExtraPart *foreign; /* bindings: hooks and subclass state */
+    FacExtraPart *wrapped; /* layers/: FacWrapped, the level of transforms it belongs to */
+    FacExtraPart *forward; /* layers/: FacTangents */
 };
 FacStatus fac_tensor_extra(FacTensor *t, FacExtra **out) FAC_MUST_CHECK; /* makes it if absent */
 /* bindings: called when the last count of a tensor that has a wrapper goes away. */
