@@ -9,6 +9,7 @@
  */
 #include "layers/record.h"
 
+#include "generated/ops.h"
 #include "layers/gradient.h"
 
 #include <pthread.h>
@@ -410,6 +411,23 @@ record(FacCall *call, const FacGradRow *row, uint32_t needed)
     return st;
 }
 
+/* A composite whose result goes back into self: what its calls save of self is a copy, which the end
+ * does not overwrite. */
+static FacStatus
+record_composite(FacCall *call)
+{
+    const FacValue self = call->args[0];
+    FacTensor *copy;
+    if (!(call->flags & FAC_CALL_INPLACE) || !any_arg_wants_gradient(call))
+        return fac_dispatch_composite(call);
+    FAC_RETURN_IF_ERROR(fac_op_clone(self.v.t, FAC_VALUE_NONE, &copy));
+    call->args[0] = fac_v_tensor(copy);
+    FacStatus st = fac_dispatch_composite(call);
+    call->args[0] = self;
+    fac_tensor_release(copy);
+    return st;
+}
+
 FacStatus
 fac_layer_record(FacCall *call)
 {
@@ -423,7 +441,7 @@ fac_layer_record(FacCall *call)
             FAC_RUNTIME_ERROR,
             "functions with out=... arguments don't support automatic differentiation, but "
             "one of the arguments requires grad.");
-    if (!row && op->composite) return fac_dispatch_composite(call);
+    if (!row && op->composite) return record_composite(call);
     if (!row && !any_arg_wants_gradient(call)) return call_below(call);
     for (int i = 0; row && i < row->ninputs; i++)
         needed |= (uint32_t)any_wants_gradient(call->args[row->inputs[i]]) << i;
