@@ -116,6 +116,13 @@ def use(result):
             tensor.detach().clone().add_(tensor.detach())
 
 
+def few(result):
+    """The result; tensors that were expanded to billions of elements are passed over."""
+    if isinstance(result, facula.Tensor) and result.numel() > 1 << 24:
+        raise ValueError("too many elements")
+    return result
+
+
 def continuous(tensor):
     return tensor.is_floating_point() or tensor.is_complex()
 
@@ -162,7 +169,7 @@ NAMES = {
     "KEY": Keys(),
     "inf": math.inf,
     "nan": math.nan,
-    **{item.__name__: item for item in (Stubborn, Override, FalseArray, nest, loop, emptying)},
+    **{item.__name__: item for item in (Stubborn, Override, FalseArray, nest, loop, emptying, few)},
     "inside": inside,
 }
 

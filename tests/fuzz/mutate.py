@@ -86,4 +86,4 @@ class Mutator:
         line = f"{rng.choice(forms)}({', '.join(texts)})"
         if same and "same" in line:
             line = f"(lambda same: {line})({same})"
-        return line + (rng.choice(AFTER) if rng.random() < 0.05 else "")
+        return f"few({line}){rng.choice(AFTER)}" if rng.random() < 0.05 else line
