@@ -706,6 +706,7 @@ fac_rule_split_sizes(FacCall *call)
     FacTensor *t = fac_arg_tensor(call, 0);
     FacValue sizes = call->args[1];
     int64_t sum = 0;
+    bool beyond = false;
     int dim;
     if (!t->ndim)
         return fac_error(FAC_RUNTIME_ERROR, "split expects at least a 1-dimensional tensor");
@@ -714,9 +715,9 @@ fac_rule_split_sizes(FacCall *call)
         if (sizes.v.ints[i] < 0 || sizes.v.ints[i] > t->sizes[dim])
             return fac_error(FAC_RUNTIME_ERROR, "split sizes must lie between 0 and %lld, got %lld",
                              (long long)t->sizes[dim], (long long)sizes.v.ints[i]);
-        sum += sizes.v.ints[i];
+        beyond |= __builtin_add_overflow(sum, sizes.v.ints[i], &sum);
     }
-    if (sum != t->sizes[dim])
+    if (beyond || sum != t->sizes[dim])
         return fac_error(FAC_RUNTIME_ERROR,
                          "split sizes sum to %lld, but dimension %d has size %lld", (long long)sum,
                          dim, (long long)t->sizes[dim]);

@@ -224,3 +224,9 @@ def test_an_argument_is_not_resized_as_out():
         with pytest.raises(RuntimeError, match="is an argument too"):
             facula.cat((empty, full, full), out=out)
     assert x.shape == (10,) and empty.shape == (0,) and full.shape == (4, 6)
+
+
+def test_sizes_whose_sum_overflows_are_refused():
+    t = facula.empty(2**62, 0, device="meta")
+    with pytest.raises(RuntimeError, match="split sizes sum to"):
+        t.split([2**62] * 5)
