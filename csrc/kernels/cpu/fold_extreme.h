@@ -94,18 +94,36 @@ NAME(columns_best)(T *restrict best, const char *at, int64_t row_bytes, int64_t 
             best[j] = NAME(best)(best[j], ((const T *)at)[j], largest);
 }
 
+/* Where the first element stands that is `best` (or NaN, if that is); there is one. */
+static __attribute__((noinline)) int64_t
+NAME(place_of)(const T *x, int64_t n, T best)
+{
+    enum { LANES = 128 / sizeof(T) };
+    int64_t k = 0;
+    if (IS_NAN(best)) {
+        while (!IS_NAN(x[k])) k++;
+        return k;
+    }
+    for (; k + LANES <= n; k += LANES) {
+        int found = 0;
+        for (int j = 0; j < LANES; j++) found |= x[k + j] == best;
+        if (found) break;
+    }
+    while (x[k] != best) k++;
+    return k;
+}
+
 /* Chunk by chunk: the best value of a chunk is found by vectors, its place only if it wins. */
 static inline void
 NAME(run_arg)(T *value, int64_t *index, const T *x, int64_t n, int64_t first, bool largest)
 {
     enum { CHUNK = 1024 };
     for (int64_t i = 0; i < n; i += CHUNK) {
-        int64_t m = n - i < CHUNK ? n - i : CHUNK, k = 0;
+        const int64_t m = n - i < CHUNK ? n - i : CHUNK;
         T best = largest ? NAME(run_max)(x + i, m, x[i]) : NAME(run_min)(x + i, m, x[i]);
         if (*index >= 0 && !NAME(beats)(best, *value, largest)) continue;
-        while (!(x[i + k] == best || IS_NAN(x[i + k]))) k++;
         *value = best;
-        *index = first + i + k;
+        *index = first + i + NAME(place_of)(x + i, m, best);
     }
 }
 
