@@ -199,7 +199,9 @@ static void
 grow_groups(FacBatch *b)
 {
     int at = fac_batch_param(b->call->op, "groups");
-    fac_batch_set(b, at, fac_v_int(groups_of(b) * b->level->size));
+    int64_t groups;
+    if (__builtin_mul_overflow(groups_of(b), b->level->size, &groups)) groups = 0; /* refused */
+    fac_batch_set(b, at, fac_v_int(groups));
 }
 
 /* As join_arg, with the batch inside of each of the groups that dim `at` consists of. */

@@ -316,8 +316,8 @@ TEST(extra_and_wrapper)
     OK(fac_tensor_new(FAC_DT_F32, FAC_CPU_DEVICE, 0, NULL, &t));
     OK(fac_tensor_extra(t, &extra));
     OK(fac_tensor_extra(t, &again));
-    CHECK(extra == again && !extra->autograd && !extra->foreign);
-    extra->autograd = extra->foreign = &part.head;
+    CHECK(extra == again && !t->autograd && !extra->foreign);
+    t->autograd = extra->foreign = &part.head;
     t->wrapper = &wrappers_told;
     fac_tensor_wrapper_hook = tell_wrapper;
     fac_release(t);

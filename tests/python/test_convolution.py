@@ -164,3 +164,9 @@ def test_not_finite(channels, outputs, size):
     y.backward(facula.ones_like(y))
     # the corner is seen by the taps that reach it from the four positions around it
     assert w.grad.isinf().sum().item() == outputs * 4 and not w.grad.isnan().any()
+
+
+def test_more_groups_than_can_be_counted_in_a_batch():
+    x, w = facula.randn(3, 2, 4), facula.randn(2, 1, 2)
+    with pytest.raises(RuntimeError, match="groups"):
+        facula.vmap(lambda x: F.conv1d(x, w, groups=2**62))(x)
