@@ -184,6 +184,6 @@ fac_autograd_clear(FacTensor *t)
     FacTensor *grad = __atomic_exchange_n(&au->grad, NULL, __ATOMIC_ACQ_REL);
     fac_hooks_free(&au->hooks);
     fac_hooks_free(&au->post_hooks);
-    if (au->grad_fn && fac_replace_history(t, NULL, 0) != FAC_OK) PyErr_Clear();
+    if (au->grad_fn && fac_set_history(t, NULL, 0) != FAC_OK) PyErr_Clear();
     fac_tensor_release(grad);
 }

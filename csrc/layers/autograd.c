@@ -39,7 +39,7 @@ fac_autograd_make(FacTensor *t, FacAutograd **out)
 /* --- history ---------------------------------------------------------------------------------- */
 
 FacStatus
-fac_replace_history(FacTensor *t, FacNode *node, uint32_t index)
+fac_set_history(FacTensor *t, FacNode *node, uint32_t index)
 {
     FacAutograd *au;
     FAC_RETURN_IF_ERROR(fac_autograd_make(t, &au));
@@ -58,15 +58,9 @@ fac_replace_history(FacTensor *t, FacNode *node, uint32_t index)
 }
 
 FacStatus
-fac_set_history(FacTensor *t, FacNode *node, uint32_t index)
-{
-    return fac_replace_history(t, node, index);
-}
-
-FacStatus
 fac_first_history(FacTensor *t, FacNode **node, uint32_t index)
 {
-    if (FAC_UNLIKELY(t->autograd || t->base)) return fac_replace_history(t, *node, index);
+    if (FAC_UNLIKELY(t->autograd || t->base)) return fac_set_history(t, *node, index);
     FacAutograd *au = autograd_block_alloc();
     if (!au) return fac_mem_error(sizeof *au);
     *au = (FacAutograd){.part.drop = drop, .grad_fn = *node, .index = index};
@@ -181,7 +175,7 @@ fac_detach_(FacTensor *t)
 {
     if (t->base && fac_needs_grad(t))
         return fac_error(FAC_RUNTIME_ERROR, "Can't detach views in-place. Use detach() instead.");
-    return fac_autograd(t) ? fac_replace_history(t, NULL, 0) : FAC_OK;
+    return fac_autograd(t) ? fac_set_history(t, NULL, 0) : FAC_OK;
 }
 
 /* --- .grad ------------------------------------------------------------------------------------ */

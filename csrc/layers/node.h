@@ -166,7 +166,8 @@ FacStatus fac_set_requires_grad(FacTensor *t, bool on) FAC_MUST_CHECK;
 FacTensor *fac_grad_of(const FacTensor *t); /* borrowed, may be NULL */
 /* Checks shape, dtype and device. */
 FacStatus fac_set_grad(FacTensor *t, FacTensor *grad) FAC_MUST_CHECK;
-/* Makes t the result `index` of node (bindings: autograd.Function; record.c). */
+/* Makes t the result `index` of node, or a leaf (NULL); takes over what hangs on the grad_fn that t had
+ * (retain_grad). */
 FacStatus fac_set_history(FacTensor *t, FacNode *node, uint32_t index) FAC_MUST_CHECK;
 /* The same for a result that nobody else has seen: it takes the caller's reference to the node over,
  * leaving NULL, or retains the node where that cannot be. */
@@ -220,8 +221,6 @@ void fac_hooks_let_go(FacHookRun *run);
 /* Links and unlinks the hook that gives `t` its .grad when grad_fn runs. */
 FacStatus fac_retain_link(FacNode *node, FacTensor *t, uint32_t index) FAC_MUST_CHECK;
 void fac_retain_unlink(FacNode *node, const FacTensor *t);
-/* Replaces grad_fn (NULL: a leaf); takes over what hangs on the old one (retain_grad). */
-FacStatus fac_replace_history(FacTensor *t, FacNode *node, uint32_t index) FAC_MUST_CHECK;
 /* The history of a view whose base was changed in place, if it is not up to date. */
 FacStatus fac_refresh_view(FacTensor *t) FAC_MUST_CHECK;
 /* The node inside one that stands for a change through a view (views.c), else NULL. */

@@ -275,7 +275,7 @@ collect_edges(FacNode *node, const FacGradRow *row, const FacCall *call)
         FacTensor *const *list = v.tag == FAC_V_TENSORS ? v.v.tensors : &v.v.t;
         counts[i] = v.tag == FAC_V_TENSORS ? v.len : 1;
         for (uint32_t k = 0; node->needed >> i & 1 && k < counts[i]; k++)
-            if (counts[i] == 1 || wants_gradient(list[k]))
+            if (counts[i] == 1 || wants_gradient(list[k])) /* of one tensor `needed` says it */
                 FAC_RETURN_IF_ERROR(fac_gradient_edge(list[k], &node->edges[edge + k]));
         edge += counts[i];
     }

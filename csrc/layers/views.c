@@ -162,7 +162,7 @@ fac_refresh_view(FacTensor *t)
     fac_thread.exclude = exclude;
     if (st != FAC_OK) return st;
     FacAutograd *made = fac_autograd(again);
-    if (made && made->grad_fn) st = fac_replace_history(t, made->grad_fn, made->index);
+    if (made && made->grad_fn) st = fac_set_history(t, made->grad_fn, made->index);
     fac_tensor_release(again);
     return st;
 }
@@ -322,5 +322,5 @@ fac_rebase_history(FacTensor *t, FacNode *node, uint32_t index)
     fac_node_release(slice);
     if (st != FAC_OK) return st;
     /* the view is to take its history from the base when it is asked for it */
-    return fac_replace_history(t, NULL, 0);
+    return fac_set_history(t, NULL, 0);
 }

@@ -170,8 +170,7 @@ struct FacCall {
     int8_t compute;      /* FacDType of the arithmetic, set by the rule for the kernel */
     uint8_t direct;      /* bit i: result i is its target itself, not made aside */
     uint8_t look;        /* FAC_LOOK_ bits */
-    bool
-        alike; /* rule to kernel: all tensors are plain, in C order, of one shape, dtype and device */
+    bool alike; /* all tensors are plain, in C order, of one shape, dtype and device: by the rule */
 };
 
 #define FAC_ARG(call, i) ((call)->args[i])
