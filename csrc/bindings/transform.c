@@ -205,12 +205,14 @@ check_tangent(const FacTensor *t, const FacTensor *tangent)
     return fac_error(FAC_RUNTIME_ERROR, "%s", text.at);
 }
 
-/* The tensor as outer levels see it, an object of its own. */
+/* The tensor as outer levels see it, an object of its own, without tangent. */
 static FacStatus
 outside(FacTensor *t, FacLevel *level, FacTensor **out)
 {
     FacLevel *was = fac_level_enter(level->below);
-    FacStatus st = fac_op_alias(t, out);
+    FacStatus st = fac_inherit_tangent(t, level);
+    if (st == FAC_OK) st = fac_op_alias(t, out);
+    if (st == FAC_OK) st = fac_set_tangent(*out, level, NULL);
     fac_level_enter(was);
     return st;
 }

@@ -60,7 +60,7 @@ static inline uint32_t
 tensor_keys(const FacTensor *t)
 {
     uint32_t keys = t->keys;
-    if (t->base) keys |= t->base->keys & FAC_KEY(GRAD);
+    if (t->base) keys |= t->base->keys & (FAC_KEY(GRAD) | FAC_KEY(TRANSFORM));
     return keys;
 }
 

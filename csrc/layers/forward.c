@@ -174,6 +174,14 @@ linear_way(Forward *f)
     return FAC_OK;
 }
 
+static bool
+has_tangents(const FacCall *call, const FacLevel *level)
+{
+    for (int i = 0; i < call->op->nparams; i++)
+        if (value_has_tangent(call->args[i], level)) return true;
+    return false;
+}
+
 /* Everything with a tangent is among what the row is linear in. */
 static bool
 is_linear(const FacCall *call, const FacLevel *level)
@@ -445,7 +453,7 @@ some_result_carries(const Forward *f)
 static FacStatus
 make_tangents(Forward *f)
 {
-    if (!some_result_carries(f)) return FAC_OK;
+    if (!some_result_carries(f) || !has_tangents(f->call, f->level)) return FAC_OK;
     if (is_linear(f->call, f->level)) return linear_way(f);
     if (!f->row) return no_way(f);
     find_inputs(f);
@@ -453,14 +461,16 @@ make_tangents(Forward *f)
     return is_elementwise(f) ? elementwise_way(f) : transposed_way(f);
 }
 
+/* A view without one says so: it is not to have that of its base. */
 static FacStatus
 give_tangents(const Forward *f)
 {
+    bool views = f->call->op->flags & FAC_OP_VIEW;
     for (int i = 0; i < f->n; i++) {
-        FacTensor *result = result_at(f, i);
-        if (!result || !f->tangents[i] || !carries(result)) continue;
-        FAC_RETURN_IF_ERROR(fac_set_tangent(result, f->level, f->tangents[i]));
-        FAC_RETURN_IF_ERROR(fac_saved_give_tangent(result, f->level, f->tangents[i]));
+        FacTensor *result = result_at(f, i), *tangent = f->tangents[i];
+        if (!result || !carries(result) || (!tangent && !views)) continue;
+        FAC_RETURN_IF_ERROR(fac_set_tangent(result, f->level, tangent));
+        if (tangent) FAC_RETURN_IF_ERROR(fac_saved_give_tangent(result, f->level, tangent));
     }
     return FAC_OK;
 }
@@ -470,6 +480,8 @@ run_values_and_tangents(FacCall *call, FacLevel *level, const FacGradRow *row)
 {
     Forward f = {.call = call, .level = level, .row = row};
     FacCall below = *call;
+    if (call->op->flags & FAC_OP_VIEW)
+        FAC_RETURN_IF_ERROR(fac_lay_out_tangent(fac_v_as_tensor(call->args[0]), level));
     FAC_RETURN_IF_ERROR(fac_dispatch(&below));
     bool listed = call->op->nresults && call->results[0].tag == FAC_V_TENSORS;
     f.n = listed ? (int)call->results[0].len : call->op->nresults;
@@ -485,88 +497,43 @@ run_values_and_tangents(FacCall *call, FacLevel *level, const FacGradRow *row)
 
 /* --- calls that write ------------------------------------------------------------------------- */
 
-/* Whether `of`, which is to be written, may be a batch and t, into which it is written, is none. */
+/* Whether backward may want the elements of the target as they were. */
 static bool
-is_narrower(const FacTensor *t, const FacTensor *of)
+saves_target(const FacGradRow *row)
 {
-    return of && (of->keys & FAC_KEY(TRANSFORM)) && !(t->keys & FAC_KEY(TRANSFORM));
+    if (!row) return true;
+    for (int i = 0; i < row->nsaved; i++)
+        if (row->saved[i].kind == FAC_SAVE_ARG && row->saved[i].index == 0) return true;
+    return false;
 }
 
-/* t, or zeros like `like` without it, as a batch where `of` is one. */
+/* r = row(...) beside its target, and then target.copy_(r). What may be kept for a backward outside
+ * of the level is a copy of the target and of its tangent. */
 static FacStatus
-new_tangent(FacTensor *t, FacTensor *like, FacTensor *of, FacTensor **out)
+run_inplace(FacCall *call, const FacGradRow *row)
 {
-    FacTensor *plain = NULL, *zero = NULL;
+    const FacOp *op = call->op;
+    FacTensor *target = call->targets[0], *before = NULL;
+    FacValue results[FAC_MAX_RESULTS], args[FAC_MAX_PARAMS];
     FacStatus st = FAC_OK;
-    if (t)
-        plain = fac_tensor_retain(t);
-    else
-        FAC_TRY(zeros_like(like, &plain));
-    if (is_narrower(plain, of)) {
-        FAC_TRY(fac_op_new_zeros(of, fac_v_ints(NULL, 0), (FacDType)plain->dtype, FAC_VALUE_NONE,
-                                 FAC_VALUE_NONE, &zero));
-        FAC_TRY(fac_op_add(fac_v_tensor(plain), fac_v_tensor(zero), fac_v_int(1), out));
-    } else {
-        *out = fac_tensor_retain(plain);
+    for (int i = 0; i < op->nresults; i++) results[i] = FAC_VALUE_NONE;
+    memcpy(args, call->args, op->nparams * sizeof *args);
+    if (saves_target(row)) {
+        FAC_TRY(fac_op_clone(target, FAC_VALUE_NONE, &before));
+        args[0] = fac_v_tensor(before);
     }
-done:
-    fac_tensor_release(plain);
-    fac_tensor_release(zero);
-    return st;
-}
-
-/* The tangent of what is to be written by one like `of` (NULL: by none), made of zeros if it has none:
- * for a view, a view of that of its base. Borrowed. */
-static FacStatus
-tangent_to_write(FacTensor *t, const FacLevel *level, FacTensor *of, FacTensor **out)
-{
-    FacTensor *made, *of_base, *had = fac_tangent(t, level);
-    *out = had;
-    if (had && !is_narrower(had, of)) return FAC_OK;
-    if (!t->base || t->base == t) {
-        FAC_RETURN_IF_ERROR(new_tangent(had, t, of, &made));
-    } else {
-        FAC_RETURN_IF_ERROR(tangent_to_write(t->base, level, of, &of_base));
-        bool alike = t->base->dtype == t->dtype;
-        for (int i = 0; alike && i < t->base->ndim; i++)
-            alike = of_base->strides[i] == t->base->strides[i];
-        if (!alike)
-            return fac_error(FAC_NOT_IMPLEMENTED,
-                             "forward mode cannot write through this view, whose base is laid out "
-                             "in another way than its tangent; use the operation that is not in "
-                             "place");
-        int64_t offset = t->offset - t->base->offset + of_base->offset;
-        FAC_RETURN_IF_ERROR(fac_op_as_strided(of_base, fac_v_ints(t->sizes, t->ndim),
-                                              fac_v_ints(t->strides, t->ndim), fac_v_int(offset),
-                                              &made));
-    }
-    FacStatus st = fac_set_tangent(t, level, made);
-    *out = made;
-    fac_tensor_release(made); /* t keeps it */
-    return st;
-}
-
-/* r = row(...) beside its target, and then target.copy_(r). */
-static FacStatus
-run_inplace(FacCall *call)
-{
-    FacValue results[FAC_MAX_RESULTS], args[3];
-    FacTensor *target = call->targets[0];
-    for (int i = 0; i < call->op->nresults; i++) results[i] = FAC_VALUE_NONE;
-    FacCall apart = {.op = call->op, .args = call->args, .results = results};
-    FAC_RETURN_IF_ERROR(fac_dispatch(&apart));
-    const FacTensor *made = fac_v_as_tensor(results[0]);
-    FacStatus st = FAC_OK;
+    FacCall apart = {.op = op, .args = args, .results = results};
+    FAC_TRY(fac_dispatch(&apart));
+    FacTensor *made = fac_v_as_tensor(results[0]);
     if (made && carries(made) && !carries(target))
-        st = fac_error(FAC_RUNTIME_ERROR,
-                       "result type %s can't be cast to the desired output type %s",
-                       fac_dtype_info[made->dtype].name, fac_dtype_info[target->dtype].name);
-    args[0] = fac_v_tensor(target);
-    args[1] = results[0];
-    args[1].flags = 0;
-    args[2] = fac_v_bool(false);
-    if (st == FAC_OK) st = fac_call(FAC_OP_copy_, 3, args, call->results);
-    fac_values_release(results, call->op->nresults);
+        FAC_FAIL(FAC_RUNTIME_ERROR, "result type %s can't be cast to the desired output type %s",
+                 fac_dtype_info[made->dtype].name, fac_dtype_info[target->dtype].name);
+    FAC_TRY(fac_op_copy_(target, made, false));
+    call->results[0] =
+        (FacValue){.tag = FAC_V_TENSOR, .flags = FAC_VALUE_OWNED, .v.t = fac_tensor_retain(target)};
+done:
+    fac_tensor_release(before);
+    fac_values_release(results, op->nresults);
     return st;
 }
 
@@ -591,19 +558,6 @@ run_inplace_view(FacCall *call, FacLevel *level)
     return FAC_OK;
 }
 
-/* The tangent of what a row reads beside its first parameter that is a batch, else any, or NULL. */
-static FacTensor *
-any_tangent(const FacCall *call, const FacLevel *level)
-{
-    FacTensor *found = NULL;
-    for (int i = 1; i < call->op->nparams; i++) {
-        FacTensor *arg = fac_v_as_tensor(call->args[i]);
-        FacTensor *tangent = arg ? fac_tangent(arg, level) : NULL;
-        if (tangent && (!found || is_narrower(found, tangent))) found = tangent;
-    }
-    return found;
-}
-
 /* Rows whose first parameter is written, copy_ and its kin: linear in what they read, or numbers
  * that have no derivative. */
 static FacStatus
@@ -618,14 +572,21 @@ run_writing(FacCall *call, FacLevel *level)
         return fac_error(FAC_NOT_IMPLEMENTED,
                          "'%s' writes to a tensor, and is not implemented in forward mode",
                          op->name);
-    if (carries(target))
-        FAC_RETURN_IF_ERROR(tangent_to_write(target, level, any_tangent(call, level), &tangent));
+    if (carries(target)) FAC_RETURN_IF_ERROR(fac_tangent_to_write(call, target, level, &tangent));
     FAC_RETURN_IF_ERROR(fac_dispatch(&below));
     if (!tangent) return FAC_OK;
     if (!(op->linear & 1)) return fac_op_zero_(tangent);
     FAC_RETURN_IF_ERROR(call_on_tangents(&f, op->linear, results)); /* of the target: `tangent` */
     fac_values_release(results, op->nresults);
     return FAC_OK;
+}
+
+static FacStatus
+run_below(FacCall *call, FacLevel *level, const FacGradRow *row)
+{
+    if (call->flags & FAC_CALL_INPLACE) return run_inplace_view(call, level);
+    if (call->op->flags & FAC_OP_WRITES) return run_writing(call, level);
+    return run_values_and_tangents(call, level, row);
 }
 
 FacStatus
@@ -640,18 +601,16 @@ fac_run_forward(FacCall *call, FacLevel *level)
                          "functions with out=... arguments don't support automatic "
                          "differentiation, but one of the arguments has a tangent; use the form "
                          "without out=");
-    if ((call->flags & FAC_CALL_INPLACE) && !(op->flags & FAC_OP_VIEW)) return run_inplace(call);
-    FacLevel *was = fac_level_enter(level);
-    if (!op->linear && !row && op->composite && !(call->flags & FAC_CALL_INPLACE)) {
+    if ((call->flags & FAC_CALL_INPLACE) && !(op->flags & FAC_OP_VIEW))
+        return run_inplace(call, row);
+    bool expanded = !op->linear && !row && op->composite && !(call->flags & FAC_CALL_INPLACE);
+    FacLevel *was = fac_level_enter(level->below);
+    st = fac_inherit_tangents(call, level);
+    if (st == FAC_OK && expanded) {
+        fac_level_enter(level);
         st = fac_dispatch_composite(call);
-    } else {
-        fac_level_enter(level->below);
-        if (call->flags & FAC_CALL_INPLACE)
-            st = run_inplace_view(call, level);
-        else if (op->flags & FAC_OP_WRITES)
-            st = run_writing(call, level);
-        else
-            st = run_values_and_tangents(call, level, row);
+    } else if (st == FAC_OK) {
+        st = run_below(call, level, row);
     }
     fac_level_enter(was);
     return st;

@@ -63,6 +63,15 @@ fac_level_visible(uint64_t id)
     return NULL;
 }
 
+/* Whether a level of this thread has not ended, visible or not. */
+static bool
+is_running(uint64_t id)
+{
+    const FacLevel *level = newest;
+    while (level && level->id > id) level = level->older;
+    return level && level->id == id;
+}
+
 /* --- wrappers --------------------------------------------------------------------------------- */
 
 static void
@@ -114,7 +123,7 @@ fac_level_follow(FacTensor *wrapper)
 typedef struct Tangent {
     struct Tangent *next;
     uint64_t id;
-    FacTensor *tensor;
+    FacTensor *tensor; /* NULL: none, whatever the base of a view has */
 } Tangent;
 
 typedef struct Tangents {
@@ -141,13 +150,25 @@ first_tangent(const FacTensor *t)
     return t->extra && t->extra->forward ? ((Tangents *)t->extra->forward)->first : NULL;
 }
 
+static Tangent *
+find_tangent(const FacTensor *t, uint64_t id)
+{
+    Tangent *at = t->keys & FAC_KEY(TRANSFORM) ? first_tangent(t) : NULL;
+    while (at && at->id != id) at = at->next;
+    return at;
+}
+
 FacTensor *
 fac_tangent(const FacTensor *t, const FacLevel *level)
 {
-    if (!(t->keys & FAC_KEY(TRANSFORM))) return NULL;
-    for (Tangent *at = first_tangent(t); at; at = at->next)
-        if (at->id == level->id) return at->tensor;
-    return NULL;
+    Tangent *found = find_tangent(t, level->id);
+    return found ? found->tensor : NULL;
+}
+
+bool
+fac_follows_base(const FacTensor *t, const FacLevel *level)
+{
+    return t->base && !find_tangent(t, level->id);
 }
 
 /* Tangents of levels that have ended go when the next one comes. */
@@ -155,7 +176,7 @@ static void
 remove_tangents(Tangents *tangents, uint64_t id)
 {
     for (Tangent **link = &tangents->first, *at; (at = *link);) {
-        if (at->id != id && fac_level_visible(at->id)) {
+        if (at->id != id && is_running(at->id)) {
             link = &at->next;
             continue;
         }
@@ -178,7 +199,7 @@ add_tangent(FacTensor *t, uint64_t id, FacTensor *tensor)
     }
     Tangent *made = fac_mem_alloc(sizeof *made);
     if (!made) return fac_mem_error(sizeof *made);
-    *made = (Tangent){tangents->first, id, fac_tensor_retain(tensor)};
+    *made = (Tangent){tangents->first, id, tensor ? fac_tensor_retain(tensor) : NULL};
     tangents->first = made;
     t->keys |= FAC_KEY(TRANSFORM);
     return FAC_OK;
@@ -187,30 +208,35 @@ add_tangent(FacTensor *t, uint64_t id, FacTensor *tensor)
 FacStatus
 fac_set_tangent(FacTensor *t, const FacLevel *level, FacTensor *tangent)
 {
-    if (tangent == fac_tangent(t, level)) return FAC_OK;
+    Tangent *had = find_tangent(t, level->id);
+    if (had && had->tensor == tangent) return FAC_OK;
     if (first_tangent(t)) {
         Tangents *tangents = (Tangents *)t->extra->forward;
         remove_tangents(tangents, level->id);
     }
-    return tangent ? add_tangent(t, level->id, tangent) : FAC_OK;
+    return add_tangent(t, level->id, tangent);
+}
+
+/* The level `id`, where it is visible and lies further in than `other`; else `other`. */
+static FacLevel *
+inner_of(FacLevel *other, uint64_t id)
+{
+    FacLevel *level = other && id <= other->id ? NULL : fac_level_visible(id);
+    return level ? level : other;
 }
 
 FacLevel *
 fac_level_of(const FacTensor *t, FacLevel *other)
 {
-    if (FAC_LIKELY(!t || !(t->keys & FAC_KEY(TRANSFORM)))) return other;
-    FacWrapped *wrapped = fac_wrapped(t);
-    uint64_t best = other ? other->id : 0;
-    FacLevel *level;
-    if (wrapped && wrapped->id > best && (level = fac_level_visible(wrapped->id))) {
-        other = level;
-        best = level->id;
+    if (!t) return other;
+    if (t->keys & FAC_KEY(TRANSFORM)) {
+        FacWrapped *wrapped = fac_wrapped(t);
+        if (wrapped) other = inner_of(other, wrapped->id);
+        for (Tangent *at = first_tangent(t); at; at = at->next) other = inner_of(other, at->id);
     }
-    for (Tangent *at = first_tangent(t); at; at = at->next)
-        if (at->id > best && (level = fac_level_visible(at->id))) {
-            other = level;
-            best = level->id;
-        }
+    if (t->base && t->base->keys & FAC_KEY(TRANSFORM))
+        for (Tangent *at = first_tangent(t->base); at; at = at->next)
+            if (at->tensor) other = inner_of(other, at->id);
     return other;
 }
 

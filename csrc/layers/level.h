@@ -8,7 +8,8 @@
  * How a tensor belongs to a level:
  *   batch      a wrapper without data; its value has the batch as its first dimension
  *   gradient   a wrapper over its value's memory, with a history of its own
- *   forward    any tensor; the tangent hangs on it. Tangents of several levels hang on one tensor
+ *   forward    any tensor; the tangent hangs on it, or on its base. Tangents of several levels hang
+ *              on one tensor
  * A wrapper belongs to one level, its value to outer ones; a tangent belongs to a level inside that
  * of the wrapper. A level that has ended is never visible again: ids are not used twice.
  */
@@ -77,8 +78,13 @@ FacStatus fac_level_follow(FacTensor *wrapper) FAC_MUST_CHECK;
 
 /* The tangent of t at a level (borrowed), or NULL. */
 FacTensor *fac_tangent(const FacTensor *t, const FacLevel *level);
-/* NULL takes it away. */
+/* NULL: t has none, whatever its base has. */
 FacStatus fac_set_tangent(FacTensor *t, const FacLevel *level, FacTensor *tangent) FAC_MUST_CHECK;
+/* Whether t is a view for which nothing was set. */
+bool fac_follows_base(const FacTensor *t, const FacLevel *level);
+/* Such a view takes its part of the tangent of its base. With what lies below the level visible
+ * (tangent.c). */
+FacStatus fac_inherit_tangent(FacTensor *t, const FacLevel *level) FAC_MUST_CHECK;
 
 /* An alias as fac_tensor_alias makes it, that belongs to the levels that t belongs to. */
 FacStatus fac_level_alias(FacTensor *t, FacTensor **out) FAC_MUST_CHECK;

@@ -221,6 +221,8 @@ void fac_hooks_let_go(FacHookRun *run);
 /* Links and unlinks the hook that gives `t` its .grad when grad_fn runs. */
 FacStatus fac_retain_link(FacNode *node, FacTensor *t, uint32_t index) FAC_MUST_CHECK;
 void fac_retain_unlink(FacNode *node, const FacTensor *t);
+/* The view of `from` that t, a view, is of its base; `from` is laid out as that base. */
+FacStatus fac_same_view(FacTensor *t, FacTensor *from, FacTensor **out) FAC_MUST_CHECK;
 /* The history of a view whose base was changed in place, if it is not up to date. */
 FacStatus fac_refresh_view(FacTensor *t) FAC_MUST_CHECK;
 /* The node inside one that stands for a change through a view (views.c), else NULL. */

@@ -13,6 +13,18 @@ FacStatus fac_run_gradient(FacCall *call, FacLevel *level) FAC_MUST_CHECK;
 FacStatus fac_run_forward(FacCall *call, FacLevel *level) FAC_MUST_CHECK; /* forward.c */
 FacStatus fac_run_batch(FacCall *call, FacLevel *level) FAC_MUST_CHECK;   /* batch.c */
 
+/* --- tangent.c: tangents and views. With what lies below `level` visible ---------------------- */
+
+/* fac_inherit_tangent for every tensor of the call. */
+FacStatus fac_inherit_tangents(const FacCall *call, const FacLevel *level) FAC_MUST_CHECK;
+/* The tangent of t gets the strides of t: before a view of both is taken. */
+FacStatus fac_lay_out_tangent(FacTensor *t, const FacLevel *level) FAC_MUST_CHECK;
+/* The tangent of a tensor that the call writes (borrowed), made of zeros if it has none. */
+FacStatus fac_tangent_to_write(const FacCall *call, FacTensor *t, const FacLevel *level,
+                               FacTensor **out) FAC_MUST_CHECK;
+
+/* --- transform.c ------------------------------------------------------------------------------ */
+
 /* Every argument and target that is a wrapper of the level becomes its value. */
 FacStatus fac_unwrap_call(const FacCall *call, FacLevel *level, FacMapped *out) FAC_MUST_CHECK;
 /* The results, values of a call below, become those of `call`: what is the value of an

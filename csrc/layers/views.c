@@ -142,6 +142,16 @@ fac_check_inplace(FacTensor *t)
 /* --- views of a base that was changed --------------------------------------------------------- */
 
 FacStatus
+fac_same_view(FacTensor *t, FacTensor *from, FacTensor **out)
+{
+    FacDim dims[2 * FAC_MAX_NDIM];
+    Layout layout;
+    keep_layout(t, dims, &layout);
+    return take_view(from, &layout, (FacDType)t->dtype, t->flags, t->base->offset - from->offset,
+                     out);
+}
+
+FacStatus
 fac_refresh_view(FacTensor *t)
 {
     FacAutograd *au = fac_autograd(t), *base_au = fac_autograd(t->base);
@@ -152,13 +162,10 @@ fac_refresh_view(FacTensor *t)
     if (au && au->requires_grad) return FAC_OK; /* made a leaf of its own */
     if (t->flags & FAC_T_MULTI_VIEW) return multi_view_error(t, true);
 
-    FacDim dims[2 * FAC_MAX_NDIM];
-    Layout layout;
     FacTensor *again;
     uint32_t exclude = fac_thread.exclude;
-    keep_layout(t, dims, &layout);
     fac_thread.exclude &= ~FAC_KEY(GRAD);
-    FacStatus st = take_view(t->base, &layout, (FacDType)t->dtype, t->flags, 0, &again);
+    FacStatus st = fac_same_view(t, t->base, &again);
     fac_thread.exclude = exclude;
     if (st != FAC_OK) return st;
     FacAutograd *made = fac_autograd(again);

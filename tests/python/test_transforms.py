@@ -235,6 +235,95 @@ def test_writing_in_forward_mode():
             facula.sin(forward_ad.make_dual(x, v), out=facula.empty_like(x))
 
 
+def test_views_from_before_a_write_see_its_tangent():
+    values, v = randn(2, 3), randn(2, 3)
+    with forward_ad.dual_level():
+        target = facula.zeros(2, 3, dtype=facula.float64)
+        row, turned, rows, detached = target[0], target.t(), target.unbind(), target.detach()
+        target.copy_(forward_ad.make_dual(values, v))
+
+        def tangent(t):
+            return forward_ad.unpack_dual(t).tangent
+
+        assert close(tangent(row), v[0]) and close(tangent(turned), v.t())
+        assert close(tangent(rows[1]), v[1]) and close(tangent(row * 2), 2 * v[0])
+        assert tangent(detached) is None and tangent(detached[0]) is None
+        row.mul_(3)
+        assert close(tangent(target)[0], 3 * v[0]) and close(tangent(turned[:, 0]), 3 * v[0])
+        primal = forward_ad.unpack_dual(target).primal
+        assert tangent(primal) is None and tangent(primal[0]) is None
+
+
+def test_siblings_of_a_written_view_see_its_tangent():
+    v = randn(3)
+    with forward_ad.dual_level():
+        target = facula.zeros(2, 3, dtype=facula.float64)
+        row, column = target[0], target[:, 0]
+        row.copy_(forward_ad.make_dual(randn(3), v))
+        assert close(forward_ad.unpack_dual(column).tangent, facula.stack([v[0], v[0] * 0]))
+
+
+def test_complex_views_see_the_tangent_of_their_base():
+    v = facula.complex(randn(2), randn(2))
+    with forward_ad.dual_level():
+        target = facula.zeros(2, dtype=facula.complex128)
+        parts, turned = facula.view_as_real(target), target.conj()
+        target.add_(forward_ad.make_dual(v, v))
+        assert close(forward_ad.unpack_dual(parts).tangent, facula.view_as_real(v))
+        assert close(forward_ad.unpack_dual(turned).tangent.resolve_conj(), v.conj().resolve_conj())
+        parts = facula.view_as_real(facula.zeros(2, dtype=facula.complex128))
+        parts.copy_(forward_ad.make_dual(randn(2, 2), facula.view_as_real(v)))
+        assert close(forward_ad.unpack_dual(parts._base).tangent, v)
+
+
+def test_tangents_lie_as_their_tensors():
+    v = randn(3, 2)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(randn(2, 3), v.t())
+        assert close(forward_ad.unpack_dual(dual.view(6)).tangent, v.t().reshape(6))
+        ones = facula.ones(1, 1, dtype=facula.float64).expand(2, 3)
+        dual = forward_ad.make_dual(randn(2, 3), ones)
+        dual.view(6).mul_(2)
+        assert forward_ad.unpack_dual(dual).tangent.eq(2).all()
+
+
+def written_after_views(x):
+    made = facula.zeros_like(x)
+    tail, column = made[1:], made.view(-1, 1)
+    made.copy_(x * x)
+    tail.mul_(x[1:])
+    return (column * x[:, None]).sum() + tail.sum()
+
+
+def written_apart(x):
+    tail = x[1:] ** 3
+    return (facula.cat([x[:1] ** 2, tail]) * x).sum() + tail.sum()
+
+
+@pytest.mark.parametrize("outer", [facula.func.jacfwd, facula.func.jacrev])
+@pytest.mark.parametrize("inner", [facula.func.jacfwd, facula.func.jacrev])
+def test_writing_under_two_transforms(outer, inner):
+    x = randn(3)
+    assert close(inner(written_after_views)(x), inner(written_apart)(x))
+    assert close(outer(inner(written_after_views))(x), outer(inner(written_apart))(x))
+
+
+def test_an_outer_level_keeps_the_tangents_of_an_inner_one():
+    def f(x):
+        made = facula.zeros(3, dtype=facula.float64)
+        tail = made[1:]
+
+        def g(y):
+            made.copy_(x * y)
+            return tail * y
+
+        return jvp(g, (x * 2,), (facula.ones_like(x),))[1]
+
+    x = facula.tensor(3.0, dtype=facula.float64)
+    value, slope = jvp(f, (x,), (facula.ones_like(x),))
+    assert value.tolist() == [36, 36] and slope.tolist() == [24, 24]
+
+
 def test_results_that_carry_no_tangent():
     with forward_ad.dual_level():
         value = forward_ad.make_dual(facula.tensor(1.5), facula.tensor(1.0))
