@@ -4,8 +4,8 @@
  * the caller and the workers claim them dynamically. A body writes results that depend only on its
  * chunk, and partial results are combined by the caller in chunk order: the bits are the same for
  * any number of threads. Bodies must not raise; they may not call into Python. Nested calls run in
- * the calling thread. Workers start at the first use and again after fork; they do not spin beyond
- * a few microseconds.
+ * the calling thread. Workers start at the first use and again after fork; they wait awake for 30 us
+ * after their work. Jobs too small for the wake of a thread are done by the caller alone.
  */
 #ifndef FAC_BASE_POOL_H
 #define FAC_BASE_POOL_H

@@ -79,6 +79,30 @@ TEST(every_element_once)
 }
 
 static void
+count_slowly(int64_t begin, int64_t end, void *context)
+{
+    volatile int64_t steps = 20000; /* far longer than it takes to wake a thread */
+    while (--steps > 0) continue;
+    count_up(begin, end, context);
+}
+
+/* Small jobs, whose helpers sleep, wait awake or are about to fall asleep. */
+TEST(few_chunks_once)
+{
+    static const int pauses[] = {0, 1, 20, 30, 40, 2000};
+    int counts[60];
+    OK(fac_set_num_threads(4));
+    for (int k = 0; k < 600; k++) {
+        memset(counts, 0, sizeof counts);
+        if (pauses[k % 6]) usleep((unsigned)pauses[k % 6]);
+        fac_parallel(58, 20, k % 7 ? count_up : count_slowly, counts);
+        int wrong = 0;
+        for (int i = 0; i < 60; i++) wrong += counts[i] != (i < 58);
+        CHECK(wrong == 0 && !fac_in_parallel());
+    }
+}
+
+static void
 nest(int64_t begin, int64_t end, void *context)
 {
     int *counts = context;
@@ -146,5 +170,5 @@ TEST(wrong_numbers)
 }
 
 RUN_TESTS(CASE(same_bits_for_any_number_of_threads), CASE(every_element_once),
-          CASE(nested_calls_run_in_place), CASE(several_callers), CASE(a_forked_child_has_a_pool),
-          CASE(wrong_numbers))
+          CASE(few_chunks_once), CASE(nested_calls_run_in_place), CASE(several_callers),
+          CASE(a_forked_child_has_a_pool), CASE(wrong_numbers))
