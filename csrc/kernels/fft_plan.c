@@ -6,6 +6,8 @@
  */
 #include "kernels/fft_plan.h"
 
+#include "device/device.h"
+
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
@@ -87,6 +89,13 @@ turns_width(const FacFftPlan *p, const FacFftPass *pass)
     return pass->rest < p->lanes && p->narrow ? pass->rest * pass->before : pass->rest;
 }
 
+/* Vectors of turns: those of a last vector that is not whole are there twice. */
+static int64_t
+turns_blocks(const FacFftPlan *p, int64_t width)
+{
+    return (width + p->lanes - 1) / p->lanes + (width > p->lanes && width % p->lanes);
+}
+
 /* The next free numbers of a plan's memory; counts only while there is none. */
 static void *
 carve(FacFftPlan *p, int64_t numbers)
@@ -97,15 +106,20 @@ carve(FacFftPlan *p, int64_t numbers)
 }
 
 static void
-fill_turns(const FacFftPlan *p, FacFftPass *pass, void *to)
+fill_turns(const FacFftPlan *p, FacFftPass *pass, int64_t width, void *to)
 {
-    for (int j = 1; j < pass->radix; j++)
-        for (int64_t i = 0; i < pass->width; i++) {
-            const int64_t from = 2 * (j - 1) * pass->width + i;
-            const Turn t = turn(i % pass->rest * j, pass->rest * pass->radix);
-            put(to, p->size, from, t.re);
-            put(to, p->size, from + pass->width, t.im);
-        }
+    const int64_t blocks = turns_blocks(p, width), lanes = p->lanes;
+    int64_t at = 0;
+    for (int64_t block = 0; block < blocks; block++) {
+        const bool again = block * lanes >= width;
+        const int64_t first = again ? width - lanes : block * lanes;
+        for (int j = 1; j < pass->radix; j++, at += lanes)
+            for (int64_t l = 0; l < lanes; l++, at++) {
+                const Turn t = turn((first + l) % pass->rest * j, pass->rest * pass->radix);
+                put(to, p->size, at, t.re);
+                put(to, p->size, at + lanes, t.im);
+            }
+    }
     pass->turns = to;
 }
 
@@ -126,10 +140,10 @@ lay_passes(FacFftPlan *p)
     for (int i = 0; i < p->npasses; i++) {
         FacFftPass *pass = &p->pass[i];
         const bool odd = pass->radix & 1;
-        pass->width = turns_width(p, pass);
-        if (pass->width) {
-            void *turns = carve(p, 2 * (pass->radix - 1) * pass->width);
-            if (turns) fill_turns(p, pass, turns);
+        const int64_t width = turns_width(p, pass);
+        if (width) {
+            void *turns = carve(p, 2 * (pass->radix - 1) * turns_blocks(p, width) * p->lanes);
+            if (turns) fill_turns(p, pass, width, turns);
         }
         void *roots = odd ? carve(p, 2 * pass->radix) : NULL;
         if (roots) fill_roots(p, pass, roots);
@@ -212,6 +226,44 @@ lay_chirp(FacFftPlan *p)
     return FAC_OK;
 }
 
+/* --- long lengths ----------------------------------------------------------------------------- */
+
+/* The largest divisor of n, a product of factors of passes, that is at most the root of n; one of as many as a
+ * vector has lanes, where there is a large one. */
+static int64_t
+least_half(int64_t n, int lanes)
+{
+    int64_t best = 1, suits = 1;
+    for (int64_t i = 2; i * i <= n; i++) {
+        if (n % i) continue;
+        best = i;
+        if (n / i % lanes == 0) suits = i;
+    }
+    return 4 * suits >= best ? suits : best;
+}
+
+static void
+lay_matrix(FacFftPlan *p)
+{
+    const int64_t k = p->rows->n, n = p->columns->n, lanes = p->lanes;
+    const int64_t blocks = (n + lanes - 1) / lanes;
+    void *near = carve(p, 2 * k * lanes), *far = carve(p, 2 * k * blocks);
+    if (!near) return;
+    for (int64_t i = 0; i < k; i++)
+        for (int64_t l = 0; l < lanes; l++) {
+            const Turn t = turn(i * l, p->n);
+            put(near, p->size, 2 * i * lanes + l, t.re);
+            put(near, p->size, (2 * i + 1) * lanes + l, t.im);
+        }
+    for (int64_t i = 0; i < k * blocks; i++) {
+        const Turn t = turn(i / k * lanes * (i % k), p->n);
+        put(far, p->size, 2 * i, t.re);
+        put(far, p->size, 2 * i + 1, t.im);
+    }
+    p->near = near;
+    p->far = far;
+}
+
 /* --- plans ------------------------------------------------------------------------------------ */
 
 /* All numbers; run once to count them and once to fill them. */
@@ -219,7 +271,10 @@ static FacStatus
 lay_out(FacFftPlan *p)
 {
     p->bytes = 0;
-    lay_passes(p);
+    if (p->rows)
+        lay_matrix(p);
+    else
+        lay_passes(p);
     p->half = p->n / 2 + p->lanes;
     void *halves = carve(p, 2 * p->half);
     for (int64_t k = 0; halves && k < p->half; k++) {
@@ -236,12 +291,14 @@ fac_fft_plan_release(FacFftPlan *plan)
 {
     if (!plan || !fac_refs_down(&plan->refs)) return;
     fac_fft_plan_release(plan->inner);
-    fac_mem_free(plan->memory);
+    fac_fft_plan_release(plan->rows);
+    fac_fft_plan_release(plan->columns);
+    if (plan->memory) fac_host_free(plan->memory, plan->bytes);
     fac_mem_free(plan);
 }
 
 static FacStatus
-make(int64_t n, int size, int lanes, FacFftPlan **out)
+make(int64_t n, int size, int lanes, bool flat, FacFftPlan **out)
 {
     FacStatus st = FAC_OK;
     FacFftPlan *p = fac_mem_zalloc(sizeof *p);
@@ -250,17 +307,18 @@ make(int64_t n, int size, int lanes, FacFftPlan **out)
     p->n = n;
     p->size = size;
     p->lanes = lanes;
+    p->flat = flat;
     if (!factor(p)) {
         p->npasses = 0;
-        FAC_TRY(fac_fft_plan(convenient(n), size, lanes, &p->inner));
+        FAC_TRY(fac_fft_plan(convenient(n), size, lanes, true, &p->inner));
         p->narrow = true;
+    } else if (!flat && 2 * n * size >= FAC_FFT_LONG) {
+        p->npasses = 0;
+        FAC_TRY(fac_fft_plan(least_half(n, lanes), size, lanes, true, &p->rows));
+        FAC_TRY(fac_fft_plan(n / p->rows->n, size, lanes, true, &p->columns));
     }
     FAC_TRY(lay_out(p));
-    p->memory = fac_mem_alloc(p->bytes);
-    if (!p->memory) {
-        st = fac_mem_error(p->bytes);
-        goto done;
-    }
+    FAC_TRY(fac_host_alloc(p->bytes, &p->memory));
     FAC_TRY(lay_out(p));
     *out = p;
     p = NULL;
@@ -306,13 +364,14 @@ to_front(int i)
 
 /* A new reference to the plan, if it is there. */
 static FacFftPlan *
-find(int64_t n, int size, int lanes)
+find(int64_t n, int size, int lanes, bool flat)
 {
     FacFftPlan *p = NULL;
     pthread_once(&once, start);
     pthread_mutex_lock(&lock);
     for (int i = 0; i < ncached && !p; i++)
-        if (cached[i]->n == n && cached[i]->size == size && cached[i]->lanes == lanes) {
+        if (cached[i]->n == n && cached[i]->size == size && cached[i]->lanes == lanes &&
+            cached[i]->flat == flat) {
             p = to_front(i);
             fac_refs_up(&p->refs);
         }
@@ -341,11 +400,11 @@ keep(FacFftPlan *p)
 }
 
 FacStatus
-fac_fft_plan(int64_t n, int size, int lanes, FacFftPlan **out)
+fac_fft_plan(int64_t n, int size, int lanes, bool flat, FacFftPlan **out)
 {
-    *out = find(n, size, lanes);
+    *out = find(n, size, lanes, flat);
     if (*out) return FAC_OK;
-    FAC_RETURN_IF_ERROR(make(n, size, lanes, out));
+    FAC_RETURN_IF_ERROR(make(n, size, lanes, flat, out));
     keep(*out);
     return FAC_OK;
 }

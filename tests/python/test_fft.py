@@ -69,6 +69,44 @@ def test_a_row_alone(dtype, n):
     assert same(whole, fft.irfft(half.t().contiguous(), n, dim=0).t())
 
 
+# A power, a product of odd factors, one whose rows are no whole vectors, and twice an odd one.
+@pytest.mark.parametrize("n", [2**18, 3**11, 2 * 5**7, 2 * 3**11])
+def test_long_lines(dtype, n):
+    """Lengths that are computed as matrices: accuracy, and the same bits in any layout."""
+    fft = facula.fft
+    z = numbers(2, n, dtype=COMPLEX[dtype])
+    x, half = z.real.contiguous(), z[:, : n // 2 + 1].contiguous()
+    wide = z.numpy().astype(np.complex128)
+    allowed = max(EPS[dtype], 1e-15) * (1 + np.log2(n))
+    for function, rows, reference in (
+        (fft.fft, z, scipy.fft.fft(wide)),
+        (fft.ifft, z, scipy.fft.ifft(wide)),
+        (fft.rfft, x, scipy.fft.rfft(wide.real)),
+        (fft.fft, x, scipy.fft.fft(wide.real)),
+        (lambda t, **keys: fft.irfft(t, n, **keys), half, scipy.fft.irfft(half.numpy(), n)),
+    ):
+        whole = function(rows)
+        assert error(whole, reference) < allowed
+        assert same(whole[1], function(rows[1]))
+        assert same(whole, function(rows.t().contiguous(), dim=0).t())
+        gaps = facula.stack([rows, rows], -1).flatten(1)[:, ::2]
+        assert same(whole, function(gaps))
+
+
+def test_number_of_threads_of_a_long_line(dtype):
+    z = numbers(3 * 2**17, dtype=COMPLEX[dtype])
+    before, results = facula.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            facula.set_num_threads(threads)
+            f = facula.fft
+            results.append([f.fft(z), f.rfft(z.real), f.fft(z.real), f.irfft(z)])
+    finally:
+        facula.set_num_threads(before)
+    for result in results[1:]:
+        assert all(same(a, b) for a, b in zip(result, results[0], strict=True))
+
+
 def test_number_of_threads(dtype):
     z = numbers(60, 33, 64, dtype=COMPLEX[dtype])
     x = z.real.contiguous()

@@ -15,6 +15,8 @@
 #pragma GCC optimize("fp-contract=fast")
 
 #if defined(__AVX512F__)
+#include "kernels/cpu/fft_turn.h"
+#define FFT_TURNS
 #define FFT_F32_LANES 16
 #define FFT_F64_LANES 8
 #elif defined(__AVX2__)
@@ -72,9 +74,22 @@ typedef struct Job {
     FacDim sizes[FAC_MAX_NDIM];
     int64_t lines, inner; /* inner: blocks do not go across lines of so many; 0: they do */
     bool wide;
-    _Atomic bool failed; /* a task had no memory */
-    int64_t room;        /* numbers of one of the four arrays of a block */
+    const FacFftPlan *matrix; /* columns of a long transform, which this plan turns */
+    _Atomic bool failed;      /* a task had no memory */
+    int64_t room;             /* numbers of one of the four arrays of a block */
 } Job;
+
+/* Between a long transform of pairs and that of real numbers: complex numbers in a row. Chunks have
+ * HALVES_CHUNK vectors; the last one has what is left, too. */
+typedef struct Halves {
+    const FacFftPlan *plan;
+    void *from, *to;
+    double scale;
+    bool back;
+    int64_t chunks;
+} Halves;
+
+enum { HALVES_CHUNK = 1 << 13 };
 
 /* The lines of a block: the first, and how many. */
 static inline int
@@ -181,6 +196,142 @@ choose_lanes(Job *j, int lanes)
     j->room = ((j->room + lanes) / lanes * (j->wide ? lanes : 1) + 1) * lanes;
 }
 
+/* Runs the blocks of a job whose plan and sides are set; the number of lines is there. */
+static FacStatus
+run_blocks(Job *j, int lanes)
+{
+    int64_t blocks = j->lines;
+    if (j->wide && j->inner)
+        blocks = j->lines / j->inner * ((j->inner + lanes - 1) / lanes);
+    else if (j->wide)
+        blocks = (j->lines + lanes - 1) / lanes;
+    fac_parallel(blocks, fac_grain(4 * j->room), j->plan->size == 4 ? blocks_f32 : blocks_f64, j);
+    return j->failed
+               ? fac_error(FAC_MEMORY_ERROR, "no memory for %lld numbers", (long long)(4 * j->room))
+               : FAC_OK;
+}
+
+/* --- long lines ------------------------------------------------------------------------------- */
+
+/* A matrix of complex numbers from `data`: its columns or rows as the lines of a step. */
+static Side
+across(Side side, int64_t apart, int64_t step)
+{
+    side.strides[0] = side.step * apart;
+    side.step *= step;
+    return side;
+}
+
+/* One of the two steps of a long transform: so many lines. */
+static FacStatus
+long_step(const Job *whole, bool turned, Side from, Side to)
+{
+    const FacFftPlan *p = whole->plan;
+    FacFftPlan *plan = turned ? p->rows : p->columns;
+    const int64_t lines = turned ? p->columns->n : p->rows->n;
+    Job j = {.plan = plan,
+             .kind = C2C,
+             .inverse = whole->inverse,
+             .n = plan->n,
+             .loads = plan->n,
+             .stores = plan->n,
+             .scale = turned || whole->kind == R2C ? 1 : whole->scale,
+             .from = from,
+             .to = to,
+             .ndim = 1,
+             .sizes = {lines},
+             .lines = lines,
+             .wide = true,
+             .matrix = turned ? p : NULL,
+             .room = (plan->n + 2) * p->lanes};
+    return run_blocks(&j, p->lanes);
+}
+
+/* From row to row of the matrix: whole vectors, an odd number, so that rows do not share lines of the cache. */
+static int64_t
+long_pitch(const FacFftPlan *p)
+{
+    return ((p->columns->n + p->lanes - 1) / p->lanes | 1) * p->lanes;
+}
+
+/* Numbers of the two areas of a long line. */
+static void
+long_room(const FacFftPlan *p, int64_t room[2])
+{
+    room[1] = 2 * (p->n + 2 * p->lanes);
+    room[0] = 2 * p->rows->n * long_pitch(p);
+    if (room[0] < room[1]) room[0] = room[1];
+}
+
+static void
+long_halves(const Job *j, char *from, char *to)
+{
+    const int64_t chunks = j->plan->n / 2 / HALVES_CHUNK;
+    Halves h = {j->plan, from, to, j->scale, j->kind == C2R, chunks ? chunks : 1};
+    fac_parallel(h.chunks, 1, j->plan->size == 4 ? long_halves_f32 : long_halves_f64, &h);
+}
+
+/* One line of a plan that has rows and columns. */
+static FacStatus
+long_line(const Job *j, Side from, Side to, char *room)
+{
+    const FacFftPlan *p = j->plan;
+    const int64_t k = p->rows->n, n = p->columns->n, one = p->size;
+    const int64_t pitch = long_pitch(p);
+    const bool single = one == 4, close = j->kind == C2R ? from.step == 2 && from.part == 1
+                                                         : to.step == 2 && to.part == 1;
+    int64_t areas[2];
+    long_room(p, areas);
+    const Side matrix = {.data = room, .step = 2, .part = 1};
+    const Side spare = {.data = room + areas[0] * one, .step = 2, .part = 1};
+    Side in = from, out = to;
+    if (j->kind == C2R) {
+        in = spare;
+        if (!j->halves || !close)
+            (single ? gather_f32 : gather_f64)(&from, j->loads, j->halves ? j->loads : j->n,
+                                               j->halves ? room : spare.data);
+        if (j->halves) long_halves(j, close ? from.data : room, spare.data);
+    } else if (j->kind == R2C) {
+        out = spare;
+    }
+    Side rows = matrix, columns = across(matrix, 1, pitch);
+    rows.strides[0] = 2 * pitch;
+    FAC_RETURN_IF_ERROR(long_step(j, true, across(in, 1, n), columns));
+    FAC_RETURN_IF_ERROR(long_step(j, false, rows, across(out, 1, k)));
+    if (j->kind != R2C) return FAC_OK;
+    const int64_t have = j->n / 2 + 1;
+    if (j->halves) long_halves(j, spare.data, close ? to.data : room);
+    if (j->halves && close && j->stores == have) return FAC_OK;
+    (single ? scatter_f32 : scatter_f64)(!j->halves ? spare.data
+                                         : close    ? to.data
+                                                    : room,
+                                         have, j->stores, &to);
+    return FAC_OK;
+}
+
+static FacStatus
+long_lines(const Job *j)
+{
+    int64_t areas[2];
+    FacStatus st = FAC_OK;
+    void *room;
+    long_room(j->plan, areas);
+    const size_t bytes = (size_t)(areas[0] + areas[1]) * (size_t)j->plan->size;
+    FAC_RETURN_IF_ERROR(fac_host_alloc(bytes, &room));
+    for (int64_t line = 0; line < j->lines && st == FAC_OK; line++) {
+        Side from = j->from, to = j->to;
+        int64_t at[2];
+        line_at(j, line, at);
+        from.data += at[0] * j->plan->size;
+        to.data += at[1] * j->plan->size;
+        st = long_line(j, from, to, room);
+    }
+    fac_host_free(room, bytes);
+    return st;
+}
+
+/* --- a dimension, whole ------------------------------------------------------------------------ */
+
 /* Transforms `dim` of `from` into that of `to`; n is the length of the signal. */
 static FacStatus
 transform_dim(FacTensor *from, FacTensor *to, int dim, int64_t n, Kind kind, bool inverse,
@@ -189,26 +340,24 @@ transform_dim(FacTensor *from, FacTensor *to, int dim, int64_t n, Kind kind, boo
     const bool single = to->dtype == FAC_DT_F32 || to->dtype == FAC_DT_C64;
     const int lanes = single ? FFT_F32_LANES : FFT_F64_LANES;
     Job j = {.kind = kind, .inverse = inverse, .n = n, .scale = scale};
+    FacStatus st;
     if (to->numel == 0) return FAC_OK;
     j.halves = kind != C2C && n % 2 == 0;
     j.loads = kind == R2C ? (j.halves ? n / 2 : n) : from->sizes[dim];
     j.stores = kind == C2R ? (j.halves ? n / 2 : n) : to->sizes[dim];
     if (kind == C2R) j.loads = n / 2 + 1;
-    FAC_RETURN_IF_ERROR(fac_fft_plan(j.halves ? n / 2 : n, single ? 4 : 8, lanes, &j.plan));
+    FAC_RETURN_IF_ERROR(fac_fft_plan(j.halves ? n / 2 : n, single ? 4 : 8, lanes, false, &j.plan));
     set_steps(&j.from, from, dim, j.halves);
     set_steps(&j.to, to, dim, j.halves);
     merge_dims(&j, from, to, dim);
-    choose_lanes(&j, lanes);
-    int64_t blocks = j.lines;
-    if (j.wide && j.inner)
-        blocks = j.lines / j.inner * ((j.inner + lanes - 1) / lanes);
-    else if (j.wide)
-        blocks = (j.lines + lanes - 1) / lanes;
-    fac_parallel(blocks, fac_grain(4 * j.room), single ? blocks_f32 : blocks_f64, &j);
+    if (j.plan->rows) {
+        st = long_lines(&j);
+    } else {
+        choose_lanes(&j, lanes);
+        st = run_blocks(&j, lanes);
+    }
     fac_fft_plan_release(j.plan);
-    return j.failed
-               ? fac_error(FAC_MEMORY_ERROR, "no memory for %lld numbers", (long long)(4 * j.room))
-               : FAC_OK;
+    return st;
 }
 
 /* 0: 1; 1: 1 / sqrt(n); 2: 1 / n, for all n elements of the signal. */

@@ -212,31 +212,55 @@ typedef struct NAME(Port) {
     bool mixed, turned;
 } NAME(Port);
 
-/* `rows` times `count` vectors. What goes to mixed numbers is scaled. */
+/* Memory that is asked for on the way, two lines of the cache with each vector, since transforms leave the
+ * memory idle: `step` apart, and `next` from the first of one time to that of the next. NULL: none. */
+typedef struct NAME(Ask) {
+    const T *at;
+    int64_t step, next;
+} NAME(Ask);
+
+/* `rows` times `count` vectors; `last`: once more, for the whole vector at the end of runs that begins there.
+ * What goes to mixed numbers is scaled. */
 typedef struct NAME(Step) {
+    const FacFftPass *pass;
     int radix;
+    int64_t last;
     bool wide;
     int64_t rows, count;
     NAME(Port) from, to;
     const T *turns, *roots;
-    int64_t width;
     T scale;
+    NAME(Ask) before, behind; /* reading and writing */
 } NAME(Step);
+
+static __attribute__((noinline)) void
+NAME(ask)(NAME(Ask) * a, int64_t vectors)
+{
+    const T *at = a->at;
+#pragma GCC unroll 4
+    for (int64_t j = 0; j < vectors; j++, at += a->step) {
+        __builtin_prefetch(at, 0, 2);
+        __builtin_prefetch(at + LANES, 0, 2);
+    }
+    a->at += a->next;
+}
 
 static inline __attribute__((always_inline)) void
 NAME(run)(const NAME(Step) * s, const int radix)
 {
     const T *const roots = s->roots, *const turns = s->turns;
-    const int64_t from_j = s->from.j, to_j = s->to.j, width = s->width;
+    const int64_t from_j = s->from.j, to_j = s->to.j, block = 2 * (radix - 1) * LANES;
     const int64_t from_part = s->from.part, to_part = s->to.part;
     const bool wide = s->wide, from_mixed = s->from.mixed, to_mixed = s->to.mixed;
+    NAME(Ask) before = s->before, behind = s->behind;
     for (int64_t row = 0; row < s->rows; row++) {
-        const T *from = s->from.at + row * s->from.row, *turn = turns;
+        const T *from = s->from.at + row * s->from.row;
         T *to = s->to.at + row * s->to.row;
         for (int64_t i = 0; i < s->count; i++) {
             NAME(Cx) x[FAC_FFT_RADIX];
             const T *in = from;
             T *out = to;
+            if (before.at) NAME(ask)(&before, radix);
             if (from_mixed) {
                 const NAME(index) flip = (s->from.turned ? 1 : 0) - (NAME(index)){0};
                 const NAME(index) even = (NAME(index))FFT_LIST(EVEN, LANES) ^ flip;
@@ -259,16 +283,15 @@ NAME(run)(const NAME(Step) * s, const int radix)
             default: NAME(odd)(x, radix, roots);
             }
             if (turns && wide) {
-                const T *at = turn++;
+                const T *at = turns + i / LANES * block + i % LANES;
 #pragma GCC unroll 15
-                for (int j = 1; j < radix; j++, at += 2 * width)
-                    x[j] = NAME(mul)(x[j], NAME(splat)(at[0]), NAME(splat)(at[width]));
+                for (int j = 1; j < radix; j++, at += 2 * LANES)
+                    x[j] = NAME(mul)(x[j], NAME(splat)(at[0]), NAME(splat)(at[LANES]));
             } else if (turns) {
-                const T *at = turn;
-                turn += LANES;
+                const T *at = turns + i * block;
 #pragma GCC unroll 15
-                for (int j = 1; j < radix; j++, at += 2 * width)
-                    x[j] = NAME(mul)(x[j], NAME(load)(at), NAME(load)(at + width));
+                for (int j = 1; j < radix; j++, at += 2 * LANES)
+                    x[j] = NAME(mul)(x[j], NAME(load)(at), NAME(load)(at + LANES));
             }
             if (to_mixed) {
                 const NAME(index) flip = (s->to.turned ? LANES : 0) - (NAME(index)){0};
@@ -288,6 +311,7 @@ NAME(run)(const NAME(Step) * s, const int radix)
                     NAME(store)(out + to_part, x[j].im);
                 }
             }
+            if (behind.at) NAME(ask)(&behind, radix);
             from += s->from.next;
             to += s->to.next;
         }
@@ -325,8 +349,16 @@ NAME(turn_block)(const T *from, T *to)
     for (int l = 0; l < LANES; l++) NAME(store)(to + l * LANES, r[l]);
 }
 
+/* The turns of the vector that begins with number i: whole, or the last one. */
+static inline const T *
+NAME(turns_at)(const FacFftPass *p, int64_t i)
+{
+    const int64_t block = i / LANES + (i % LANES ? 2 : 0);
+    return (const T *)p->turns + block * 2 * (p->radix - 1) * LANES;
+}
+
 /* Runs of fewer numbers than a vector: what a vector needs is brought together in a tile. */
-static void
+static __attribute__((noinline)) void
 NAME(short_pass)(const FacFftPass *p, NAME(Step) * s)
 {
     enum { TILE = FAC_FFT_RADIX * LANES };
@@ -353,8 +385,10 @@ NAME(short_pass)(const FacFftPass *p, NAME(Step) * s)
             }
         }
         s->to.at = to.at + c * unit;
-        if (p->turns) s->turns = (const T *)p->turns + c;
+        if (p->turns) s->turns = NAME(turns_at)(p, c);
         NAME(step)(s);
+        if (s->before.at) s->before.at += s->before.next;
+        if (s->behind.at) s->behind.at += s->behind.next;
     }
 }
 
@@ -375,35 +409,44 @@ NAME(write_to)(const FacFftPass *p, int64_t unit, bool wide, NAME(Port) * port)
     port->next = wide ? unit : unit * LANES;
 }
 
-static void
-NAME(pass)(const FacFftPass *p, bool wide, T scale, const NAME(Port) * from, const NAME(Port) * to)
+static __attribute__((noinline)) void
+NAME(prepare)(const FacFftPass *p, bool wide, T scale, const NAME(Port) * from,
+              const NAME(Port) * to, NAME(Step) * s)
 {
-    NAME(Step)
-    s = {.radix = p->radix,
-         .wide = wide,
-         .rows = p->before,
-         .count = wide ? p->rest : p->rest / LANES,
-         .from = *from,
-         .to = *to,
-         .turns = p->turns,
-         .roots = p->roots,
-         .width = p->width,
-         .scale = scale};
-    const int64_t from_unit = from->next, to_unit = to->next;
-    NAME(read_from)(p, from_unit, wide, &s.from);
-    NAME(write_to)(p, to_unit, wide, &s.to);
-    if (s.count == 0) {
-        NAME(short_pass)(p, &s);
+    *s = (NAME(Step)){.pass = p,
+                      .radix = p->radix,
+                      .wide = wide,
+                      .rows = p->before,
+                      .count = wide ? p->rest : p->rest / LANES,
+                      .from = *from,
+                      .to = *to,
+                      .turns = p->turns,
+                      .roots = p->roots,
+                      .scale = scale};
+    s->last = wide || p->rest % LANES == 0 ? 0 : p->rest - LANES;
+    NAME(read_from)(p, from->next, wide, &s->from);
+    NAME(write_to)(p, to->next, wide, &s->to);
+}
+
+static __attribute__((noinline)) void
+NAME(pass)(const NAME(Step) * s)
+{
+    if (s->count && !s->last) {
+        NAME(step)(s);
         return;
     }
-    NAME(step)(&s);
-    if (wide || p->rest % LANES == 0) return;
-    const int64_t last = p->rest - LANES; /* once more, what the last whole vector leaves */
-    s.from.at += last * from_unit;
-    s.to.at += last * to_unit;
-    if (p->turns) s.turns = (const T *)p->turns + last;
-    s.count = 1;
-    NAME(step)(&s);
+    NAME(Step) again = *s;
+    if (s->count == 0) {
+        NAME(short_pass)(s->pass, &again);
+        return;
+    }
+    NAME(step)(s);
+    again.from.at += again.last * (again.from.next / LANES);
+    again.to.at += again.last * (again.to.next / LANES);
+    if (s->turns) again.turns = NAME(turns_at)(s->pass, s->last);
+    again.count = 1;
+    again.before.at = again.behind.at = NULL;
+    NAME(step)(&again);
 }
 
 /* --- one transform, or LANES of them ---------------------------------------------------------- */
@@ -443,29 +486,90 @@ NAME(turn_all)(int64_t n, bool wide, NAME(Pair) from, NAME(Pair) to, const T *tu
     }
 }
 
-/* Forward, from *x (or what `in` says) with the help of *y; the result is in *x, which may have changed
- * places with *y (or where `out` says). A plan that has no passes knows neither in nor out. */
+/* The passes of a plan over two arrays, prepared once for many blocks. What a block will write and what the
+ * next one reads is asked for by the first and by the last pass. */
+typedef struct NAME(Chain) {
+    NAME(Ask) output, input;
+    bool ready, reads, writes; /* memory, at the beginning and at the end */
+    int count;
+    NAME(Step) steps[FAC_FFT_PASSES];
+} NAME(Chain);
+
+static inline NAME(Ask) NAME(ask_run)(NAME(Ask) a, int radix)
+{
+    a.next = a.step * radix;
+    return a;
+}
+
+static inline NAME(Ask) NAME(ask_ahead)(const NAME(Port) * p)
+{
+    enum { AHEAD = 6 };
+    return (NAME(Ask)){p->at + AHEAD * p->next, p->j, p->next};
+}
+
+/* Long lines side by side would not stay in the cache from one block to the next: of those the passes ask for what
+ * they need soon. */
+static inline void
+NAME(ask_along)(const FacFftPlan *p, bool reads, bool writes, NAME(Chain) * chain)
+{
+    NAME(Step) *first = &chain->steps[0], *last = &chain->steps[p->npasses - 1];
+    const bool is_long = p->n >= 512;
+    last->before = is_long && writes ? NAME(ask_ahead)(&last->to) : (NAME(Ask)){NULL, 0, 0};
+    last->behind =
+        is_long && reads ? (NAME(Ask)){NULL, 0, 0} : NAME(ask_run)(chain->input, last->radix);
+    if (is_long && reads)
+        first->before = NAME(ask_ahead)(&first->from);
+    else if (!is_long || !writes)
+        first->before = NAME(ask_run)(chain->output, first->radix);
+}
+
+/* From *x (or what `in` says) with the help of *y; the result is in *x, which may have changed places with
+ * *y (or where `out` says). Blocks differ in the places of `in` and `out` alone. */
+static void
+NAME(run_passes)(const FacFftPlan *p, bool wide, NAME(Pair) * x, NAME(Pair) * y,
+                 const NAME(Port) * in, const NAME(Port) * out, T scale, NAME(Chain) * chain)
+{
+    const int last = p->npasses - 1;
+    if (!chain->ready || chain->reads != !!in || chain->writes != !!out) {
+        NAME(Pair) one = *x, two = *y;
+        for (int i = 0; i <= last; i++) {
+            const NAME(Port) from = i == 0 && in ? *in : NAME(array)(one, wide);
+            const NAME(Port) to = i == last && out ? *out : NAME(array)(two, wide);
+            NAME(prepare)(&p->pass[i], wide, scale, &from, &to, &chain->steps[i]);
+            NAME(swap)(&one, &two);
+        }
+        chain->ready = true;
+        chain->reads = in;
+        chain->writes = out;
+    }
+    if (in) chain->steps[0].from.at = in->at;
+    if (out) chain->steps[last].to.at = out->at;
+    NAME(ask_along)(p, wide && in, wide && out, chain);
+    for (int i = 0; i <= last; i++) NAME(pass)(&chain->steps[i]);
+    if (p->npasses % 2) NAME(swap)(x, y);
+}
+
+/* Forward, as run_passes; a plan that has no passes knows neither in nor out. */
 static void
 NAME(transform)(const FacFftPlan *p, bool wide, NAME(Pair) * x, NAME(Pair) * y,
-                const NAME(Port) * in, const NAME(Port) * out, T scale)
+                const NAME(Port) * in, const NAME(Port) * out, T scale, NAME(Chain) * chain)
 {
-    for (int i = 0; i < p->npasses; i++) {
-        const NAME(Port) from = i == 0 && in ? *in : NAME(array)(*x, wide);
-        const NAME(Port) to = i == p->npasses - 1 && out ? *out : NAME(array)(*y, wide);
-        NAME(pass)(&p->pass[i], wide, scale, &from, &to);
-        NAME(swap)(x, y);
+    if (!p->inner) {
+        NAME(run_passes)(p, wide, x, y, in, out, scale, chain);
+        return;
     }
-    if (!p->inner) return;
     const int64_t n = p->n, m = p->inner->n, unit = wide ? LANES : 1;
     const size_t behind = (size_t)((m - n) * unit) * sizeof(T);
     NAME(turn_all)(n, wide, *x, *y, p->chirp, n);
     memset(y->re + n * unit, 0, behind);
     memset(y->re + y->part + n * unit, 0, behind);
-    NAME(transform)(p->inner, wide, y, x, NULL, NULL, 1);
+    chain->ready = false;
+    NAME(transform)(p->inner, wide, y, x, NULL, NULL, 1, chain);
     NAME(turn_all)(m, wide, *y, *x, p->spectrum, m);
     *x = NAME(exchanged)(*x);
     *y = NAME(exchanged)(*y);
-    NAME(transform)(p->inner, wide, x, y, NULL, NULL, 1);
+    chain->ready = false;
+    NAME(transform)(p->inner, wide, x, y, NULL, NULL, 1, chain);
     *x = NAME(exchanged)(*x);
     *y = NAME(exchanged)(*y);
     NAME(turn_all)(n, wide, *x, *y, p->chirp, n);
@@ -493,14 +597,14 @@ NAME(put)(const NAME(Port) * p, int64_t k, NAME(Cx) x)
 /* Between the transform Z of m pairs of real numbers and their transform X of 2 m, of which 0 to m are
  * asked for: with E and D the halves of Z[k] +- conj(Z[m - k]), X[k] = E - i w^k D; Z[m] is Z[0].
  * Backwards (where the halves are left to the scale) Z[k] = E + i w^-k D; X[0] and X[m] count as real. The
- * m - k-th are the conjugates with the other sign. */
+ * m - k-th are the conjugates with the other sign. For k from begin to end, or to the next whole vector. */
 static void
-NAME(halves)(const FacFftPlan *p, bool wide, bool back, const NAME(Port) * from,
-             const NAME(Port) * to, T scale)
+NAME(halves_part)(const FacFftPlan *p, bool wide, bool back, const NAME(Port) * from,
+                  const NAME(Port) * to, T scale, int64_t begin, int64_t end)
 {
     const int64_t m = p->n, behind = wide ? 0 : LANES - 1;
     const T *const turns = p->halves, half = back ? 1 : (T)0.5 * scale;
-    for (int64_t k = 0; k <= m / 2; k += wide ? 1 : LANES) {
+    for (int64_t k = begin; k < end; k += wide ? 1 : LANES) {
         const int64_t other = m - k - behind;
         NAME(Cx) a = NAME(fetch)(from, k), b = NAME(fetch)(from, other);
         if (!wide) b = (NAME(Cx)){NAME(reversed)(b.re), NAME(reversed)(b.im)};
@@ -527,6 +631,13 @@ NAME(halves)(const FacFftPlan *p, bool wide, bool back, const NAME(Port) * from,
     }
 }
 
+static void
+NAME(halves)(const FacFftPlan *p, bool wide, bool back, const NAME(Port) * from,
+             const NAME(Port) * to, T scale)
+{
+    NAME(halves_part)(p, wide, back, from, to, scale, 0, p->n / 2 + 1);
+}
+
 /* The numbers from `have` to n - 1 are the conjugates of those at the other end. */
 static void
 NAME(mirror)(int64_t have, int64_t n, int64_t unit, NAME(Pair) x)
@@ -541,13 +652,20 @@ NAME(mirror)(int64_t have, int64_t n, int64_t unit, NAME(Pair) x)
 /* --- from memory and to it -------------------------------------------------------------------- */
 
 /* Where the lanes of a block are. Number k of a line is at k * step, its imaginary part, unless it is
- * `real`, `part` behind. `close`: the lanes lie side by side. */
+ * `real`, `part` behind. `even`: there are as many as a vector has, `stride` apart, and `at` has the
+ * first one alone; `close`: they lie side by side. */
 typedef struct NAME(Lines) {
     T *at[LANES];
     int count;
-    bool close, real;
-    int64_t step, part;
+    bool even, close, real;
+    int64_t step, part, stride;
 } NAME(Lines);
+
+static inline T *
+NAME(lane)(const NAME(Lines) * b, int l)
+{
+    return b->even ? b->at[0] + l * b->stride : b->at[l];
+}
 
 static void
 NAME(load_row)(const NAME(Lines) * b, int64_t n, NAME(Pair) to)
@@ -602,11 +720,15 @@ NAME(load_lanes)(const NAME(Lines) * b, int64_t n, NAME(Pair) to)
             NAME(store)(to.re + k * LANES, x.re);
             NAME(store)(to.re + to.part + k * LANES, x.im);
         }
+#ifdef FFT_TURNS
+    } else if (b->even && step == 2 && part == 1 && n % 4 == 0) {
+        NAME(rows_to_lanes)(b->at[0], b->stride, n, to.re, to.re + to.part);
+#endif
     } else if (step == 2 && part == 1 && n >= LANES / 2) {
         for (int64_t k = 0; k < n; k += LANES / 2) {
             NAME(vec) r[LANES]; /* of each line; then real and imaginary parts in turn */
             if (k > n - LANES / 2) k = n - LANES / 2;
-            for (int l = 0; l < LANES; l++) r[l] = NAME(load)(b->at[l] + 2 * k);
+            for (int l = 0; l < LANES; l++) r[l] = NAME(load)(NAME(lane)(b, l) + 2 * k);
             NAME(transpose)(r);
             for (int l = 0; l < LANES / 2; l++) {
                 NAME(store)(to.re + (k + l) * LANES, r[2 * l]);
@@ -616,7 +738,7 @@ NAME(load_lanes)(const NAME(Lines) * b, int64_t n, NAME(Pair) to)
     } else {
         for (int64_t k = 0; k < n; k++)
             for (int l = 0; l < LANES; l++) {
-                const T *at = b->at[l] + k * step;
+                const T *at = NAME(lane)(b, l) + k * step;
                 to.re[k * LANES + l] = at[0];
                 to.re[to.part + k * LANES + l] = b->real ? 0 : at[part];
             }
@@ -639,6 +761,10 @@ NAME(store_lanes)(const NAME(Lines) * b, int64_t n, NAME(Pair) from, T scale)
             NAME(store)(at, x.re);
             if (!b->real) NAME(store)(at + part, x.im);
         }
+#ifdef FFT_TURNS
+    } else if (b->even && step == 2 && part == 1 && n % 4 == 0) {
+        NAME(lanes_to_rows)(from.re, from.re + from.part, scale, n, b->at[0], b->stride);
+#endif
     } else if (step == 2 && part == 1 && n >= LANES / 2 && b->count == LANES) {
         for (int64_t k = 0; k < n; k += LANES / 2) {
             NAME(vec) r[LANES];
@@ -648,12 +774,12 @@ NAME(store_lanes)(const NAME(Lines) * b, int64_t n, NAME(Pair) from, T scale)
                 r[2 * l + 1] = NAME(load)(from.re + from.part + (k + l) * LANES) * scale;
             }
             NAME(transpose)(r);
-            for (int l = 0; l < LANES; l++) NAME(store)(b->at[l] + 2 * k, r[l]);
+            for (int l = 0; l < LANES; l++) NAME(store)(NAME(lane)(b, l) + 2 * k, r[l]);
         }
     } else {
         for (int64_t k = 0; k < n; k++)
             for (int l = 0; l < b->count; l++) {
-                T *at = b->at[l] + k * step;
+                T *at = NAME(lane)(b, l) + k * step;
                 at[0] = from.re[k * LANES + l] * scale;
                 if (!b->real) at[part] = from.re[from.part + k * LANES + l] * scale;
             }
@@ -693,41 +819,63 @@ NAME(store_block)(const NAME(Lines) * b, bool wide, int64_t n, NAME(Pair) from, 
 /* Forward or back, of what is in *x or in memory, to *x or memory. */
 static void
 NAME(convert)(const Job *j, NAME(Pair) * x, NAME(Pair) * y, const NAME(Port) * in,
-              const NAME(Port) * out)
+              const NAME(Port) * out, NAME(Chain) * chain)
 {
     if (j->inverse) {
         *x = NAME(exchanged)(*x);
         *y = NAME(exchanged)(*y);
     }
-    NAME(transform)(j->plan, j->wide, x, y, in, out, (T)j->scale);
+    NAME(transform)(j->plan, j->wide, x, y, in, out, (T)j->scale, chain);
     if (j->inverse) {
         *x = NAME(exchanged)(*x);
         *y = NAME(exchanged)(*y);
+    }
+}
+
+/* Columns of a long transform from `first` on, turned, to rows of numbers side by side. */
+static void
+NAME(store_turned)(const Job *j, int64_t first, NAME(Pair) from, T *to)
+{
+    const T *near = j->matrix->near;
+    const T *far = (const T *)j->matrix->far + first / LANES * 2 * j->n;
+    for (int64_t k = 0; k < j->n; k++, near += 2 * LANES, far += 2, to += j->to.step) {
+        const NAME(Cx) turn = NAME(mul)((NAME(Cx)){NAME(load)(near), NAME(load)(near + LANES)},
+                                        NAME(splat)(far[0]), NAME(splat)(far[1]));
+        const T *at = from.re + k * LANES;
+        NAME(Cx) x = {NAME(load)(at), NAME(load)(at + from.part)};
+        if (j->inverse) x = (NAME(Cx)){x.im, x.re};
+        x = NAME(mul)(x, turn.re, turn.im);
+        if (j->inverse) x = (NAME(Cx)){x.im, x.re};
+        NAME(put_parts)(to, x);
     }
 }
 
 static void
 NAME(block_c2c)(const Job *j, const NAME(Lines) * from, const NAME(Lines) * to, NAME(Pair) x,
-                NAME(Pair) y)
+                NAME(Pair) y, NAME(Chain) * chain)
 {
     NAME(Port) in, out;
     const bool reads = NAME(reach)(from, j->wide, j->inverse, &in) && j->plan->npasses;
-    const bool writes = NAME(reach)(to, j->wide, j->inverse, &out) && j->plan->npasses;
+    const bool writes =
+        NAME(reach)(to, j->wide, j->inverse, &out) && j->plan->npasses && !j->matrix;
     if (!reads) NAME(load_block)(from, j->wide, j->n, x);
-    NAME(convert)(j, &x, &y, reads ? &in : NULL, writes ? &out : NULL);
-    if (!writes) NAME(store_block)(to, j->wide, j->n, x, (T)j->scale);
+    NAME(convert)(j, &x, &y, reads ? &in : NULL, writes ? &out : NULL, chain);
+    if (j->matrix)
+        NAME(store_turned)(j, (to->at[0] - (T *)j->to.data) / 2, x, to->at[0]);
+    else if (!writes)
+        NAME(store_block)(to, j->wide, j->n, x, (T)j->scale);
 }
 
 static void
 NAME(block_r2c)(const Job *j, const NAME(Lines) * from, const NAME(Lines) * to, NAME(Pair) x,
-                NAME(Pair) y)
+                NAME(Pair) y, NAME(Chain) * chain)
 {
     NAME(Port) in, out;
     const bool reads = NAME(reach)(from, j->wide, false, &in) && j->plan->npasses;
     const bool writes = NAME(reach)(to, j->wide, false, &out) && j->stores < j->n;
     T scale = (T)j->scale;
     if (!reads) NAME(load_block)(from, j->wide, j->loads, x);
-    NAME(convert)(j, &x, &y, reads ? &in : NULL, NULL);
+    NAME(convert)(j, &x, &y, reads ? &in : NULL, NULL, chain);
     if (j->halves) {
         const NAME(Port) array = NAME(array)(x, j->wide), other = NAME(array)(y, j->wide);
         NAME(halves)(j->plan, j->wide, false, &array, writes ? &out : &other, scale);
@@ -741,7 +889,7 @@ NAME(block_r2c)(const Job *j, const NAME(Lines) * from, const NAME(Lines) * to, 
 
 static void
 NAME(block_c2r)(const Job *j, const NAME(Lines) * from, const NAME(Lines) * to, NAME(Pair) x,
-                NAME(Pair) y)
+                NAME(Pair) y, NAME(Chain) * chain)
 {
     NAME(Port) in, out;
     const bool reads = NAME(reach)(from, j->wide, false, &in) && j->halves;
@@ -755,44 +903,54 @@ NAME(block_c2r)(const Job *j, const NAME(Lines) * from, const NAME(Lines) * to, 
         memset(x.re + x.part, 0, (j->wide ? LANES : 1) * sizeof(T));
         NAME(mirror)(j->loads, j->n, j->wide ? LANES : 1, x);
     }
-    NAME(convert)(j, &x, &y, NULL, writes ? &out : NULL);
+    NAME(convert)(j, &x, &y, NULL, writes ? &out : NULL, chain);
     if (!writes) NAME(store_block)(to, j->wide, j->stores, x, (T)j->scale);
 }
 
-/* The lines of the cache that a block will write are on their way while it is computed. */
-static inline void
-NAME(ask_for)(const NAME(Lines) * to, bool wide, int64_t n)
+/* How to ask for a block: a run of memory, or pieces that lie side by side. */
+static inline NAME(Ask) NAME(ask_for)(const NAME(Lines) * b, bool wide, int64_t n)
 {
-    if (to->step <= 2) {
-        for (int l = 0; l < (wide ? to->count : 1); l++)
-            for (int64_t k = 0; k < n * to->step; k += LANES)
-                __builtin_prefetch(to->at[l] + k, 0, 2);
-    } else if (to->close) {
-        for (int64_t k = 0; k < n; k++) {
-            __builtin_prefetch(to->at[0] + k * to->step, 0, 2);
-            __builtin_prefetch(to->at[0] + k * to->step + LANES, 0, 2);
-        }
-    }
+    if (b->close) return (NAME(Ask)){b->at[0], b->step, 0};
+    const bool run = b->step <= 2 && (!wide || (b->even && b->stride <= 2 * n + 2));
+    return (NAME(Ask)){run ? b->at[0] : NULL, 2 * LANES, 0};
 }
 
-/* Where the lines from `first` on are; lanes beyond the count are copies of the last one. */
-static inline void
-NAME(place)(const Job *j, int64_t first, int lanes, NAME(Lines) * from, NAME(Lines) * to)
+/* Where the lines of a block are; lanes beyond the count are copies of the last one. */
+static __attribute__((noinline)) void
+NAME(place)(const Job *j, int64_t block, NAME(Lines) * from, NAME(Lines) * to)
 {
-    const int64_t inner = j->ndim ? j->sizes[0] : 1, left = inner - first % inner;
+    int64_t first;
+    const int count = block_lines(j, block, LANES, &first), lanes = j->wide ? LANES : 1;
+    const int64_t inner = j->ndim ? j->sizes[0] : 1;
+    const int64_t left = inner - (j->ndim > 1 ? first % inner : first);
     const int64_t from_step = j->ndim ? j->from.strides[0] : 0;
     const int64_t to_step = j->ndim ? j->to.strides[0] : 0;
     int64_t at[2];
     line_at(j, first, at);
-    from->close = from_step == (from->part == 1 ? 2 : 1) && from->count == LANES && left >= LANES;
-    to->close = to_step == (to->part == 1 ? 2 : 1) && to->count == LANES && left >= LANES;
-    for (int l = 0; l < lanes; l++) {
-        if (l >= left && l < from->count) line_at(j, first + l, at);
+    from->step = j->from.step;
+    from->part = j->from.part;
+    from->real = j->from.real;
+    to->step = j->to.step;
+    to->part = j->to.part;
+    to->real = j->to.real;
+    from->count = to->count = count;
+    from->even = to->even = count == LANES && left >= LANES;
+    from->stride = from_step;
+    to->stride = to_step;
+    from->close = from->even && from_step == (from->part == 1 ? 2 : 1);
+    to->close = to->even && to_step == (to->part == 1 ? 2 : 1);
+    from->at[0] = (T *)j->from.data + at[0];
+    to->at[0] = (T *)j->to.data + at[1];
+    if (from->even) return;
+    for (int l = 1; l < lanes; l++) {
+        if (l < count && l >= left) {
+            line_at(j, first + l, at);
+        } else if (l < count) {
+            at[0] += from_step;
+            at[1] += to_step;
+        }
         from->at[l] = (T *)j->from.data + at[0];
         to->at[l] = (T *)j->to.data + at[1];
-        if (l + 1 >= from->count) continue;
-        at[0] += from_step;
-        at[1] += to_step;
     }
 }
 
@@ -806,20 +964,64 @@ NAME(blocks)(int64_t begin, int64_t end, void *context)
         j->failed = true;
         return;
     }
+    NAME(Chain) chain;
+    NAME(Lines) from[2], to[2]; /* of every other block */
+    const NAME(Pair) x = {room, j->room}, y = {(T *)room + 2 * j->room, j->room};
+    chain.ready = false;
+    NAME(place)(j, begin, &from[begin % 2], &to[begin % 2]);
     for (; begin < end; begin++) {
-        NAME(Lines) from = {.step = j->from.step, .part = j->from.part, .real = j->from.real};
-        NAME(Lines) to = {.step = j->to.step, .part = j->to.part, .real = j->to.real};
-        int64_t first;
-        const int count = block_lines(j, begin, LANES, &first);
-        from.count = to.count = count;
-        NAME(place)(j, first, j->wide ? LANES : 1, &from, &to);
-        NAME(ask_for)(&to, j->wide, j->stores);
-        const NAME(Pair) x = {room, j->room}, y = {(T *)room + 2 * j->room, j->room};
+        const NAME(Lines) *reads = &from[begin % 2], *writes = &to[begin % 2];
+        const int next = (int)((begin + 1) % 2);
+        if (begin + 1 < end) NAME(place)(j, begin + 1, &from[next], &to[next]);
+        chain.output = NAME(ask_for)(writes, j->wide, j->n);
+        chain.input = NAME(ask_for)(begin + 1 < end ? &from[next] : reads, j->wide, j->n);
         switch (j->kind) {
-        case C2C: NAME(block_c2c)(j, &from, &to, x, y); break;
-        case R2C: NAME(block_r2c)(j, &from, &to, x, y); break;
-        case C2R: NAME(block_c2r)(j, &from, &to, x, y); break;
+        case C2C: NAME(block_c2c)(j, reads, writes, x, y, &chain); break;
+        case R2C: NAME(block_r2c)(j, reads, writes, x, y, &chain); break;
+        case C2R: NAME(block_c2r)(j, reads, writes, x, y, &chain); break;
         }
     }
     fac_host_free(room, bytes);
+}
+
+/* --- long transforms -------------------------------------------------------------------------- */
+
+/* The first numbers of a line, as many as there are, as complex ones; the rest up to n are their conjugates from
+ * the other end. A line of real numbers has no imaginary parts. */
+static void
+NAME(gather)(const Side *side, int64_t have, int64_t n, void *memory)
+{
+    const T *from = (const T *)side->data;
+    T *to = memory;
+    for (int64_t k = 0; k < have; k++) {
+        to[2 * k] = from[k * side->step];
+        to[2 * k + 1] = from[k * side->step + side->part];
+    }
+    for (int64_t k = have; k < n; k++) {
+        to[2 * k] = to[2 * (n - k)];
+        to[2 * k + 1] = -to[2 * (n - k) + 1];
+    }
+    if (have < n) to[1] = 0;
+}
+
+static void
+NAME(scatter)(const void *memory, int64_t have, int64_t n, const Side *side)
+{
+    const T *from = memory;
+    T *to = (T *)side->data;
+    for (int64_t k = 0; k < n; k++, to += side->step) {
+        to[0] = from[2 * (k < have ? k : n - k)];
+        to[side->part] = k < have ? from[2 * k + 1] : -from[2 * (n - k) + 1];
+    }
+}
+
+static __attribute__((noinline)) void
+NAME(long_halves)(int64_t begin, int64_t end, void *context)
+{
+    const Halves *h = context;
+    const NAME(Port) from = {.at = h->from, .next = 2, .mixed = true};
+    const NAME(Port) to = {.at = h->to, .next = 2, .mixed = true};
+    const int64_t last = h->plan->n / 2 + 1;
+    NAME(halves_part)(h->plan, false, h->back, &from, &to, (T)h->scale, begin * HALVES_CHUNK,
+                      end == h->chunks ? last : end * HALVES_CHUNK);
 }
