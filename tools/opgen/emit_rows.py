@@ -1,4 +1,4 @@
-"""The rows themselves: ops.h, ops_rows.c, and the typed C functions in ops_calls.c."""
+"""The rows themselves, ops_rows.c, and their typed C functions, ops.h."""
 
 from __future__ import annotations
 
@@ -25,12 +25,7 @@ for _base in ("Tensor", "str", "ScalarType", "Generator"):  # NULL or FAC_DT_NON
 
 
 def files(table: Table) -> dict[str, str]:
-    calls = [line for row in table.rows for line in typed_functions(row)]
-    return {
-        "ops.h": header(table),
-        "ops_rows.c": rows(table),
-        "ops_calls.c": c_file(["ops.h", "dispatch/formula.h"], calls),
-    }
+    return {"ops.h": header(table), "ops_rows.c": rows(table)}
 
 
 # --- typed functions
@@ -69,27 +64,25 @@ def typed_functions(row: Row) -> list[str]:
         f"fac_formula_take{'_tensor' * result.type.tensor}(&r[{i}], {name});"
         for i, (name, result) in enumerate(outputs(row).items())
     ] or [f"fac_formula_release(r, {count});"]
-    lines = [*prototype(row).split(" ", 1), "{", f"FacValue r[{count}] = {{0}};"]
+    lines = [f"static inline FAC_MUST_CHECK {prototype(row)}", "{"]
+    lines.append(f"FacValue r[{count}] = {{0}};")
     lines.append(f"FAC_RETURN_IF_ERROR(fac_call({arguments}, r));")
     lines += [*results, "return FAC_OK;", "}", ""]
     if "inplace" in row.variants:
-        lines += [*prototype(row, inplace=True).split(" ", 1), "{"]
+        lines += [f"static inline FAC_MUST_CHECK {prototype(row, inplace=True)}", "{"]
         lines += [f"return fac_call_inplace({arguments});", "}", ""]
     return lines
 
 
 def header(table: Table) -> str:
     lines = ["#ifndef FAC_GENERATED_OPS_H", "#define FAC_GENERATED_OPS_H", ""]
-    lines += ['#include "dispatch/dispatch.h"', "", "enum {"]
+    lines += ['#include "dispatch/formula.h"', "", "enum {"]
     lines += [f"FAC_OP_ID_{row.ident}," for row in table.rows] + ["FAC_OP_COUNT", "};", ""]
     lines += [f"#define FAC_OP_{row.ident} (&fac_ops[FAC_OP_ID_{row.ident}])" for row in table.rows]
     lines += ["", "/* Absent parameters: NULL, FAC_DT_NONE or FAC_VALUE_NONE. Results are new"]
-    lines += [" * references; NULL drops one. */"]
-    for row in table.rows:
-        lines.append(f"{prototype(row)} FAC_MUST_CHECK;")
-        if "inplace" in row.variants:
-            lines.append(f"{prototype(row, inplace=True)} FAC_MUST_CHECK;")
-    return c_file([], [*lines, "", "#endif"])
+    lines += [" * references; NULL drops one. Inline: a file compiles the few that it calls. */"]
+    lines += [line for row in table.rows for line in typed_functions(row)]
+    return c_file([], [*lines, "#endif"])
 
 
 # --- rows

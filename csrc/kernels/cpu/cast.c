@@ -1,9 +1,9 @@
 /* cast.c - conversions between dtypes, contiguous to contiguous: all pairs.
  *
  * The thirteen dtypes that arithmetic is done in convert to each other directly, by one plain loop
- * a pair that the compiler vectorizes. The rest (float16, bfloat16, complex32 and the float8 forms)
- * have loops from and to float32 or complex64, and reach every other dtype by a hop through a block
- * of those in L1.
+ * a pair that the compiler vectorizes; pairs that give the same bits share one (fill_twins). The rest
+ * (float16, bfloat16, complex32 and the float8 forms) have loops from and to float32 or complex64, and
+ * reach every other dtype by a hop through a block of those in L1.
  *
  * Out of range: floats go to int32 and smaller through int32, to wider integers through int64, as
  * the processor's truncating conversions do (0x80..0 for what does not fit), so that uint8 of -1.5
@@ -34,22 +34,16 @@ to_u64(double x)
     return x >= half ? (uint64_t)TO_INT64(x - half) ^ (UINT64_C(1) << 63) : (uint64_t)TO_INT64(x);
 }
 
-/* CVT_<to>_<kind of source>(x): kinds are B (bool), I (integers), F (floats). */
+/* CVT_<to>_<kind of source>(x): kinds are I (integers), F (floats). */
 #define CVT_BOOL_I(x) ((x) != 0)
 #define CVT_BOOL_F(x) ((x) != 0)
-#define CVT_U8_I(x) ((uint8_t)(x))
-#define CVT_U8_F(x) ((uint8_t)TO_INT32(x))
 #define CVT_I8_I(x) ((int8_t)(x))
 #define CVT_I8_F(x) ((int8_t)TO_INT32(x))
-#define CVT_U16_I(x) ((uint16_t)(x))
-#define CVT_U16_F(x) ((uint16_t)TO_INT32(x))
 #define CVT_I16_I(x) ((int16_t)(x))
 #define CVT_I16_F(x) ((int16_t)TO_INT32(x))
-#define CVT_U32_I(x) ((uint32_t)(x))
 #define CVT_U32_F(x) ((uint32_t)TO_INT64(x))
 #define CVT_I32_I(x) ((int32_t)(x))
 #define CVT_I32_F(x) TO_INT32(x)
-#define CVT_U64_I(x) ((uint64_t)(x))
 #define CVT_U64_F(x) to_u64((double)(x))
 #define CVT_I64_I(x) ((int64_t)(x))
 #define CVT_I64_F(x) TO_INT64(x)
@@ -72,23 +66,18 @@ to_u64(double x)
         for (int64_t i = 0; i < n; i++) d[i] = (expr);                                             \
     }
 
-/* X(destination, its C type, source, its C type, kind of source) for every destination */
+/* X(destination, its C type, source, its C type, kind of source) for every destination that is no twin */
 #define EACH_DESTINATION(X, SRC, S, K)                                                             \
     X(BOOL, uint8_t, SRC, S, K)                                                                    \
-    X(U8, uint8_t, SRC, S, K)                                                                      \
     X(I8, int8_t, SRC, S, K)                                                                       \
-    X(U16, uint16_t, SRC, S, K)                                                                    \
     X(I16, int16_t, SRC, S, K)                                                                     \
-    X(U32, uint32_t, SRC, S, K)                                                                    \
     X(I32, int32_t, SRC, S, K)                                                                     \
-    X(U64, uint64_t, SRC, S, K)                                                                    \
     X(I64, int64_t, SRC, S, K)                                                                     \
     X(F32, float, SRC, S, K)                                                                       \
     X(F64, double, SRC, S, K)                                                                      \
     X(C64, Pair32, SRC, S, K)                                                                      \
     X(C128, Pair64, SRC, S, K)
 #define EACH_REAL_SOURCE(M)                                                                        \
-    M(BOOL, uint8_t, I)                                                                            \
     M(U8, uint8_t, I)                                                                              \
     M(I8, int8_t, I)                                                                               \
     M(U16, uint16_t, I)                                                                            \
@@ -103,12 +92,14 @@ to_u64(double x)
 #define REAL_LOOP(DST, D, SRC, S, K) LOOP(cast_##SRC##_##DST, S, D, CVT_##DST##_##K(s[i]))
 #define REAL_LOOPS(SRC, S, K) EACH_DESTINATION(REAL_LOOP, SRC, S, K)
 EACH_REAL_SOURCE(REAL_LOOPS)
+REAL_LOOP(U32, uint32_t, F32, float, F)
+REAL_LOOP(U64, uint64_t, F32, float, F)
+REAL_LOOP(U32, uint32_t, F64, double, F)
+REAL_LOOP(U64, uint64_t, F64, double, F)
 
 #define COMPLEX_LOOP(DST, D, SRC, S, K) LOOP(cast_##SRC##_##DST, S, D, CVT_##DST##_##K(s[i].re))
 #define COMPLEX_LOOPS(SRC, S)                                                                      \
-    COMPLEX_LOOP(U8, uint8_t, SRC, S, F)                                                           \
     COMPLEX_LOOP(I8, int8_t, SRC, S, F)                                                            \
-    COMPLEX_LOOP(U16, uint16_t, SRC, S, F)                                                         \
     COMPLEX_LOOP(I16, int16_t, SRC, S, F)                                                          \
     COMPLEX_LOOP(U32, uint32_t, SRC, S, F)                                                         \
     COMPLEX_LOOP(I32, int32_t, SRC, S, F)                                                          \
@@ -236,9 +227,7 @@ hop(const char *from, size_t from_size, FacCast first, FacCast second, char *to,
 /* Between a half and every direct dtype but float32. */
 #define HALF_DIRECT(HALF, SIZE, ...)                                                               \
     HOP_CAST(HALF, SIZE, F32, BOOL, 1)                                                             \
-    HOP_CAST(HALF, SIZE, F32, U8, 1)                                                               \
     HOP_CAST(HALF, SIZE, F32, I8, 1)                                                               \
-    HOP_CAST(HALF, SIZE, F32, U16, 2)                                                              \
     HOP_CAST(HALF, SIZE, F32, I16, 2)                                                              \
     HOP_CAST(HALF, SIZE, F32, U32, 4)                                                              \
     HOP_CAST(HALF, SIZE, F32, I32, 4)                                                              \
@@ -249,7 +238,6 @@ hop(const char *from, size_t from_size, FacCast first, FacCast second, char *to,
     HOP_CAST(HALF, SIZE, F32, C128, 16)                                                            \
     HOP_CAST(HALF, SIZE, F32, C32, 4)                                                              \
     HOP_CAST(C32, 4, F32, HALF, SIZE)                                                              \
-    HOP_CAST(BOOL, 1, F32, HALF, SIZE)                                                             \
     HOP_CAST(U8, 1, F32, HALF, SIZE)                                                               \
     HOP_CAST(I8, 1, F32, HALF, SIZE)                                                               \
     HOP_CAST(U16, 2, F32, HALF, SIZE)                                                              \
@@ -264,9 +252,7 @@ hop(const char *from, size_t from_size, FacCast first, FacCast second, char *to,
 HALVES(HALF_DIRECT, )
 
 HOP_CAST(C32, 4, C64, BOOL, 1)
-HOP_CAST(C32, 4, F32, U8, 1)
 HOP_CAST(C32, 4, F32, I8, 1)
-HOP_CAST(C32, 4, F32, U16, 2)
 HOP_CAST(C32, 4, F32, I16, 2)
 HOP_CAST(C32, 4, F32, U32, 4)
 HOP_CAST(C32, 4, F32, I32, 4)
@@ -274,7 +260,6 @@ HOP_CAST(C32, 4, F32, U64, 8)
 HOP_CAST(C32, 4, F32, I64, 8)
 HOP_CAST(C32, 4, F32, F64, 8)
 HOP_CAST(C32, 4, C64, C128, 16)
-HOP_CAST(BOOL, 1, F32, C32, 4)
 HOP_CAST(U8, 1, F32, C32, 4)
 HOP_CAST(I8, 1, F32, C32, 4)
 HOP_CAST(U16, 2, F32, C32, 4)
@@ -315,22 +300,18 @@ FAC_DTYPE_LIST(COPY_CAST)
 /* --- the table -------------------------------------------------------------------------------- */
 
 #define ENTRY(A, B) casts[FAC_DT_##A][FAC_DT_##B] = cast_##A##_##B;
-#define ROW_DIRECT(A)                                                                              \
+#define ROW_INT(A)                                                                                 \
     ENTRY(A, BOOL)                                                                                 \
-    ENTRY(A, U8)                                                                                   \
     ENTRY(A, I8)                                                                                   \
-    ENTRY(A, U16)                                                                                  \
     ENTRY(A, I16)                                                                                  \
-    ENTRY(A, U32)                                                                                  \
     ENTRY(A, I32)                                                                                  \
-    ENTRY(A, U64)                                                                                  \
     ENTRY(A, I64)                                                                                  \
     ENTRY(A, F32)                                                                                  \
     ENTRY(A, F64)                                                                                  \
     ENTRY(A, C64)                                                                                  \
     ENTRY(A, C128)
+#define ROW_DIRECT(A) ROW_INT(A) ENTRY(A, U32) ENTRY(A, U64)
 #define COLUMN_DIRECT(B)                                                                           \
-    ENTRY(BOOL, B)                                                                                 \
     ENTRY(U8, B)                                                                                   \
     ENTRY(I8, B)                                                                                   \
     ENTRY(U16, B)                                                                                  \
@@ -345,18 +326,32 @@ FAC_DTYPE_LIST(COPY_CAST)
     ENTRY(C128, B)
 #define ENTRIES_BETWEEN(A, B) ENTRY(A, B) ENTRY(B, A)
 
+/* What has the same bits: bool is a uint8 of 0 and 1, and a narrow integer, or any that comes from
+ * integers, is as if it had a sign. */
+static void
+fill_twins(FacCast (*casts)[FAC_DTYPES])
+{
+    for (int from = 0; from < FAC_DTYPES; from++) {
+        casts[from][FAC_DT_U8] = casts[from][FAC_DT_I8];
+        casts[from][FAC_DT_U16] = casts[from][FAC_DT_I16];
+        if (!FAC_IS_INT(from)) continue;
+        casts[from][FAC_DT_U32] = casts[from][FAC_DT_I32];
+        casts[from][FAC_DT_U64] = casts[from][FAC_DT_I64];
+    }
+    memcpy(casts[FAC_DT_BOOL], casts[FAC_DT_U8], sizeof casts[FAC_DT_BOOL]);
+}
+
 void
 FAC_TIERED(fill_casts)(FacCast (*casts)[FAC_DTYPES])
 {
-    ROW_DIRECT(BOOL)
-    ROW_DIRECT(U8)
-    ROW_DIRECT(I8)
-    ROW_DIRECT(U16)
-    ROW_DIRECT(I16)
-    ROW_DIRECT(U32)
-    ROW_DIRECT(I32)
-    ROW_DIRECT(U64)
-    ROW_DIRECT(I64)
+    ROW_INT(U8)
+    ROW_INT(I8)
+    ROW_INT(U16)
+    ROW_INT(I16)
+    ROW_INT(U32)
+    ROW_INT(I32)
+    ROW_INT(U64)
+    ROW_INT(I64)
     ROW_DIRECT(F32)
     ROW_DIRECT(F64)
     ROW_DIRECT(C64)
@@ -379,6 +374,8 @@ FAC_TIERED(fill_casts)(FacCast (*casts)[FAC_DTYPES])
     ENTRIES_BETWEEN(F8_E5M2, F8_E4M3FNUZ)
     ENTRIES_BETWEEN(F8_E5M2, F8_E5M2FNUZ)
     ENTRIES_BETWEEN(F8_E4M3FNUZ, F8_E5M2FNUZ)
+
+    fill_twins(casts);
 
 #define COPY_ENTRY(DT, name, size, kind) casts[FAC_DT_##DT][FAC_DT_##DT] = copy_##DT;
     FAC_DTYPE_LIST(COPY_ENTRY)

@@ -25,24 +25,10 @@
 #define IS_NAN(x) false
 #include "kernels/cpu/fold_extreme.h"
 
-#define T uint16_t
-#define SUFFIX u16
-#define LOWEST 0
-#define HIGHEST UINT16_MAX
-#define IS_NAN(x) false
-#include "kernels/cpu/fold_extreme.h"
-
 #define T int16_t
 #define SUFFIX i16
 #define LOWEST INT16_MIN
 #define HIGHEST INT16_MAX
-#define IS_NAN(x) false
-#include "kernels/cpu/fold_extreme.h"
-
-#define T uint32_t
-#define SUFFIX u32
-#define LOWEST 0
-#define HIGHEST UINT32_MAX
 #define IS_NAN(x) false
 #include "kernels/cpu/fold_extreme.h"
 
@@ -83,44 +69,45 @@
 #define TIMES_0(x, sum) fx_fma_f64(x, 0, sum)
 #include "kernels/cpu/fold_extreme.h"
 
-/* X(enumerator, suffix, bytes); bool is ordered as uint8 */
+/* X(dtype, what it is loaded as, suffix of that, bytes); bool is ordered as uint8, rare dtypes as
+ * wider ones */
 #define ORDERED(X)                                                                                 \
-    X(BOOL, u8, 1)                                                                                 \
-    X(U8, u8, 1)                                                                                   \
-    X(I8, i8, 1)                                                                                   \
-    X(U16, u16, 2)                                                                                 \
-    X(I16, i16, 2)                                                                                 \
-    X(U32, u32, 4)                                                                                 \
-    X(I32, i32, 4)                                                                                 \
-    X(U64, u64, 8)                                                                                 \
-    X(I64, i64, 8)                                                                                 \
-    X(F32, f32, 4)                                                                                 \
-    X(F64, f64, 8)
+    X(BOOL, BOOL, u8, 1)                                                                           \
+    X(U8, U8, u8, 1)                                                                               \
+    X(I8, I8, i8, 1)                                                                               \
+    X(U16, I32, i32, 4)                                                                            \
+    X(I16, I16, i16, 2)                                                                            \
+    X(U32, I64, i64, 8)                                                                            \
+    X(I32, I32, i32, 4)                                                                            \
+    X(U64, U64, u64, 8)                                                                            \
+    X(I64, I64, i64, 8)                                                                            \
+    X(F32, F32, f32, 4)                                                                            \
+    X(F64, F64, f64, 8)
 
-#define FOLD_EXTREME(DT, SUFFIX, bytes, sense)                                                     \
-    [FAC_DT_##DT] = {.load = FAC_DT_##DT,                                                          \
-                     .element = FAC_DT_##DT,                                                       \
-                     .result = {FAC_DT_##DT, FAC_DT_NONE},                                         \
+#define FOLD_EXTREME(DT, AS, SUFFIX, bytes, sense)                                                 \
+    [FAC_DT_##DT] = {.load = FAC_DT_##AS,                                                          \
+                     .element = FAC_DT_##AS,                                                       \
+                     .result = {FAC_DT_##AS, FAC_DT_NONE},                                         \
                      .acc_bytes = bytes,                                                           \
                      .init = sense##_init_##SUFFIX,                                                \
                      .row = sense##_row_##SUFFIX,                                                  \
                      .cols = sense##_cols_##SUFFIX,                                                \
                      .join = sense##_join_##SUFFIX,                                                \
                      .finish = extreme_finish_##SUFFIX},
-#define FOLD_ARG(DT, SUFFIX, bytes, sense)                                                         \
-    [FAC_DT_##DT] = {.load = FAC_DT_##DT,                                                          \
-                     .element = FAC_DT_##DT,                                                       \
-                     .result = {FAC_DT_##DT, FAC_DT_I64},                                          \
+#define FOLD_ARG(DT, AS, SUFFIX, bytes, sense)                                                     \
+    [FAC_DT_##DT] = {.load = FAC_DT_##AS,                                                          \
+                     .element = FAC_DT_##AS,                                                       \
+                     .result = {FAC_DT_##AS, FAC_DT_I64},                                          \
                      .acc_bytes = 8 + bytes,                                                       \
                      .init = arg_init_##SUFFIX,                                                    \
                      .row = arg##sense##_row_##SUFFIX,                                             \
                      .cols = arg##sense##_cols_##SUFFIX,                                           \
                      .join = arg##sense##_join_##SUFFIX,                                           \
                      .finish = arg_finish_##SUFFIX},
-#define FOLD_MAX(DT, SUFFIX, bytes) FOLD_EXTREME(DT, SUFFIX, bytes, max)
-#define FOLD_MIN(DT, SUFFIX, bytes) FOLD_EXTREME(DT, SUFFIX, bytes, min)
-#define FOLD_ARGMAX(DT, SUFFIX, bytes) FOLD_ARG(DT, SUFFIX, bytes, max)
-#define FOLD_ARGMIN(DT, SUFFIX, bytes) FOLD_ARG(DT, SUFFIX, bytes, min)
+#define FOLD_MAX(DT, AS, SUFFIX, bytes) FOLD_EXTREME(DT, AS, SUFFIX, bytes, max)
+#define FOLD_MIN(DT, AS, SUFFIX, bytes) FOLD_EXTREME(DT, AS, SUFFIX, bytes, min)
+#define FOLD_ARGMAX(DT, AS, SUFFIX, bytes) FOLD_ARG(DT, AS, SUFFIX, bytes, max)
+#define FOLD_ARGMIN(DT, AS, SUFFIX, bytes) FOLD_ARG(DT, AS, SUFFIX, bytes, min)
 static const Fold maxima[FAC_DTYPES] = {ORDERED(FOLD_MAX)};
 static const Fold minima[FAC_DTYPES] = {ORDERED(FOLD_MIN)};
 static const Fold argmaxima[FAC_DTYPES] = {ORDERED(FOLD_ARGMAX)};

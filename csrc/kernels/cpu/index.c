@@ -119,18 +119,22 @@ moves_of(const FacTensor *t)
 #define T int8_t
 #define C int32_t
 #define SUFFIX I8
+#define TWIN U8
 #include "kernels/cpu/index_sums.h"
 #define T int16_t
 #define C int32_t
 #define SUFFIX I16
+#define TWIN U16
 #include "kernels/cpu/index_sums.h"
 #define T int32_t
 #define C int32_t
 #define SUFFIX I32
+#define TWIN U32
 #include "kernels/cpu/index_sums.h"
 #define T int64_t
 #define C int64_t
 #define SUFFIX I64
+#define TWIN U64
 #include "kernels/cpu/index_sums.h"
 #undef DIV
 #undef MAX
@@ -172,8 +176,6 @@ moves_of(const FacTensor *t)
 /* complex: max and min are refused by the rules */
 #define LOAD(x) (x)
 #define STORE(x) (x)
-#define MAX(a, b) ((void)(b), (a))
-#define MIN(a, b) ((void)(b), (a))
 #define T float _Complex
 #define C float _Complex
 #define SUFFIX C64

@@ -2,9 +2,15 @@
  *
  * T is the type in memory, C the one of the arithmetic, LOAD and STORE convert, ADD, MUL, MAX, MIN
  * and DIV combine two values of type C, SUFFIX is the name of the dtype. Order in a lane is the
- * order of the index, so that sums are the same at every run.
+ * order of the index, so that sums are the same at every run. TWIN is an integer of the same width, if
+ * there is one already: sums and products have the same bits. Without MAX and MIN there are none.
  */
 #define NAME(name) FAC_JOIN(name, , SUFFIX)
+#ifdef TWIN
+#define SUM(name) FAC_JOIN(name, , TWIN)
+#else
+#define SUM NAME
+#endif
 #define LANE_COMBINES(name, COMBINE)                                                               \
     static void NAME(name)(const Lane *l, char *self, const int64_t *off, char *other)             \
     {                                                                                              \
@@ -35,10 +41,14 @@
             }                                                                                      \
         }                                                                                          \
     }
-LANE_COMBINES(add, ADD)
-LANE_COMBINES(mul, MUL)
+#ifdef MAX
 LANE_COMBINES(max, MAX)
 LANE_COMBINES(min, MIN)
+#endif
+
+#ifndef TWIN
+LANE_COMBINES(add, ADD)
+LANE_COMBINES(mul, MUL)
 
 /* n contiguous elements times one number. */
 static void
@@ -51,6 +61,7 @@ NAME(scale)(char *at, int64_t n, const void *factor)
         to[i] = (T)STORE(MUL(a, b));
     }
 }
+#endif
 
 /* n contiguous elements, each divided by its count. */
 static void
@@ -64,11 +75,19 @@ NAME(divide)(char *at, int64_t n, const int64_t *counts)
     }
 }
 
-static const Sums NAME(sums) = {NAME(add), NAME(mul),   NAME(max),
-                                NAME(min), NAME(scale), NAME(divide)};
+static const Sums NAME(sums) = {.add = SUM(add),
+                                .mul = SUM(mul),
+#ifdef MAX
+                                .max = NAME(max),
+                                .min = NAME(min),
+#endif
+                                .scale = SUM(scale),
+                                .divide = NAME(divide)};
 
 #undef LANE_COMBINES
 #undef NAME
+#undef SUM
 #undef T
 #undef C
 #undef SUFFIX
+#undef TWIN

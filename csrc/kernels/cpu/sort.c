@@ -1,7 +1,7 @@
 /* sort.c - sort, topk, unique, searchsorted, bincount.
  *
  * The bodies for each type are in sort_body.h, sorting by digits in radix.h. Half types sort as
- * float32, bool as uint8: exact both ways.
+ * float32, bool as uint8, the rare uint16 and uint32 as wider integers: exact both ways.
  */
 #include "kernels/cpu/radix.h"
 
@@ -56,23 +56,9 @@ typedef struct Search {
 #undef T
 #undef KEY
 #undef NAME
-#define T uint16_t
-#define NAME(x) u16_##x
-#define KEY(x) (x)
-#include "kernels/cpu/sort_body.h"
-#undef T
-#undef KEY
-#undef NAME
 #define T int16_t
 #define NAME(x) i16_##x
 #define KEY(x) ((uint16_t)(x) ^ 0x8000u)
-#include "kernels/cpu/sort_body.h"
-#undef T
-#undef KEY
-#undef NAME
-#define T uint32_t
-#define NAME(x) u32_##x
-#define KEY(x) (x)
 #include "kernels/cpu/sort_body.h"
 #undef T
 #undef KEY
@@ -124,7 +110,13 @@ typedef struct Bodies {
 static FacDType
 working_dtype(FacDType dtype)
 {
-    return FAC_IS_FLOAT(dtype) && dtype != FAC_DT_F64 ? FAC_DT_F32 : dtype;
+    switch (dtype) {
+    case FAC_DT_U16: return FAC_DT_I32;
+    case FAC_DT_U32: return FAC_DT_I64;
+    case FAC_DT_F16:
+    case FAC_DT_BF16: return FAC_DT_F32;
+    default: return dtype;
+    }
 }
 
 static Bodies
@@ -134,9 +126,7 @@ bodies_of(FacDType dtype)
     case FAC_DT_BOOL:
     case FAC_DT_U8: return (Bodies){u8_sort_rows, u8_search};
     case FAC_DT_I8: return (Bodies){i8_sort_rows, i8_search};
-    case FAC_DT_U16: return (Bodies){u16_sort_rows, u16_search};
     case FAC_DT_I16: return (Bodies){i16_sort_rows, i16_search};
-    case FAC_DT_U32: return (Bodies){u32_sort_rows, u32_search};
     case FAC_DT_I32: return (Bodies){i32_sort_rows, i32_search};
     case FAC_DT_U64: return (Bodies){u64_sort_rows, u64_search};
     case FAC_DT_I64: return (Bodies){i64_sort_rows, i64_search};
