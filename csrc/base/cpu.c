@@ -15,6 +15,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -22,7 +24,10 @@ static FacTier best_tier, used_tier;
 static char model[64] = "unknown";
 static int64_t caches[4] = {0, 32 << 10, 1 << 20, 8 << 20};
 static int processors = 1;
-static bool vnni;
+
+/* What is known of a feature. */
+typedef enum State { ABSENT, LEFT_OUT, FOUND, REFUSED, WRONG } State;
+static _Atomic int states[FAC_CPU_FEATURES];
 
 #if defined(__x86_64__)
 static bool
@@ -59,11 +64,48 @@ detect_tier(void)
     return has_all(state, zmm_state) && has_all(leaf7, v4_leaf7) ? FAC_TIER_V4 : FAC_TIER_V3;
 }
 
+/* The form of AMX's registers that kernels are written for: 8 tiles of 16 rows of 64 bytes. */
 static bool
-detect_vnni(void)
+has_eight_tiles(void)
 {
     unsigned a, b, c, d;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && has_all(c, bit_AVX512VNNI);
+    return __get_cpuid_count(0x1d, 1, &a, &b, &c, &d) && b == (8u << 16 | 64) && (c & 0xffff) == 16;
+}
+
+/* Beside tier v4: a bit for each FacCpuFeature. AMX needs registers of its own from the system, too. */
+static unsigned
+detect_features(void)
+{
+    const unsigned tile_state = 3u << 17, bf16 = 1u << 5; /* subleaf 1, eax */
+    const unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24, amx_int8 = 1u << 25; /* edx */
+    unsigned subleaves, a, b, c, d, found = 0;
+    if (!__get_cpuid_count(7, 0, &subleaves, &b, &c, &d)) return 0;
+    if (has_all(c, bit_AVX512VNNI)) found |= 1u << FAC_CPU_VNNI;
+    if (has_all(d, amx_tile) && has_all(os_register_state(), tile_state) && has_eight_tiles()) {
+        if (has_all(d, amx_int8)) found |= 1u << FAC_CPU_AMX_INT8;
+        if (has_all(d, amx_bf16)) found |= 1u << FAC_CPU_AMX_BF16;
+    }
+    if (subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && has_all(a, bf16))
+        found |= 1u << FAC_CPU_BF16;
+    return found;
+}
+
+/* Asks Linux for the registers of AMX, for all threads of the process, and whether it gave them. */
+static bool
+tiles_are_allowed(void)
+{
+#if defined(__linux__)
+    enum {
+        GET = 0x1022,
+        REQUEST = 0x1023,
+        TILES = 18
+    }; /* ARCH_..._XCOMP_PERM, and the bit of XCR0 */
+    unsigned long allowed = 0;
+    return syscall(SYS_arch_prctl, REQUEST, TILES) == 0 &&
+           syscall(SYS_arch_prctl, GET, &allowed) == 0 && allowed >> TILES & 1;
+#else
+    return false;
+#endif
 }
 
 static void
@@ -84,8 +126,14 @@ detect_tier(void)
     return FAC_TIER_BASE;
 }
 
+static unsigned
+detect_features(void)
+{
+    return 0;
+}
+
 static bool
-detect_vnni(void)
+tiles_are_allowed(void)
 {
     return false;
 }
@@ -101,14 +149,33 @@ tier_from_environment(FacTier best)
 {
     const char *text = getenv("FACULA_CPU");
     if (!text || !*text) return best;
+    const size_t length = strcspn(text, "+"); /* features follow */
     for (int t = FAC_TIER_BASE; t < FAC_TIERS; t++) {
-        const char *name = fac_cpu_tier_name((FacTier)t);
-        const char *dash = strrchr(name, '-');
-        if (strcmp(text, name) != 0 && (!dash || strcmp(text, dash + 1) != 0)) continue;
+        const char *name = fac_cpu_tier_name((FacTier)t), *dash = strrchr(name, '-');
+        const char *last = dash ? dash + 1 : name;
+        const bool whole = strlen(name) == length && memcmp(text, name, length) == 0;
+        if (!whole && (strlen(last) != length || memcmp(text, last, length) != 0)) continue;
         return t < (int)best ? (FacTier)t : best;
     }
     fprintf(stderr, "facula: FACULA_CPU=%s is not known; it takes v2, v3 or v4\n", text);
     return best;
+}
+
+/* A bit for each feature that FACULA_CPU allows: all where it says nothing. */
+static unsigned
+features_from_environment(void)
+{
+    static const char *const words[FAC_CPU_FEATURES] = {"vnni", "bf16", "amx", "amx"};
+    const char *text = getenv("FACULA_CPU");
+    if (!text || !*text) return ~0u;
+    unsigned allowed = 0;
+    for (text = strchr(text, '+'); text; text = strchr(text, '+')) {
+        const size_t length = strcspn(++text, "+");
+        for (int f = 0; f < FAC_CPU_FEATURES; f++)
+            if (strlen(words[f]) == length && memcmp(text, words[f], length) == 0)
+                allowed |= 1u << f;
+    }
+    return allowed;
 }
 
 /* The highest tier of this build that is not above `limit`; base if there is none. */
@@ -185,7 +252,10 @@ detect(void)
     best_tier = highest_built(machine);
     used_tier = highest_built(tier_from_environment(best_tier));
     if (used_tier == FAC_TIER_BASE) used_tier = best_tier; /* this build has nothing lower */
-    vnni = used_tier == FAC_TIER_V4 && detect_vnni();
+    const unsigned found = machine == FAC_TIER_V4 ? detect_features() : 0;
+    const unsigned allowed = used_tier == FAC_TIER_V4 ? features_from_environment() : 0;
+    for (int f = 0; f < FAC_CPU_FEATURES; f++)
+        states[f] = !(found & 1u << f) ? ABSENT : !(allowed & 1u << f) ? LEFT_OUT : FOUND;
     read_model();
     read_caches();
     count_processors();
@@ -206,10 +276,47 @@ fac_cpu_tier_best(void)
 }
 
 bool
-fac_cpu_vnni(void)
+fac_cpu_has(FacCpuFeature feature)
 {
     pthread_once(&once, detect);
-    return vnni;
+    return states[feature] == FOUND;
+}
+
+bool
+fac_cpu_enable(FacCpuFeature feature)
+{
+    if (!fac_cpu_has(feature)) return false;
+    if ((feature == FAC_CPU_AMX_INT8 || feature == FAC_CPU_AMX_BF16) && !tiles_are_allowed())
+        states[feature] = REFUSED;
+    return fac_cpu_has(feature);
+}
+
+void
+fac_cpu_give_up(FacCpuFeature feature)
+{
+    states[feature] = WRONG;
+}
+
+const char *
+fac_cpu_feature_name(FacCpuFeature feature)
+{
+    static const char *const names[FAC_CPU_FEATURES] = {"AVX512-VNNI", "AVX512-BF16", "AMX-INT8",
+                                                        "AMX-BF16"};
+    return names[feature];
+}
+
+const char *
+fac_cpu_feature_state(FacCpuFeature feature)
+{
+    static const char *const texts[] = {
+        [ABSENT] = "absent",
+        [LEFT_OUT] = "left out",
+        [FOUND] = "found",
+        [REFUSED] = "refused by the system",
+        [WRONG] = "found, but its results are wrong",
+    };
+    pthread_once(&once, detect);
+    return texts[states[feature]];
 }
 
 const char *

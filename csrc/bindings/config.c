@@ -40,6 +40,20 @@ built_tiers(void)
     return list;
 }
 
+/* {name: what is known of it} */
+static PyObject *
+feature_dict(void)
+{
+    PyObject *dict = PyDict_New();
+    for (int f = 0; dict && f < FAC_CPU_FEATURES; f++) {
+        PyObject *state = PyUnicode_FromString(fac_cpu_feature_state((FacCpuFeature)f));
+        const char *name = fac_cpu_feature_name((FacCpuFeature)f);
+        if (!state || PyDict_SetItemString(dict, name, state) < 0) Py_CLEAR(dict);
+        Py_XDECREF(state);
+    }
+    return dict;
+}
+
 /* {kind: number of devices, or the sentence that says what is missing} */
 static PyObject *
 device_dict(void)
@@ -63,13 +77,13 @@ device_dict(void)
 static PyObject *
 config(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    return Py_BuildValue("{s:s,s:s,s:s,s:s,s:N,s:(LLL),s:i,s:i,s:N,s:s,s:N}", "compiler", COMPILER,
-                         "processor", fac_cpu_model(), "tier", fac_cpu_tier_name(fac_cpu_tier()),
-                         "best_tier", fac_cpu_tier_name(fac_cpu_tier_best()), "built_tiers",
-                         built_tiers(), "caches", (long long)fac_cpu_cache(1),
-                         (long long)fac_cpu_cache(2), (long long)fac_cpu_cache(3), "processors",
-                         fac_cpu_count(), "threads", fac_num_threads(), "blas", blas_text(),
-                         "library_dir", fac_library_dir(), "devices", device_dict());
+    return Py_BuildValue(
+        "{s:s,s:s,s:s,s:s,s:N,s:N,s:(LLL),s:i,s:i,s:N,s:s,s:N}", "compiler", COMPILER, "processor",
+        fac_cpu_model(), "tier", fac_cpu_tier_name(fac_cpu_tier()), "best_tier",
+        fac_cpu_tier_name(fac_cpu_tier_best()), "built_tiers", built_tiers(), "features",
+        feature_dict(), "caches", (long long)fac_cpu_cache(1), (long long)fac_cpu_cache(2),
+        (long long)fac_cpu_cache(3), "processors", fac_cpu_count(), "threads", fac_num_threads(),
+        "blas", blas_text(), "library_dir", fac_library_dir(), "devices", device_dict());
 }
 
 PyMethodDef fac_config_functions[] = {

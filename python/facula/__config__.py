@@ -15,6 +15,7 @@ def show() -> str:
     """The build and the machine, a line each."""
     config = _C._config()
     tiers = ", ".join(config["built_tiers"])
+    features = ", ".join(f"{name} {state}" for name, state in config["features"].items())
     caches = ", ".join(f"L{i} {_size(n)}" for i, n in enumerate(config["caches"], 1))
     lines = [
         f"facula {_C.__version__}",
@@ -22,6 +23,7 @@ def show() -> str:
         f"  BLAS       {config['blas']}",
         f"  processor  {config['processor']}; {caches}",
         f"  tier       {config['tier']} (this machine has {config['best_tier']}, built: {tiers})",
+        f"  features   {features}",
         f"  threads    {config['threads']} of {config['processors']} processors",
     ]
     for kind, found in config["devices"].items():

@@ -1,6 +1,11 @@
 """What is promised of products beyond their values: an element's bits depend on its row and column
 alone, not on the shape around them, the strides, or the number of threads."""
 
+import json
+import os
+import subprocess
+import sys
+
 import facula
 import pytest
 
@@ -131,6 +136,52 @@ def test_bytes_are_asked_for():
         facula._int_mm(a, b.to(facula.uint8))
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         facula._int_mm(a, a)
+
+
+PRODUCTS = """
+import json
+import facula
+facula.manual_seed(0)
+a, b = facula.randint(-8, 8, (70, 500)), facula.randint(-8, 8, (500, 65))
+exact = a @ b
+for x, y in ((a, b), (a, b.t().contiguous().t()), (a[:1], b)):
+    for dtype in (facula.bfloat16, facula.float16):
+        assert bool((x.to(dtype) @ y.to(dtype) == exact[: len(x)].to(dtype)).all())
+    assert bool((facula._int_mm(x.to(facula.int8), y.to(facula.int8)) == exact[: len(x)]).all())
+x = (a + 8).to(facula.uint8)
+assert bool((facula._int_mm(x, b.to(facula.int8)) == (a + 8) @ b).all())
+print(json.dumps(facula._C._config()["features"]))
+"""
+
+
+def features_after_products(allowed):
+    """Products of narrow dtypes, with what FACULA_CPU allows: what is then known of features."""
+    environment = os.environ | {"FACULA_CPU": allowed}
+    command = [sys.executable, "-c", PRODUCTS]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_features_are_right():
+    """Each kind is tried before its first use, against the plain sum."""
+    states = features_after_products("")
+    assert set(states) == {"AVX512-VNNI", "AVX512-BF16", "AMX-INT8", "AMX-BF16"}
+    assert set(states.values()) <= {"absent", "found", "refused by the system"}
+
+
+@pytest.mark.parametrize("word, names", [("vnni", ["AVX512-VNNI"]), ("bf16", ["AVX512-BF16"])])
+def test_one_feature(word, names):
+    states = features_after_products("")
+    if states[names[0]] == "absent":
+        pytest.skip(f"the processor has no {names[0]}")
+    one = features_after_products(f"v4+{word}")
+    assert [name for name, state in one.items() if state == "found"] == names
+
+
+def test_no_feature():
+    for tier in ("v2", "v3", "v4"):
+        assert set(features_after_products(tier).values()) <= {"absent", "left out"}
 
 
 @pytest.mark.parametrize("m, k, n", [(3, 4, 5), (70, 500, 65), (200, 40, 310)])

@@ -103,7 +103,7 @@ void
 FAC_TIERED(gemm_serial)(const FacGemm *g)
 {
     if (g->bytes) {
-        serial_f32(g);
+        if (!FAC_TIERED(gemm_dots_serial)(g)) serial_f32(g);
         return;
     }
     switch (g->dtype) {
@@ -200,16 +200,14 @@ FAC_TIERED(gemm)(const FacGemm *g)
         FacGemm row = turned(g);
         return FAC_TIERED(gemm)(&row);
     }
-#if defined(__AVX512F__)
-    if (g->bytes && g->dtype == FAC_DT_I8 && g->k > 0 && fac_cpu_vnni())
-        return FAC_TIERED(gemm_vnni)(g);
-#endif
     if (is_small(g)) {
         FAC_TIERED(gemm_serial)(g);
         return FAC_OK;
     }
+    /* where pieces of rows of B are packed, a task of its own would get short ones */
+    const bool pieces = g->b_col == 1 && FAC_TIERED(gemm_has_dots)(g);
     if (g->m * (FAC_IS_COMPLEX(g->dtype) ? 2 : 1) <= GEMM_THIN &&
-        (g->bytes || !FAC_IS_INT(g->dtype))) {
+        (g->bytes || !FAC_IS_INT(g->dtype)) && !pieces) {
         const int64_t columns = thin_columns(g), grain = GEMM_SMALL / (g->m * g->k * columns);
         fac_parallel(fac_chunks(g->n, columns), grain > 0 ? grain : 1, thin_body, (void *)g);
         return FAC_OK;
@@ -224,7 +222,8 @@ FAC_TIERED(gemm)(const FacGemm *g)
         return FAC_OK;
     }
     if (g->dtype == FAC_DT_F16 || g->dtype == FAC_DT_BF16) return parallel_narrow(g);
-    const bool single = g->bytes || fac_dtype_info[g->dtype].real == FAC_DT_F32;
+    if (g->bytes) return parallel_sums(g);
+    const bool single = fac_dtype_info[g->dtype].real == FAC_DT_F32;
     return single ? parallel_f32(g) : parallel_f64(g);
 }
 

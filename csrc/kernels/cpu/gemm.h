@@ -33,13 +33,19 @@ typedef struct FacGemm {
 
 /* In the pool. Takes scratch memory for large products, which may fail. */
 FacStatus FAC_TIERED(gemm)(const FacGemm *g) FAC_MUST_CHECK;
-/* The same for int8, where the processor has VNNI (gemm_vnni.c). */
-FacStatus FAC_TIERED(gemm_vnni)(const FacGemm *g) FAC_MUST_CHECK;
 /* In the calling thread, without an allocation: for tasks. */
 void FAC_TIERED(gemm_serial)(const FacGemm *g);
 /* `count` products alike: operand i lies at a + i * a_step elements and so on. */
 FacStatus FAC_TIERED(gemm_batched)(const FacGemm *g, int64_t count, int64_t a_step, int64_t b_step,
                                    int64_t c_step, int64_t add_step) FAC_MUST_CHECK;
+
+/* The sums alone, by instructions that no tier has (gemm_dots.c): bfloat16 into float32 at c, and bytes.
+ * False, and nothing done, where the processor has none. The one that takes scratch memory is in the pool,
+ * and calls `finish` for blocks whose sums are complete, unless it is NULL. */
+typedef void (*FacGemmFinish)(const FacGemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1);
+bool FAC_TIERED(gemm_has_dots)(const FacGemm *g);
+bool FAC_TIERED(gemm_dots_serial)(const FacGemm *g);
+FacStatus FAC_TIERED(gemm_dots)(const FacGemm *g, FacGemmFinish finish, bool *done) FAC_MUST_CHECK;
 
 /* For kernels that pack: `columns` columns of k elements, `step` apart, as k rows of `width`, padded with
  * zeros. float32 and float64; width is a number of whole vectors. */

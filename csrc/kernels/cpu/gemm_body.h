@@ -467,7 +467,7 @@ serial_narrow(const FacGemm *g)
             const int64_t m = g->m - i < rows ? g->m - i : rows;
             const int64_t n = g->n - j < columns ? g->n - j : columns;
             const FacGemm part = narrow_part(g, i, m, j, n, sums);
-            serial_sums_f32(&part);
+            if (!FAC_TIERED(gemm_dots_serial)(&part)) serial_sums_f32(&part);
             finish_f32(&part, 0, m, 0, n);
         }
 }
@@ -659,6 +659,14 @@ NAME(parallel)(const FacGemm *g)
 }
 
 #if defined(GEMM_NARROW)
+static FacStatus
+parallel_sums(const FacGemm *g)
+{
+    bool done;
+    FAC_RETURN_IF_ERROR(FAC_TIERED(gemm_dots)(g, g->bytes ? NULL : finish_f32, &done));
+    return done ? FAC_OK : parallel_f32(g);
+}
+
 /* Large parts one after the other, so that no more than GEMM_SUMS sums are kept in float32. */
 static FacStatus
 parallel_narrow(const FacGemm *g)
@@ -673,7 +681,7 @@ parallel_narrow(const FacGemm *g)
             const int64_t m = g->m - i < rows ? g->m - i : rows;
             const FacGemm part =
                 narrow_part(g, i, m, j, g->n - j < columns ? g->n - j : columns, sums);
-            st = parallel_f32(&part);
+            st = parallel_sums(&part);
         }
     fac_host_free(sums, (size_t)(rows * columns) * sizeof(float));
     return st;
