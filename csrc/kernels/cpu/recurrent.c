@@ -11,15 +11,21 @@
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/plain.h"
 #include "kernels/scalar.h"
+#include "tensor/strided.h"
+
+/* A register that keeps its value up to here, where there are enough of them. */
+#if defined(__AVX512F__)
+#define KEEP(x) __asm__ volatile("" : : "v"(x))
+#else
+#define KEEP(x) ((void)(x))
+#endif
 
 /* X(rows, vectors): the heights of tiles, tallest first. */
 #if defined(__AVX512F__)
-enum { MOST_ROWS = 8 };
 #define F32_LANES 16
 #define F64_LANES 8
 #define TILES(X) X(6, 4) X(4, 4) X(2, 4) X(1, 4) X(8, 3) X(4, 3) X(2, 3) X(1, 3)
 #else
-enum { MOST_ROWS = 4 };
 #define TILES(X) X(3, 4) X(2, 4) X(1, 4) X(4, 3) X(2, 3) X(1, 3)
 #if defined(__AVX2__)
 #define F32_LANES 8
@@ -29,6 +35,12 @@ enum { MOST_ROWS = 4 };
 #define F64_LANES 2
 #endif
 #endif
+
+enum {
+    GROUP = 24,   /* rows that pass a panel together */
+    ONE_TILE = 6, /* as many pass it once */
+    STEPS = 64    /* steps of a panel that are in the first cache while more pass */
+};
 
 typedef enum CellKind { LSTM, GRU, RNN_TANH, RNN_RELU } CellKind;
 
@@ -51,7 +63,59 @@ typedef struct Layer {
     void *out, *gates, *cells;          /* gates after their functions; NULL: not kept */
     void *dgx, *dgh, *dc, *dh0, *dbias; /* dgh: of the recurrent products */
     Panels panels;
+    int64_t pieces; /* tasks of the last panel */
 } Layer;
+
+/* A step has a task for each panel. The last panel is cut by rows, so that threads are done at about
+ * the same time: one that has to wait longer goes to sleep, and waking it takes as long as a task. */
+typedef struct Task {
+    int64_t panel, row, end;
+} Task;
+
+static Task
+task_of(const Layer *s, int64_t i)
+{
+    const int64_t piece = i - (s->panels.count - 1), last = (piece + 1) * ONE_TILE;
+    if (piece < 0 || s->pieces == 1) return (Task){i, 0, s->batch};
+    return (Task){s->panels.count - 1, last - ONE_TILE, last < s->batch ? last : s->batch};
+}
+
+static void
+run_step(Layer *s, int64_t cost, FacBody body)
+{
+    const int64_t grain = fac_grain(cost);
+    s->pieces = grain == 1 ? fac_chunks(s->batch, ONE_TILE) : 1;
+    fac_parallel(s->panels.count - 1 + s->pieces, grain, body, s);
+}
+
+/* The functions of gates, in place, on two vectors, which may be the same one. */
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#include "kernels/cpu/vector_math.h"
+#define FUNCTION_F32(name)                                                                         \
+    static inline void name##s_f32(float *a, float *b)                                             \
+    {                                                                                              \
+        Floats x[PAIR] = {_mm512_loadu_ps(a), _mm512_loadu_ps(b)};                                 \
+        name##_f32(x, PAIR);                                                                       \
+        _mm512_storeu_ps(a, x[0]);                                                                 \
+        _mm512_storeu_ps(b, x[1]);                                                                 \
+    }
+#else
+#define FUNCTION_F32(name) FUNCTION(name, float, f32, F32_LANES)
+#endif
+#define FUNCTION(name, T, S, lanes)                                                                \
+    static inline void name##s_##S(T *a, T *b)                                                     \
+    {                                                                                              \
+        T x[2 * lanes];                                                                            \
+        memcpy(x, a, lanes * sizeof(T));                                                           \
+        memcpy(x + lanes, b, lanes * sizeof(T));                                                   \
+        for (int i = 0; i < 2 * lanes; i++) x[i] = fx_##name##_##S(x[i]);                          \
+        memcpy(a, x, lanes * sizeof(T));                                                           \
+        memcpy(b, x + lanes, lanes * sizeof(T));                                                   \
+    }
+FUNCTION_F32(sigmoid)
+FUNCTION_F32(tanh)
+FUNCTION(sigmoid, double, f64, F64_LANES)
+FUNCTION(tanh, double, f64, F64_LANES)
 
 #define T float
 #define NAME(x) x##_f32
@@ -168,11 +232,11 @@ run_forward(Layer *s, bool single, bool reverse)
     const int64_t lanes = single ? F32_LANES : F64_LANES, width = vectors * lanes;
     s->panels = (Panels){.weights = s->w, .gates = gates, .vectors = vectors, .k = s->h, .h = s->h};
     FAC_RETURN_IF_ERROR(pack(&s->panels, single, single ? pack_rows_f32 : pack_rows_f64));
-    const int64_t grain = fac_grain(s->batch * (s->h * width / 16 + 5 * width));
+    const int64_t cost = s->batch * (s->h * width / 16 + 5 * width);
     for (int64_t i = 0; i < s->steps; i++) {
         s->now = reverse ? s->steps - 1 - i : i;
         s->before = i == 0 ? -1 : reverse ? s->now + 1 : s->now - 1;
-        fac_parallel(s->panels.count, grain, single ? forward_f32 : forward_f64, s);
+        run_step(s, cost, single ? forward_f32 : forward_f64);
     }
     fac_host_free(s->panels.data, s->panels.bytes);
     return FAC_OK;
@@ -264,15 +328,15 @@ steps_back(Layer *s, bool single, bool reverse)
 {
     const FacBody body = single ? backward_f32 : backward_f64;
     const int64_t width = s->panels.units;
-    const int64_t grain = fac_grain(s->batch * width * (s->panels.k / 16 + 30));
+    const int64_t cost = s->batch * width * (s->panels.k / 16 + 30);
     for (int64_t i = s->steps - 1; i >= 0; i--) {
         s->now = reverse ? s->steps - 1 - i : i;
         s->before = i == 0 ? -1 : reverse ? s->now + 1 : s->now - 1;
-        fac_parallel(s->panels.count, grain, body, s);
+        run_step(s, cost, body);
         s->after = s->now;
     }
     s->now = -1;
-    fac_parallel(s->panels.count, grain, body, s);
+    run_step(s, cost, body);
     if (s->dbias)
         fac_parallel(fac_chunks(s->panels.k, width), fac_grain(s->steps * s->batch * width),
                      single ? bias_gradient_f32 : bias_gradient_f64, s);

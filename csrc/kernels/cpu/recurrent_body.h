@@ -12,69 +12,79 @@ enum { NAME(VL) = LANES, NAME(WIDTH) = 4 * LANES };
 #pragma GCC push_options
 #pragma GCC optimize("fp-contract=fast")
 
-/* c[i] = the sum over p < k of a[i][p] panel[p], for rows of `a` that are a_row apart. */
+/* c[i] += the sum over p < k of a[i][p] panel[p], for rows of `a` that are a_row apart. Meanwhile half
+ * of what `ahead` points to, as much as this part of the panel, is asked for. KEEP: else the last
+ * sums with a register end up in it, and are moved back. */
 #define TILE(rows, vectors)                                                                        \
     static void NAME(tile_##rows##x##vectors)(int64_t k, const T *a, int64_t a_row,                \
-                                              const T *panel, T *c)                                \
+                                              const T *panel, const T *ahead, T *c)                \
     {                                                                                              \
-        NAME(vec) acc[rows][vectors] = {0};                                                        \
-        for (int64_t p = 0; p < k; p++, panel += vectors * LANES) {                                \
-            const NAME(vec) *b = (const NAME(vec) *)panel;                                         \
+        NAME(vec) acc[rows][vectors], b[vectors], *to = (NAME(vec) *)c;                            \
+        _Pragma("GCC unroll 32")                                                                   \
+        for (int i = 0; i < rows * vectors; i++) acc[i / vectors][i % vectors] = to[i];            \
+        for (int64_t p = 0; p < k; p++, panel += vectors * LANES, ahead += 2 * LANES) {            \
+            if (rows >= 4) __builtin_prefetch(ahead);                                              \
+            if (rows >= 4) __builtin_prefetch(ahead + LANES);                                      \
+            _Pragma("GCC unroll 4")                                                                \
+            for (int v = 0; v < vectors; v++) b[v] = ((const NAME(vec) *)panel)[v];                \
             _Pragma("GCC unroll 8")                                                                \
             for (int i = 0; i < rows; i++) {                                                       \
+                const NAME(vec) x = a[i * a_row + p] - (NAME(vec)){0};                             \
                 _Pragma("GCC unroll 4")                                                            \
-                for (int v = 0; v < vectors; v++) acc[i][v] += b[v] * a[i * a_row + p];            \
+                for (int v = 0; v < vectors; v++) acc[i][v] += b[v] * x;                           \
+                KEEP(x);                                                                           \
             }                                                                                      \
-        }                                                                                          \
-        _Pragma("GCC unroll 8")                                                                    \
-        for (int i = 0; i < rows; i++) {                                                           \
             _Pragma("GCC unroll 4")                                                                \
-            for (int v = 0; v < vectors; v++)                                                      \
-                ((NAME(vec) *)(c + i * vectors * LANES))[v] = acc[i][v];                           \
+            for (int v = 0; rows > 1 && v < vectors; v++) KEEP(b[v]);                              \
         }                                                                                          \
+        _Pragma("GCC unroll 32")                                                                   \
+        for (int i = 0; i < rows * vectors; i++) to[i] = acc[i / vectors][i % vectors];            \
     }
 TILES(TILE)
 #undef TILE
 
 #pragma GCC pop_options
 
-/* As many rows as one tile takes; returns how many. */
-static int
-NAME(tile)(const Panels *w, int64_t rows, const T *a, int64_t panel, T *c)
+/* c[i] += the products of up to GROUP rows of `a` with a panel, as many steps at a time as stay in the
+ * first cache while the rows pass. */
+static void
+NAME(multiply)(const Panels *w, int64_t rows, const T *a, int64_t panel, T *c)
 {
-    const T *b = (const T *)w->data + panel * w->k * w->vectors * LANES;
+    const int width = w->vectors * LANES;
+    const T *b = (const T *)w->data + panel * w->k * width;
+    const int64_t most = rows > ONE_TILE ? STEPS : w->k;
+    for (int64_t p = 0, k; p < w->k; p += k, b += k * width) {
+        k = w->k - p < most ? w->k - p : most;
+        for (int64_t row = 0; row < rows;) {
+            const T *ahead = b + (row ? k * width * 3 / 2 : k * width);
 #define PICK(r, v)                                                                                 \
-    if (w->vectors == v && rows >= r) {                                                            \
-        NAME(tile_##r##x##v)(w->k, a, w->k, b, c);                                                 \
-        return r;                                                                                  \
+    if (w->vectors == v && rows - row >= r) {                                                      \
+        NAME(tile_##r##x##v)(k, a + row * w->k + p, w->k, b, ahead, c + row * width);              \
+        row += r;                                                                                  \
+        continue;                                                                                  \
     }
-    TILES(PICK)
+            TILES(PICK)
 #undef PICK
-    return 0;
+        }
+    }
 }
 
-/* Panels [begin, end) of columns that are rows of the weights, padded with zeros: a square of LANES
- * columns and steps at a time. */
+/* Panels [begin, end) of columns that are rows of the weights, padded with zeros. */
 static void
 NAME(pack_rows)(int64_t begin, int64_t end, void *context)
 {
     const Panels *w = context;
     const int width = w->vectors * LANES;
-    for (; begin < end; begin++)
-        for (int column = 0; column < width; column += LANES) {
-            const int64_t gate = column / w->units, unit = begin * w->units + column % w->units;
-            const int64_t left = w->h - unit, n = left < LANES ? left : LANES;
-            const T *from = (const T *)w->weights + (gate * w->h + unit) * w->k;
-            T *to = (T *)w->data + begin * w->k * width + column;
-            for (int64_t p = 0; p < w->k; p += LANES) {
-                const int64_t steps = w->k - p < LANES ? w->k - p : LANES;
-                T square[LANES][LANES] = {0};
-                for (int64_t j = 0; j < n; j++)
-                    for (int64_t q = 0; q < steps; q++) square[q][j] = from[j * w->k + p + q];
-                for (int64_t q = 0; q < steps; q++)
-                    *(NAME(vec) *)(to + (p + q) * width) = *(const NAME(vec) *)square[q];
-            }
+    for (; begin < end; begin++) {
+        T *to = (T *)w->data + begin * w->k * width;
+        const int64_t left = w->h - begin * w->units, n = left < w->units ? left : w->units;
+        if (n < w->units) memset(to, 0, (size_t)(w->k * width) * sizeof(T));
+        for (int gate = 0; gate < w->gates; gate++) {
+            const T *from = (const T *)w->weights + (gate * w->h + begin * w->units) * w->k;
+            fac_transpose((char *)(to + gate * w->units), width * (int64_t)sizeof(T),
+                          (const char *)from, w->k * (int64_t)sizeof(T), w->k, n, sizeof(T));
         }
+    }
 }
 
 /* The same where rows of the weights are steps. */
@@ -104,15 +114,13 @@ NAME(move)(const T *from, T *to, int64_t n)
         for (int64_t j = 0; j < n; j++) to[j] = from[j];
 }
 
-/* to = a + b, where a has n elements and the others two a whole vector. */
-static inline void
-NAME(join)(const T *a, const T *b, T *to, int64_t n)
+/* A vector of n elements and zeros. */
+static inline NAME(vec) NAME(part)(const T *from, int64_t n)
 {
-    if (n >= LANES) {
-        *(NAME(vec) *)to = *(const NAME(vec) *)a + *(const NAME(vec) *)b;
-        return;
-    }
-    for (int64_t j = 0; j < LANES; j++) to[j] = j < n ? a[j] + b[j] : 0;
+    NAME(vec) x = {0};
+    if (n >= LANES) return *(const NAME(vec) *)from;
+    for (int64_t j = 0; j < n; j++) x[j] = from[j];
+    return x;
 }
 
 /* --- forward ---------------------------------------------------------------------------------------- */
@@ -124,114 +132,133 @@ NAME(state)(const Layer *s, const void *steps, const void *first)
     return s->before >= 0 ? (const T *)steps + s->before * s->batch * s->h : (const T *)first;
 }
 
-/* Cells: new states of some batch rows for the units of a panel, from the recurrent part of their
- * gates. Each function passes over all rows before the next one. */
+/* Where the sums of the gates begin, for some batch rows and the units of a panel: at the products with
+ * the input, at the bias where those stay apart. What the cells will read and write besides is asked
+ * for. */
 static void
-NAME(lstm_cells)(const Layer *s, int64_t row, int rows, int64_t unit, const T *recurrent)
+NAME(start)(const Layer *s, int64_t row, int rows, int64_t unit, T *sums)
 {
-    const int64_t n = s->h - unit, at = s->now * s->batch + row, count = rows * LANES;
-    const T *gx = (const T *)s->gx + at * 4 * s->h + unit;
-    const T *before = NAME(state)(s, s->cells, s->c0) + row * s->h + unit;
-    T g[4][MOST_ROWS * LANES], c[MOST_ROWS * LANES] = {0}, hidden[MOST_ROWS * LANES];
+    const int gates = s->panels.gates, wide = s->panels.vectors / gates; /* vectors of a gate */
+    const int64_t at = s->now * s->batch + row;
+    for (int i = 0; i < rows; i++)
+        for (int gate = 0; gate < gates; gate++) {
+            const T *gx = (const T *)s->gx + ((at + i) * gates + gate) * s->h + unit;
+            for (int v = 0; v < wide; v++, sums += LANES) {
+                const int64_t n = s->h - unit - v * LANES;
+                NAME(vec) sum = {0};
+                if (s->kind != GRU || gate < 2) sum = NAME(part)(gx + v * LANES, n);
+                if (s->bias) sum += NAME(part)((const T *)s->bias + gate * s->h + unit, n);
+                *(NAME(vec) *)sums = sum;
+            }
+            __builtin_prefetch(gx + s->panels.units, 0, 2);
+            if (s->gates)
+                __builtin_prefetch((T *)s->gates + ((at + i) * 4 + gate) * s->h + unit, 1, 2);
+        }
     for (int i = 0; i < rows; i++) {
-        for (int gate = 0; gate < 4; gate++)
-            NAME(join)(gx + (i * 4 + gate) * s->h, recurrent + (i * 4 + gate) * LANES,
-                       &g[gate][i * LANES], n);
-        NAME(move)(before + i * s->h, c + i * LANES, n);
+        __builtin_prefetch((T *)s->out + (at + i) * s->h + unit, 1, 2);
+        if (s->cells) __builtin_prefetch((T *)s->cells + (at + i) * s->h + unit, 1, 2);
     }
-    for (int64_t j = 0; j < count; j++) g[0][j] = SIGMOID(g[0][j]);
-    for (int64_t j = 0; j < count; j++) g[1][j] = SIGMOID(g[1][j]);
-    for (int64_t j = 0; j < count; j++) g[2][j] = TANH(g[2][j]);
-    for (int64_t j = 0; j < count; j++) g[3][j] = SIGMOID(g[3][j]);
-    for (int64_t j = 0; j < count; j++) c[j] = g[1][j] * c[j] + g[0][j] * g[2][j];
-    for (int64_t j = 0; j < count; j++) hidden[j] = g[3][j] * TANH(c[j]);
-    for (int i = 0; i < rows; i++) {
-        NAME(move)(c + i * LANES, (T *)s->cells + (at + i) * s->h + unit, n);
-        NAME(move)(hidden + i * LANES, (T *)s->out + (at + i) * s->h + unit, n);
-        for (int gate = 0; s->gates && gate < 4; gate++)
-            NAME(move)(&g[gate][i * LANES], (T *)s->gates + ((at + i) * 4 + gate) * s->h + unit, n);
+}
+
+/* Cells: new states of some batch rows for the units of a panel from the sums of their gates, two rows
+ * at a time, the last one alone. */
+static void
+NAME(lstm_cells)(const Layer *s, int64_t row, int rows, int64_t unit, T *sums)
+{
+    const int64_t n = s->h - unit, at = s->now * s->batch + row;
+    const T *before = NAME(state)(s, s->cells, s->c0) + row * s->h + unit;
+    for (int i = 0; i < rows; i += 2) {
+        const int last = i + 1 < rows;
+        T *g[2] = {sums + i * 4 * LANES, sums + (i + last) * 4 * LANES};
+        T c[2][LANES] = {0}, hidden[2][LANES];
+        for (int r = 0; r <= last; r++) NAME(sigmoids)(g[r], g[r] + LANES);
+        NAME(tanhs)(g[0] + 2 * LANES, g[last] + 2 * LANES);
+        NAME(sigmoids)(g[0] + 3 * LANES, g[last] + 3 * LANES);
+        for (int r = 0; r <= last; r++) {
+            NAME(move)(before + (i + r) * s->h, c[r], n);
+            for (int j = 0; j < LANES; j++)
+                c[r][j] = g[r][LANES + j] * c[r][j] + g[r][j] * g[r][2 * LANES + j];
+            memcpy(hidden[r], c[r], sizeof c[r]);
+        }
+        NAME(tanhs)(hidden[0], hidden[last]);
+        for (int r = 0; r <= last; r++) {
+            T *kept = s->gates ? (T *)s->gates + (at + i + r) * 4 * s->h + unit : NULL;
+            for (int j = 0; j < LANES; j++) hidden[r][j] *= g[r][3 * LANES + j];
+            NAME(move)(c[r], (T *)s->cells + (at + i + r) * s->h + unit, n);
+            NAME(move)(hidden[r], (T *)s->out + (at + i + r) * s->h + unit, n);
+            for (int gate = 0; kept && gate < 4; gate++)
+                NAME(move)(g[r] + gate * LANES, kept + gate * s->h, n);
+        }
     }
 }
 
 /* n = tanh(x_n + r h_n), h' = n + z (h - n); kept are r, z, n and h_n. */
 static void
-NAME(gru_cells)(const Layer *s, int64_t row, int rows, int64_t unit, T *recurrent)
+NAME(gru_cells)(const Layer *s, int64_t row, int rows, int64_t unit, T *sums)
 {
-    const int64_t n = s->h - unit, at = s->now * s->batch + row, count = rows * LANES;
-    const T *gx = (const T *)s->gx + at * 3 * s->h + unit, *bias = s->bias;
+    const int64_t n = s->h - unit, at = s->now * s->batch + row;
+    const T *gx = (const T *)s->gx + (at * 3 + 2) * s->h + unit;
     const T *before = NAME(state)(s, s->out, s->h0) + row * s->h + unit;
-    T g[4][MOST_ROWS * LANES], x[MOST_ROWS * LANES] = {0}, h[MOST_ROWS * LANES] = {0};
-    for (int i = 0; i < rows; i++) {
-        T *sums = recurrent + i * 3 * LANES;
-        const T *from = gx + i * 3 * s->h;
-        for (int gate = 0; bias && gate < 3; gate++)
-            NAME(join)(bias + gate * s->h + unit, sums + gate * LANES, sums + gate * LANES, n);
-        NAME(join)(from, sums, &g[0][i * LANES], n);
-        NAME(join)(from + s->h, sums + LANES, &g[1][i * LANES], n);
-        NAME(move)(sums + 2 * LANES, &g[3][i * LANES], LANES);
-        NAME(move)(from + 2 * s->h, x + i * LANES, n);
-        NAME(move)(before + i * s->h, h + i * LANES, n);
-    }
-    for (int64_t j = 0; j < count; j++) g[0][j] = SIGMOID(g[0][j]);
-    for (int64_t j = 0; j < count; j++) g[1][j] = SIGMOID(g[1][j]);
-    for (int64_t j = 0; j < count; j++) g[2][j] = TANH(x[j] + g[0][j] * g[3][j]);
-    for (int64_t j = 0; j < count; j++) h[j] = g[2][j] + g[1][j] * (h[j] - g[2][j]);
-    for (int i = 0; i < rows; i++) {
-        NAME(move)(h + i * LANES, (T *)s->out + (at + i) * s->h + unit, n);
-        for (int gate = 0; s->gates && gate < 4; gate++)
-            NAME(move)(&g[gate][i * LANES], (T *)s->gates + ((at + i) * 4 + gate) * s->h + unit, n);
+    for (int i = 0; i < rows; i += 2) {
+        const int last = i + 1 < rows;
+        T *g[2] = {sums + i * 3 * LANES, sums + (i + last) * 3 * LANES};
+        T new[2][LANES] = {0}, h[2][LANES] = {0};
+        for (int r = 0; r <= last; r++) {
+            NAME(sigmoids)(g[r], g[r] + LANES);
+            NAME(move)(gx + (i + r) * 3 * s->h, new[r], n);
+            for (int j = 0; j < LANES; j++) new[r][j] += g[r][j] * g[r][2 * LANES + j];
+        }
+        NAME(tanhs)(new[0], new[last]);
+        for (int r = 0; r <= last; r++) {
+            T *kept = s->gates ? (T *)s->gates + (at + i + r) * 4 * s->h + unit : NULL;
+            NAME(move)(before + (i + r) * s->h, h[r], n);
+            for (int j = 0; j < LANES; j++)
+                h[r][j] = new[r][j] + g[r][LANES + j] * (h[r][j] - new[r][j]);
+            NAME(move)(h[r], (T *)s->out + (at + i + r) * s->h + unit, n);
+            if (!kept) continue;
+            NAME(move)(g[r], kept, n);
+            NAME(move)(g[r] + LANES, kept + s->h, n);
+            NAME(move)(new[r], kept + 2 * s->h, n);
+            NAME(move)(g[r] + 2 * LANES, kept + 3 * s->h, n);
+        }
     }
 }
 
 static void
 NAME(rnn_cells)(const Layer *s, int64_t row, int rows, int64_t unit, T *sums)
 {
-    const int64_t n = s->h - unit, at = s->now * s->batch + row, count = rows * NAME(WIDTH);
-    const T *gx = (const T *)s->gx + at * s->h + unit;
-    T *out = (T *)s->out + at * s->h + unit;
-    for (int i = 0; i < rows; i++)
-        for (int64_t j = 0; j < NAME(WIDTH); j += LANES)
-            if (j < n)
-                NAME(join)(gx + i * s->h + j, sums + i * NAME(WIDTH) + j,
-                           sums + i * NAME(WIDTH) + j, n - j);
-    if (s->kind == RNN_TANH)
-        for (int64_t j = 0; j < count; j++) sums[j] = TANH(sums[j]);
-    else
-        for (int64_t j = 0; j < count; j++) sums[j] = sums[j] < 0 ? 0 : sums[j];
-    for (int i = 0; i < rows; i++)
+    const int64_t n = s->h - unit;
+    T *out = (T *)s->out + (s->now * s->batch + row) * s->h + unit;
+    for (int i = 0; i < rows; i++, sums += NAME(WIDTH), out += s->h) {
+        if (s->kind == RNN_TANH)
+            for (int j = 0; j < NAME(WIDTH); j += 2 * LANES)
+                NAME(tanhs)(sums + j, sums + j + LANES);
+        else
+            for (int j = 0; j < NAME(WIDTH); j++) sums[j] = sums[j] < 0 ? 0 : sums[j];
         for (int64_t j = 0; j < NAME(WIDTH) && j < n; j += LANES)
-            NAME(move)(sums + i * NAME(WIDTH) + j, out + i * s->h + j, n - j);
+            NAME(move)(sums + j, out + j, n - j);
+    }
 }
 
-/* Calls for what the cells of the next rows will read besides the recurrent part, which is made
- * first. */
-static inline __attribute__((always_inline)) void
-NAME(fetch)(const Layer *s, int64_t row, int64_t unit)
-{
-    const int64_t left = s->batch - row, rows = left < MOST_ROWS ? left : MOST_ROWS;
-    const int64_t lines = rows * s->panels.gates;
-    const T *gx = (const T *)s->gx + (s->now * s->batch + row) * s->panels.gates * s->h + unit;
-    for (int64_t i = 0; i < lines; i++) __builtin_prefetch(gx + i * s->h);
-}
-
-/* One step for the units of the panels [begin, end). */
+/* One step, the tasks [begin, end). */
 static void
 NAME(forward)(int64_t begin, int64_t end, void *context)
 {
     const Layer *s = context;
     const T *h = NAME(state)(s, s->out, s->h0);
-    T recurrent[MOST_ROWS * NAME(WIDTH)];
+    T sums[GROUP * NAME(WIDTH)];
     for (; begin < end; begin++) {
-        const int64_t unit = begin * s->panels.units;
-        for (int64_t row = 0; row < s->batch;) {
-            NAME(fetch)(s, row, unit);
-            const int n = NAME(tile)(&s->panels, s->batch - row, h + row * s->h, begin, recurrent);
+        const Task task = task_of(s, begin);
+        const int64_t unit = task.panel * s->panels.units;
+        for (int64_t row = task.row; row < task.end; row += GROUP) {
+            const int n = (int)(task.end - row < GROUP ? task.end - row : GROUP);
+            NAME(start)(s, row, n, unit, sums);
+            NAME(multiply)(&s->panels, n, h + row * s->h, task.panel, sums);
             switch (s->kind) {
-            case LSTM: NAME(lstm_cells)(s, row, n, unit, recurrent); break;
-            case GRU: NAME(gru_cells)(s, row, n, unit, recurrent); break;
-            default: NAME(rnn_cells)(s, row, n, unit, recurrent); break;
+            case LSTM: NAME(lstm_cells)(s, row, n, unit, sums); break;
+            case GRU: NAME(gru_cells)(s, row, n, unit, sums); break;
+            default: NAME(rnn_cells)(s, row, n, unit, sums); break;
             }
-            row += n;
         }
     }
 }
@@ -310,23 +337,23 @@ NAME(first_backward)(const Layer *s, int64_t row, int64_t unit, int64_t n, const
     for (int64_t j = 0; j < n; j++) to[j] = s->kind == GRU ? to[j] + dh[j] : dh[j];
 }
 
-/* One step for the units of the panels [begin, end): what comes back from the step after, `after`
+/* One step, the tasks [begin, end): what comes back from the step after, `after`
  * (negative: nothing), then the cells; with now negative only dh0 is left to be written. */
 static void
 NAME(backward)(int64_t begin, int64_t end, void *context)
 {
     const Layer *s = context;
-    T dh[MOST_ROWS * NAME(WIDTH)];
+    T dh[GROUP * NAME(WIDTH)];
     for (; begin < end; begin++) {
-        const int64_t unit = begin * NAME(WIDTH), left = s->h - unit, k = s->panels.k;
+        const Task task = task_of(s, begin);
+        const int64_t unit = task.panel * NAME(WIDTH), left = s->h - unit, k = s->panels.k;
         const int64_t n = left < NAME(WIDTH) ? left : NAME(WIDTH);
-        for (int64_t row = 0; row < s->batch;) {
-            int rows = 1;
+        for (int64_t row = task.row; row < task.end;) {
+            const int rows = (int)(task.end - row < GROUP ? task.end - row : GROUP);
+            memset(dh, 0, (size_t)rows * NAME(WIDTH) * sizeof(T));
             if (s->after >= 0)
-                rows = NAME(tile)(&s->panels, s->batch - row,
-                                  (const T *)s->dgh + (s->after * s->batch + row) * k, begin, dh);
-            else
-                memset(dh, 0, sizeof dh);
+                NAME(multiply)(&s->panels, rows,
+                               (const T *)s->dgh + (s->after * s->batch + row) * k, task.panel, dh);
             for (int i = 0; i < rows; i++, row++) {
                 const T *one = dh + i * NAME(WIDTH);
                 if (s->now < 0)
