@@ -222,6 +222,18 @@ TEST(any_shape_and_layout)
     close_product(&p);
 }
 
+/* A row whose steps, and those of the columns, lie side by side is read in place by VNNI. */
+TEST(a_row_and_columns)
+{
+    Product p = {.c = NULL};
+    for (int kind = 0; kind < KINDS; kind++)
+        for (int i = 0; usable(kinds[kind]) && i < 60; i++) {
+            open_product(kinds[kind], &p, 1, between(1, 40), between(1, 200), 10 + i % 2, true);
+            multiply_both_ways(kinds[kind], &p);
+        }
+    close_product(&p);
+}
+
 /* Several runs, blocks of rows, pieces of columns, and strips that do not fit on the stack at once. */
 TEST(large)
 {
@@ -356,6 +368,6 @@ TEST(threads)
     close_product(&p);
 }
 
-RUN_TESTS(CASE(trials_pass), CASE(edges), CASE(any_shape_and_layout), CASE(large),
-          CASE(largest_bytes), CASE(adds_to_what_is_there), CASE(rounding),
+RUN_TESTS(CASE(trials_pass), CASE(edges), CASE(any_shape_and_layout), CASE(a_row_and_columns),
+          CASE(large), CASE(largest_bytes), CASE(adds_to_what_is_there), CASE(rounding),
           CASE(rows_and_columns_alone), CASE(not_finite), CASE(threads))

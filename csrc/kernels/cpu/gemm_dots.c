@@ -307,10 +307,20 @@ multiply(Stage *s, int64_t room, bool pool)
     }
 }
 
+static bool
+is_row_by_columns(const FacGemm *g)
+{
+    return g->m == 1 && g->a_col == 1 && g->b_row == 1;
+}
+
 void
 FAC_TIERED(dots_multiply_alone)(const FacDots *dots, const FacGemm *g)
 {
     int32_t b[FEW / GROUP] __attribute__((aligned(64)));
+    if (dots->row_by_columns && is_row_by_columns(g)) {
+        dots->row_by_columns(g);
+        return;
+    }
     Stage s = {.dots = dots, .g = g, .b = b, .size = (int)fac_dtype_size(dots->dtype)};
     multiply(&s, sizeof b, false);
 }
@@ -399,7 +409,9 @@ dots_for(const FacGemm *g)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (g->k == 0 || !(g->bytes || g->dtype == FAC_DT_BF16)) return NULL;
     pthread_once(&once, choose);
-    return chosen[g->dtype];
+    const FacDots *vnni = &FAC_TIERED(dots_vnni);
+    const bool row = g->dtype == vnni->dtype && is_row_by_columns(g) && fac_cpu_has(vnni->feature);
+    return row ? vnni : chosen[g->dtype]; /* sums of integers are the same */
 }
 
 bool

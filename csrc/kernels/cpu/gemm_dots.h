@@ -35,6 +35,8 @@ typedef struct FacDots {
     void (*begin)(int rows, int64_t groups, int32_t *panel); /* before a panel's tiles; or NULL */
     FacDotsTile tile;
     void (*end)(void); /* after them; or NULL */
+    /* Of one row, in the calling thread, the steps of both side by side: where packing would not pay; or NULL. */
+    void (*row_by_columns)(const FacGemm *g);
 } FacDots;
 
 /* A product by one kind, whatever the processor has: in the pool, and in the calling thread without an

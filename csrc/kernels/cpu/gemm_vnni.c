@@ -30,6 +30,42 @@ first_sums(int rows, int64_t groups, int32_t *panel)
     }
 }
 
+/* 64 bytes of a row or column of k, from step p on; zeros beyond. */
+static inline __m512i
+load_bytes(const void *from, int64_t p, int64_t k)
+{
+    const __mmask64 valid = k - p < 64 ? ((__mmask64)1 << (k - p)) - 1 : ~(__mmask64)0;
+    return _mm512_maskz_loadu_epi8(valid, (const int8_t *)from + p);
+}
+
+/* Bound by memory: columns are read where they lie, a few at a time. */
+static void
+row_by_columns(const FacGemm *g)
+{
+    enum { COLUMNS = 4 };
+    const __m512i ones = _mm512_set1_epi8(1), flip = _mm512_set1_epi8(INT8_MIN);
+    __m512i row = _mm512_setzero_si512();
+    for (int64_t p = 0; p < g->k; p += 64)
+        row = _mm512_dpbusd_epi32(row, ones, load_bytes(g->a, p, g->k));
+    const int32_t first = -128 * _mm512_reduce_add_epi32(row);
+    for (int64_t j = 0; j < g->n; j += COLUMNS) {
+        const int8_t *b[COLUMNS];
+        __m512i sums[COLUMNS];
+        for (int i = 0; i < COLUMNS; i++) {
+            b[i] = (const int8_t *)g->b + (j + i < g->n ? j + i : g->n - 1) * g->b_col;
+            sums[i] = _mm512_setzero_si512();
+        }
+        for (int64_t p = 0; p < g->k; p += 64) {
+            const __m512i a = load_bytes(g->a, p, g->k);
+            for (int i = 0; i < COLUMNS; i++)
+                sums[i] = _mm512_dpbusd_epi32(sums[i], load_bytes(b[i], p, g->k) ^ flip, a);
+        }
+        int32_t *c = (int32_t *)g->c + j;
+        for (int i = 0; i < COLUMNS && j + i < g->n; i++)
+            c[i] = (g->accumulate ? c[i] : 0) + first + _mm512_reduce_add_epi32(sums[i]);
+    }
+}
+
 const FacDots FAC_TIERED(dots_vnni) = {.feature = FAC_CPU_VNNI,
                                        .dtype = FAC_DT_I8,
                                        .rows = GEMM_ROWS,
@@ -37,7 +73,8 @@ const FacDots FAC_TIERED(dots_vnni) = {.feature = FAC_CPU_VNNI,
                                        .fill = 1,
                                        .flip = (int32_t)0x80808080,
                                        .begin = first_sums,
-                                       .tile = tile};
+                                       .tile = tile,
+                                       .row_by_columns = row_by_columns};
 #else
 typedef int NoVnni; /* ISO C asks for a declaration */
 #endif
