@@ -73,3 +73,32 @@ def test_loops_of_halves(tmp_path, tier):
     loops = {name: text for name, text in said.items() if name.endswith("f16")}
     assert len(loops) > 100
     assert not {name for name, text in loops.items() if "loop vectorized" not in text}
+
+
+TILES = {"ldtilecfg", "tilezero", "tileloadd", "tilestored", "tilerelease"}
+INSTRUCTIONS = {
+    "amx": TILES | {"tdpbf16ps", "tdpbssd", "tdpbusd"},
+    "bf16": {"vdpbf16ps"},
+    "vnni": {"vpdpbusd"},
+}
+
+
+@needs_gcc
+@pytest.mark.skipif(not shutil.which("objdump"), reason="reads what objdump says")
+@pytest.mark.parametrize("name", INSTRUCTIONS)
+def test_instructions(tmp_path, name):
+    """Kernels for few machines hold their instructions, also where nothing could run them."""
+    source, built = ROOT / "csrc" / "kernels" / "cpu" / f"gemm_{name}.c", tmp_path / "kernel.o"
+    command = ["gcc", *FLAGS.split(), *TIERS["v4"][0].split(), f"-I{ROOT / 'csrc'}"]
+    command += ["-DFAC_HAS_AMX", "-DFAC_HAS_AVX512_BF16", "-c", source, "-o", built]
+    if subprocess.run(command, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("the compiler does not know them")
+    dump = ["objdump", "-d", "--no-show-raw-insn", built]
+    text = subprocess.run(dump, check=True, capture_output=True, text=True).stdout
+    functions = dict(re.findall(r"<(\w+)>:\n(.*?)(?:\n\n|\Z)", text, re.S))
+    found = {word for words in INSTRUCTIONS.values() for word in words if f"\t{word}" in text}
+    assert found == INSTRUCTIONS[name]
+    if name != "amx":  # 14 rows of 2 vectors, that stay in registers
+        tile = functions["tile_14_2"]
+        assert tile.count(next(iter(INSTRUCTIONS[name]))) == 28
+        assert not re.search(r"%zmm\d+,-?(0x\w+)?\(%r[sb]p\)", tile)
