@@ -79,7 +79,9 @@ call_python(const char *name, FacNode *node)
 static void
 made(FacNode *node)
 {
-    PyGILState_STATE gil = PyGILState_Ensure();
+    bool locked =
+        PyGILState_Check(); /* as nearly always, which costs less to find out than to do */
+    PyGILState_STATE gil = locked ? PyGILState_LOCKED : PyGILState_Ensure();
     if (tripwires) note_line(node);
     if (anomaly) {
         FacNode *parent = fac_current_node();
@@ -95,7 +97,7 @@ made(FacNode *node)
         Py_XDECREF(trace);
         Py_XDECREF(metadata);
     }
-    PyGILState_Release(gil);
+    if (!locked) PyGILState_Release(gil);
 }
 
 static FacStatus

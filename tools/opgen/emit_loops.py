@@ -20,6 +20,7 @@ COMPLEX = {"+": "fx_add", "-": "fx_sub", "*": "fx_mul", "/": "fx_div", "==": "fx
 PARTS = 8  # files of loops
 BITS = ("&", "|", "^", "<<", ">>")
 ORDER = ("<", "<=", ">", ">=")
+SIGNED = ("<", ">", "/", "%", "fx_")  # without these an integer is as well taken without its sign
 
 
 def choose(bodies: dict[str, ast.expr], dtype: DType) -> ast.expr | None:
@@ -182,9 +183,13 @@ def loops(table: Table, row: Row) -> list[str]:
     lines, entries, what = [], [], ""
     try:
         for dtype in compute_dtypes(row):
-            what = f", body in {dtype.name}"
-            lines += Body(table, row, dtype).loop()
-            entries.append(f"    [{dtype.enumerator}] = loop_{row.ident}_{dtype.suffix}")
+            what, suffix = f", body in {dtype.name}", dtype.suffix
+            loop = Body(table, row, dtype).loop()
+            if suffix[0] == "i" and not any(mark in line for line in loop for mark in SIGNED):
+                suffix = suffix.replace("i", "u")
+            else:
+                lines += loop
+            entries.append(f"    [{dtype.enumerator}] = loop_{row.ident}_{suffix}")
     except Problem as problem:
         table.report(row, problem, what)
     return [*lines, f"FAC_LOOPS({row.ident},", ",\n".join(entries) + ")", ""]

@@ -13,18 +13,6 @@ FAC_LOOP(loop_mul_u8)
     }
 }
 
-FAC_LOOP(loop_mul_i8)
-{
-    FAC_RESULT(int8_t, 0);
-    FAC_OPERAND(int8_t, a, 1);
-    FAC_OPERAND(int8_t, b, 2);
-    FAC_EACH {
-        FAC_LOAD(int8_t, a);
-        FAC_LOAD(int8_t, b);
-        r0[i] = ((int8_t)(a * b));
-    }
-}
-
 FAC_LOOP(loop_mul_u16)
 {
     FAC_RESULT(uint16_t, 0);
@@ -34,18 +22,6 @@ FAC_LOOP(loop_mul_u16)
         FAC_LOAD(uint16_t, a);
         FAC_LOAD(uint16_t, b);
         r0[i] = ((uint16_t)(a * b));
-    }
-}
-
-FAC_LOOP(loop_mul_i16)
-{
-    FAC_RESULT(int16_t, 0);
-    FAC_OPERAND(int16_t, a, 1);
-    FAC_OPERAND(int16_t, b, 2);
-    FAC_EACH {
-        FAC_LOAD(int16_t, a);
-        FAC_LOAD(int16_t, b);
-        r0[i] = ((int16_t)(a * b));
     }
 }
 
@@ -61,18 +37,6 @@ FAC_LOOP(loop_mul_u32)
     }
 }
 
-FAC_LOOP(loop_mul_i32)
-{
-    FAC_RESULT(int32_t, 0);
-    FAC_OPERAND(int32_t, a, 1);
-    FAC_OPERAND(int32_t, b, 2);
-    FAC_EACH {
-        FAC_LOAD(int32_t, a);
-        FAC_LOAD(int32_t, b);
-        r0[i] = ((int32_t)(a * b));
-    }
-}
-
 FAC_LOOP(loop_mul_u64)
 {
     FAC_RESULT(uint64_t, 0);
@@ -82,18 +46,6 @@ FAC_LOOP(loop_mul_u64)
         FAC_LOAD(uint64_t, a);
         FAC_LOAD(uint64_t, b);
         r0[i] = ((uint64_t)(a * b));
-    }
-}
-
-FAC_LOOP(loop_mul_i64)
-{
-    FAC_RESULT(int64_t, 0);
-    FAC_OPERAND(int64_t, a, 1);
-    FAC_OPERAND(int64_t, b, 2);
-    FAC_EACH {
-        FAC_LOAD(int64_t, a);
-        FAC_LOAD(int64_t, b);
-        r0[i] = ((int64_t)(a * b));
     }
 }
 
@@ -123,12 +75,12 @@ FAC_LOOP(loop_mul_f64)
 
 FAC_LOOPS(mul,
     [FAC_DT_U8] = loop_mul_u8,
-    [FAC_DT_I8] = loop_mul_i8,
+    [FAC_DT_I8] = loop_mul_u8,
     [FAC_DT_U16] = loop_mul_u16,
-    [FAC_DT_I16] = loop_mul_i16,
+    [FAC_DT_I16] = loop_mul_u16,
     [FAC_DT_U32] = loop_mul_u32,
-    [FAC_DT_I32] = loop_mul_i32,
+    [FAC_DT_I32] = loop_mul_u32,
     [FAC_DT_U64] = loop_mul_u64,
-    [FAC_DT_I64] = loop_mul_i64,
+    [FAC_DT_I64] = loop_mul_u64,
     [FAC_DT_F32] = loop_mul_f32,
     [FAC_DT_F64] = loop_mul_f64)

@@ -43,27 +43,6 @@ FAC_LOOP(loop_add_u8)
     }
 }
 
-FAC_LOOP(loop_add_i8)
-{
-    FAC_RESULT(int8_t, 0);
-    FAC_OPERAND(int8_t, a, 1);
-    FAC_OPERAND(int8_t, b, 2);
-    FAC_NUMBER(int8_t, alpha, 0);
-    if (k_alpha == ((int8_t)1)) {
-        FAC_EACH {
-            FAC_LOAD(int8_t, a);
-            FAC_LOAD(int8_t, b);
-            r0[i] = ((int8_t)(a + b));
-        }
-        return;
-    }
-    FAC_EACH {
-        FAC_LOAD(int8_t, a);
-        FAC_LOAD(int8_t, b);
-        r0[i] = ((int8_t)(a + ((int8_t)(k_alpha * b))));
-    }
-}
-
 FAC_LOOP(loop_add_u16)
 {
     FAC_RESULT(uint16_t, 0);
@@ -82,27 +61,6 @@ FAC_LOOP(loop_add_u16)
         FAC_LOAD(uint16_t, a);
         FAC_LOAD(uint16_t, b);
         r0[i] = ((uint16_t)(a + ((uint16_t)(k_alpha * b))));
-    }
-}
-
-FAC_LOOP(loop_add_i16)
-{
-    FAC_RESULT(int16_t, 0);
-    FAC_OPERAND(int16_t, a, 1);
-    FAC_OPERAND(int16_t, b, 2);
-    FAC_NUMBER(int16_t, alpha, 0);
-    if (k_alpha == ((int16_t)1)) {
-        FAC_EACH {
-            FAC_LOAD(int16_t, a);
-            FAC_LOAD(int16_t, b);
-            r0[i] = ((int16_t)(a + b));
-        }
-        return;
-    }
-    FAC_EACH {
-        FAC_LOAD(int16_t, a);
-        FAC_LOAD(int16_t, b);
-        r0[i] = ((int16_t)(a + ((int16_t)(k_alpha * b))));
     }
 }
 
@@ -127,27 +85,6 @@ FAC_LOOP(loop_add_u32)
     }
 }
 
-FAC_LOOP(loop_add_i32)
-{
-    FAC_RESULT(int32_t, 0);
-    FAC_OPERAND(int32_t, a, 1);
-    FAC_OPERAND(int32_t, b, 2);
-    FAC_NUMBER(int32_t, alpha, 0);
-    if (k_alpha == ((int32_t)1)) {
-        FAC_EACH {
-            FAC_LOAD(int32_t, a);
-            FAC_LOAD(int32_t, b);
-            r0[i] = ((int32_t)(a + b));
-        }
-        return;
-    }
-    FAC_EACH {
-        FAC_LOAD(int32_t, a);
-        FAC_LOAD(int32_t, b);
-        r0[i] = ((int32_t)(a + ((int32_t)(k_alpha * b))));
-    }
-}
-
 FAC_LOOP(loop_add_u64)
 {
     FAC_RESULT(uint64_t, 0);
@@ -166,27 +103,6 @@ FAC_LOOP(loop_add_u64)
         FAC_LOAD(uint64_t, a);
         FAC_LOAD(uint64_t, b);
         r0[i] = ((uint64_t)(a + ((uint64_t)(k_alpha * b))));
-    }
-}
-
-FAC_LOOP(loop_add_i64)
-{
-    FAC_RESULT(int64_t, 0);
-    FAC_OPERAND(int64_t, a, 1);
-    FAC_OPERAND(int64_t, b, 2);
-    FAC_NUMBER(int64_t, alpha, 0);
-    if (k_alpha == ((int64_t)1)) {
-        FAC_EACH {
-            FAC_LOAD(int64_t, a);
-            FAC_LOAD(int64_t, b);
-            r0[i] = ((int64_t)(a + b));
-        }
-        return;
-    }
-    FAC_EACH {
-        FAC_LOAD(int64_t, a);
-        FAC_LOAD(int64_t, b);
-        r0[i] = ((int64_t)(a + ((int64_t)(k_alpha * b))));
     }
 }
 
@@ -277,13 +193,13 @@ FAC_LOOP(loop_add_c128)
 FAC_LOOPS(add,
     [FAC_DT_BOOL] = loop_add_b,
     [FAC_DT_U8] = loop_add_u8,
-    [FAC_DT_I8] = loop_add_i8,
+    [FAC_DT_I8] = loop_add_u8,
     [FAC_DT_U16] = loop_add_u16,
-    [FAC_DT_I16] = loop_add_i16,
+    [FAC_DT_I16] = loop_add_u16,
     [FAC_DT_U32] = loop_add_u32,
-    [FAC_DT_I32] = loop_add_i32,
+    [FAC_DT_I32] = loop_add_u32,
     [FAC_DT_U64] = loop_add_u64,
-    [FAC_DT_I64] = loop_add_i64,
+    [FAC_DT_I64] = loop_add_u64,
     [FAC_DT_F32] = loop_add_f32,
     [FAC_DT_F64] = loop_add_f64,
     [FAC_DT_C64] = loop_add_c64,
@@ -313,18 +229,6 @@ FAC_LOOP(loop_eq_u8)
     }
 }
 
-FAC_LOOP(loop_eq_i8)
-{
-    FAC_RESULT(bool, 0);
-    FAC_OPERAND(int8_t, a, 1);
-    FAC_OPERAND(int8_t, b, 2);
-    FAC_EACH {
-        FAC_LOAD(int8_t, a);
-        FAC_LOAD(int8_t, b);
-        r0[i] = (a == b);
-    }
-}
-
 FAC_LOOP(loop_eq_u16)
 {
     FAC_RESULT(bool, 0);
@@ -333,18 +237,6 @@ FAC_LOOP(loop_eq_u16)
     FAC_EACH {
         FAC_LOAD(uint16_t, a);
         FAC_LOAD(uint16_t, b);
-        r0[i] = (a == b);
-    }
-}
-
-FAC_LOOP(loop_eq_i16)
-{
-    FAC_RESULT(bool, 0);
-    FAC_OPERAND(int16_t, a, 1);
-    FAC_OPERAND(int16_t, b, 2);
-    FAC_EACH {
-        FAC_LOAD(int16_t, a);
-        FAC_LOAD(int16_t, b);
         r0[i] = (a == b);
     }
 }
@@ -361,18 +253,6 @@ FAC_LOOP(loop_eq_u32)
     }
 }
 
-FAC_LOOP(loop_eq_i32)
-{
-    FAC_RESULT(bool, 0);
-    FAC_OPERAND(int32_t, a, 1);
-    FAC_OPERAND(int32_t, b, 2);
-    FAC_EACH {
-        FAC_LOAD(int32_t, a);
-        FAC_LOAD(int32_t, b);
-        r0[i] = (a == b);
-    }
-}
-
 FAC_LOOP(loop_eq_u64)
 {
     FAC_RESULT(bool, 0);
@@ -381,18 +261,6 @@ FAC_LOOP(loop_eq_u64)
     FAC_EACH {
         FAC_LOAD(uint64_t, a);
         FAC_LOAD(uint64_t, b);
-        r0[i] = (a == b);
-    }
-}
-
-FAC_LOOP(loop_eq_i64)
-{
-    FAC_RESULT(bool, 0);
-    FAC_OPERAND(int64_t, a, 1);
-    FAC_OPERAND(int64_t, b, 2);
-    FAC_EACH {
-        FAC_LOAD(int64_t, a);
-        FAC_LOAD(int64_t, b);
         r0[i] = (a == b);
     }
 }
@@ -448,13 +316,13 @@ FAC_LOOP(loop_eq_c128)
 FAC_LOOPS(eq,
     [FAC_DT_BOOL] = loop_eq_b,
     [FAC_DT_U8] = loop_eq_u8,
-    [FAC_DT_I8] = loop_eq_i8,
+    [FAC_DT_I8] = loop_eq_u8,
     [FAC_DT_U16] = loop_eq_u16,
-    [FAC_DT_I16] = loop_eq_i16,
+    [FAC_DT_I16] = loop_eq_u16,
     [FAC_DT_U32] = loop_eq_u32,
-    [FAC_DT_I32] = loop_eq_i32,
+    [FAC_DT_I32] = loop_eq_u32,
     [FAC_DT_U64] = loop_eq_u64,
-    [FAC_DT_I64] = loop_eq_i64,
+    [FAC_DT_I64] = loop_eq_u64,
     [FAC_DT_F32] = loop_eq_f32,
     [FAC_DT_F64] = loop_eq_f64,
     [FAC_DT_C64] = loop_eq_c64,
