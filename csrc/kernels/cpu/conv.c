@@ -17,6 +17,7 @@
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/gemm_tile.h"
 #include "kernels/cpu/plain.h"
+#include "tensor/strided.h"
 
 #pragma GCC optimize("fp-contract=fast")
 
@@ -27,6 +28,8 @@ enum {
     CONV_STRIPS = 16,     /* and strips of positions, that make a task */
     CONV_GATHERED = 4,    /* strips of positions, and */
     CONV_GATHERED_PANELS = 16, /* panels of outputs of a task that gathers what its taps see */
+    CONV_ALL_PANELS = 40,      /* the same where all channels are one run, */
+    CONV_MANY = 8,             /* and so many tasks are left */
     CONV_NARROW = 800,         /* positions of windows of one element */
     CONV_FEW = 256,            /* positions for which a weight is not packed */
     CONV_RUN = 288,            /* channels times taps, or positions, summed from zero in one go */
@@ -70,6 +73,18 @@ typedef struct Tiled {
     const char *from, *bias;
     char *to, *weight, *images, *packed, *sums;
 } Tiled;
+
+/* The outputs [*first, *last) of a block of so many panels. */
+static void
+panel_range(int64_t outputs, int64_t panels, int64_t block, int64_t *first, int64_t *last)
+{
+    *first = *last = 0;
+    for (int64_t i = 0; *last < outputs && i <= block; i++) {
+        *first = *last;
+        for (int64_t n = 0; n < panels && *last < outputs; n++)
+            *last += gemm_height(outputs - *last, false);
+    }
+}
 
 #define T float
 #define INDEX int32_t
@@ -611,8 +626,11 @@ run_tiled(Tiled *p, const Conv *c)
     /* a weight that passes few positions is read where it lies */
     p->in_place = !c->adjoint && !c->direct && p->batch * p->part <= CONV_FEW;
     p->gathers = tiled_gathers(p);
-    p->panels = p->gathers ? CONV_GATHERED_PANELS : CONV_PANELS;
-    if (!depthwise && !p->in_place) fac_parallel(p->groups * p->runs, 1, TILED(p, pack_weight), p);
+    const int64_t panels = fac_chunks(p->outputs, GEMM_ROWS);
+    if (!depthwise && !p->in_place)
+        fac_parallel(p->groups * p->runs * fac_chunks(panels, CONV_PANELS),
+                     fac_grain(CONV_PANELS * GEMM_ROWS * p->run * p->taps), TILED(p, pack_weight),
+                     p);
     for (int64_t first = 0; first < p->batch; first += slots) {
         tiled_wave(p, first, slots);
         const int64_t strip = p->dtype == FAC_DT_F32 ? NR_f32 : NR_f64;
@@ -624,7 +642,10 @@ run_tiled(Tiled *p, const Conv *c)
         const int64_t strips = fac_chunks(p->positions, strip);
         p->q_blocks = fac_chunks(strips, p->gathers ? CONV_GATHERED : CONV_STRIPS);
         p->q_block = fac_chunks(strips, p->q_blocks) * strip;
-        p->i_blocks = fac_chunks(fac_chunks(p->outputs, GEMM_ROWS), p->panels);
+        p->panels = !p->gathers                                ? CONV_PANELS
+                    : p->runs == 1 && p->q_blocks >= CONV_MANY ? CONV_ALL_PANELS
+                                                               : CONV_GATHERED_PANELS;
+        p->i_blocks = fac_chunks(panels, p->panels);
         if (p->taps && !c->direct)
             fac_parallel(planes * p->slots, fac_grain(p->part), TILED(p, fill_planes), p);
         fac_parallel(p->q_blocks * p->i_blocks * p->groups, 1, TILED(p, conv_blocks), p);

@@ -116,18 +116,30 @@ NAME(put)(const Tiled *p, const T *from, T *to, const Piece *piece, int count, T
 
 /* --- forward, and the adjoint in the input -------------------------------------------------------------- */
 
-/* The weight of a group as the tiles read it: by runs of channels, panels, taps, channels, rows. */
+/* The weight of a group as the tiles read it: by runs of channels, panels, taps, channels, rows. A task
+ * has CONV_PANELS panels. */
 static void
 NAME(pack_weight)(int64_t begin, int64_t end, void *context)
 {
     const Tiled *p = context;
+    const int64_t blocks = fac_chunks(fac_chunks(p->outputs, GEMM_ROWS), CONV_PANELS);
     for (; begin < end; begin++) {
-        const int64_t c0 = begin % p->runs * p->run, group = begin / p->runs;
+        const int64_t at = begin / blocks, c0 = at % p->runs * p->run, group = at / p->runs;
         const int64_t n = p->channels - c0 < p->run ? p->channels - c0 : p->run;
         const T *w = (const T *)p->weight + group * p->w_group + c0 * p->w_channel;
-        T *to = (T *)p->packed + (group * p->channels + c0) * p->taps * p->outputs;
-        for (int64_t i = 0; i < p->outputs;) {
+        int64_t i, last;
+        panel_range(p->outputs, CONV_PANELS, begin % blocks, &i, &last);
+        T *to = (T *)p->packed + ((group * p->channels + c0) * p->outputs + i * n) * p->taps;
+        while (i < last) {
             const int rows = gemm_height(p->outputs - i, false);
+            if (p->taps == 1 && p->w_channel == 1) {
+                const T *from = w + i * p->w_output + p->tap[0];
+                fac_transpose((char *)to, rows * (int64_t)sizeof(T), (const char *)from,
+                              p->w_output * (int64_t)sizeof(T), n, rows, sizeof(T));
+                to += n * rows;
+                i += rows;
+                continue;
+            }
             for (int64_t tap = 0; tap < p->taps; tap++) {
                 const T *from = w + i * p->w_output + p->tap[tap];
                 for (int64_t c = 0; c < n; c++, from += p->w_channel, to += rows)
@@ -254,13 +266,24 @@ NAME(gather)(const Tiled *p, const T *image, int64_t n, const NAME(Pick) * k, T 
     }
 }
 
-/* As conv_block, with all panels of a run of channels behind one another. */
+/* Asks for the places of results that `rows` outputs will be written to. */
+static inline void
+NAME(ask)(const Tiled *p, const T *to, int rows, const Piece *piece, int count)
+{
+    for (int r = 0; r < rows && p->to_step[2] == 1; r++, to += p->to_plane)
+        for (int i = 0; i < count; i++)
+            for (int64_t x = 0; x < piece[i].n; x += 64 / (int64_t)sizeof(T))
+                __builtin_prefetch(to + piece[i].to + x, 1, 2);
+}
+
+/* As conv_block, with all panels of a run of channels behind one another; all sums are kept only where
+ * there are more runs than one. */
 static void
 NAME(gathered_block)(const Tiled *p, int64_t group, int64_t i0, int64_t i1, int64_t q0, int64_t q1)
 {
     enum { WIDTH = CONV_GATHERED * NAME(NR), MOST = CONV_GATHERED_PANELS * GEMM_ROWS };
     static const int64_t start = 0;
-    T sums[MOST * WIDTH] __attribute__((aligned(64)));
+    T all_sums[MOST * WIDTH] __attribute__((aligned(64)));
     T strips[WIDTH * CONV_RUN] __attribute__((aligned(64)));
     Piece piece[WIDTH];
     NAME(Pick) pick[WIDTH / NAME(VL)];
@@ -271,6 +294,7 @@ NAME(gathered_block)(const Tiled *p, int64_t group, int64_t i0, int64_t i1, int6
     for (int64_t c0 = 0; c0 < p->channels; c0 += p->run) {
         const int64_t n = p->channels - c0 < p->run ? p->channels - c0 : p->run;
         const int64_t steps = n * p->taps;
+        const bool last = c0 + n == p->channels;
         for (int64_t at = 0; at < q1 - q0; at += NAME(VL))
             NAME(gather)(p, images + c0 * p->room, n, pick + at / NAME(VL),
                          strips + at / NAME(NR) * NAME(NR) * steps + at % NAME(NR));
@@ -278,16 +302,17 @@ NAME(gathered_block)(const Tiled *p, int64_t group, int64_t i0, int64_t i1, int6
             const int rows = gemm_height(p->outputs - i, false);
             const T *weight =
                 (const T *)p->packed + ((group * p->channels + c0) * p->outputs + i * n) * p->taps;
+            T *sums = p->runs == 1 ? all_sums : all_sums + (i - i0) * WIDTH;
+            if (last) NAME(ask)(p, results + i * p->to_plane, rows, piece, count);
             for (int64_t q = 0; q < q1 - q0; q += NAME(NR)) FAC_TIERED(NAME(gemm_tile))
             [rows][q1 - q0 - q > NAME(VL) ? 2 : 1](steps, 1, weight, 1, rows, 0, strips + q *steps,
-                                                   NAME(NR), &start, sums + (i - i0) *WIDTH + q,
-                                                   WIDTH, c0 > 0);
+                                                   NAME(NR), &start, sums + q, WIDTH, c0 > 0);
+            for (int r = 0; last && r < rows; r++)
+                NAME(put)(p, sums + r * WIDTH, results + (i + r) * p->to_plane, piece, count,
+                          bias ? bias[i + r] : 0);
             i += rows;
         }
     }
-    for (int64_t i = i0; i < i1; i++)
-        NAME(put)(p, sums + (i - i0) * WIDTH, results + i * p->to_plane, piece, count,
-                  bias ? bias[i] : 0);
 }
 
 static void
@@ -298,12 +323,8 @@ NAME(conv_blocks)(int64_t begin, int64_t end, void *context)
         const int64_t q0 = begin % p->q_blocks * p->q_block, q1 = q0 + p->q_block;
         const int64_t block = begin / p->q_blocks % p->i_blocks,
                       group = begin / p->q_blocks / p->i_blocks;
-        int64_t i0 = 0, i1 = 0;
-        for (int64_t i = 0; i1 < p->outputs && i <= block; i++) { /* whole panels */
-            i0 = i1;
-            for (int64_t n = 0; n < p->panels && i1 < p->outputs; n++)
-                i1 += gemm_height(p->outputs - i1, false);
-        }
+        int64_t i0, i1;
+        panel_range(p->outputs, p->panels, block, &i0, &i1);
         (p->gathers ? NAME(gathered_block) : NAME(conv_block))(
             p, group, i0, i1, q0, q1 < p->positions ? q1 : p->positions);
     }
