@@ -13,8 +13,8 @@
 #pragma GCC optimize("fp-contract=fast", "no-version-loops-for-strides")
 
 #if defined(__AVX512F__)
-enum { GEMM_BLOCK_ROWS = 56, GEMM_WIDE_ROWS = 8, GEMM_WIDE_VECS = 3 };
-#define GEMM_WIDE_HEIGHTS(X) X(1, 3) X(2, 3) X(3, 3) X(4, 3) X(5, 3) X(6, 3) X(7, 3) X(8, 3)
+enum { GEMM_BLOCK_ROWS = 48, GEMM_WIDE_ROWS = 6, GEMM_WIDE_VECS = 4 };
+#define GEMM_WIDE_HEIGHTS(X) X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4)
 #define GEMM_HEIGHTS(X, vecs)                                                                      \
     X(1, vecs)                                                                                     \
     X(2, vecs)                                                                                     \
@@ -41,8 +41,8 @@ enum {
     GEMM_TASKS = 8,       /* blocks that a stage should have at least */
     GEMM_PACK_STRIPS = 8, /* a task that packs */
     GEMM_HIGH = 4032,     /* rows of A that are packed at once */
-    GEMM_FEW_STRIPS = 4,  /* too few to spread the asking for A over */
-    GEMM_AHEAD = 16,      /* steps that the tile asks for B in advance: from the second cache */
+    GEMM_AHEAD = 16, /* steps that the tile asks for packed B in advance: from the second cache */
+    GEMM_NEAR = 4,   /* the same where B lies: rows at a distance soon drive each other out */
     GEMM_SMALL = 64 * 64 * 64,
     GEMM_CLOSE = 28672, /* bytes that stay in the first cache */
     GEMM_TURNED = 8,    /* rows from which on the transposed product is the better one */

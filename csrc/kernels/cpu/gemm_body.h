@@ -36,13 +36,6 @@ NAME(element)(const char *a, const char *ninth, int64_t r, int64_t r3, int64_t r
     return *(const T *)at[i];
 }
 
-/* What comes next: each row of a tile asks for `steps` elements at `at`, from row to row `row` apart. */
-typedef struct NAME(Ask) {
-    const T *at;
-    int64_t row, steps;
-} NAME(Ask);
-static const NAME(Ask) NAME(nothing);
-
 #define TILE(rows, vecs)                                                                           \
     static void NAME(tile_##rows##_##vecs)(                                                        \
         int64_t k, int64_t lines, const T *a, int64_t a_row, int64_t a_col, int64_t a_skip,        \
@@ -86,39 +79,34 @@ static const NAME(Ask) NAME(nothing);
 #define TILE_WIDE(rows, vecs)                                                                      \
     static void NAME(tile_wide_##rows)(int64_t k, const T *a, int64_t a_row, int64_t a_col,        \
                                        const T *b, int64_t b_row, T *c, int64_t c_row, bool add,   \
-                                       const NAME(Ask) * ask)                                      \
+                                       int64_t ahead)                                              \
     {                                                                                              \
         NAME(vec) acc[rows][vecs] = {0};                                                           \
         const char *at = (const char *)a;                                                          \
         int64_t r = a_row * (int64_t)sizeof(T), r3 = 3 * r, r5 = 5 * r, r7 = 7 * r;                \
         __asm__("" : "+r"(r3), "+r"(r5), "+r"(r7));                                                \
         a_col *= (int64_t)sizeof(T);                                                               \
-        const T *from = b, *soon = b + GEMM_AHEAD * b_row;                                         \
-        const int64_t share = fac_chunks(k, rows);                                                 \
         _Pragma("GCC unroll 1")                                                                    \
-        for (int part = 0; part < rows; part++, k -= share) {                                      \
-            const T *c_next = c + part * c_row, *a_next = ask->at + part * ask->row;               \
-            _Pragma("GCC unroll 3")                                                                \
-            for (int v = 0; v < vecs; v++) __builtin_prefetch(c_next + v * NAME(VL), 0, 2);        \
-            for (int64_t p = 0; p < ask->steps; p += 64 / (int64_t)sizeof(T))                      \
-                __builtin_prefetch(a_next + p, 0, 2);                                              \
-            for (int64_t p = k < share ? k : share; p > 0; p--, at += a_col) {                     \
-                const NAME(vec) *bv = (const NAME(vec) *)from;                                     \
-                _Pragma("GCC unroll 3")                                                            \
-                for (int v = 0; v < vecs; v++) __builtin_prefetch(soon + v * NAME(VL), 0, 3);      \
-                _Pragma("GCC unroll 16")                                                           \
-                for (int i = 0; i < rows; i++) {                                                   \
-                    const T x = NAME(element)(at, at, r, r3, r5, r7, i);                           \
-                    _Pragma("GCC unroll 3")                                                        \
-                    for (int v = 0; v < vecs; v++) acc[i][v] += bv[v] * x;                         \
-                }                                                                                  \
-                from += b_row;                                                                     \
-                soon += b_row;                                                                     \
+        for (int i = 0; i < rows; i++) {                                                           \
+            _Pragma("GCC unroll 4")                                                                \
+            for (int v = 0; v < vecs; v++) __builtin_prefetch(c + i * c_row + v * NAME(VL), 0, 2); \
+        }                                                                                          \
+        for (const T *from = b, *soon = b + ahead * b_row; k > 0; k--, at += a_col) {              \
+            const NAME(vec) *bv = (const NAME(vec) *)from;                                         \
+            _Pragma("GCC unroll 4")                                                                \
+            for (int v = 0; v < vecs; v++) __builtin_prefetch(soon + v * NAME(VL), 0, 3);          \
+            _Pragma("GCC unroll 16")                                                               \
+            for (int i = 0; i < rows; i++) {                                                       \
+                const T x = NAME(element)(at, at, r, r3, r5, r7, i);                               \
+                _Pragma("GCC unroll 4")                                                            \
+                for (int v = 0; v < vecs; v++) acc[i][v] += bv[v] * x;                             \
             }                                                                                      \
+            from += b_row;                                                                         \
+            soon += b_row;                                                                         \
         }                                                                                          \
         _Pragma("GCC unroll 16")                                                                   \
         for (int i = 0; i < rows; i++) {                                                           \
-            _Pragma("GCC unroll 3")                                                                \
+            _Pragma("GCC unroll 4")                                                                \
             for (int v = 0; v < vecs; v++) {                                                       \
                 NAME(vec) *cv = (NAME(vec) *)(c + i * c_row) + v;                                  \
                 if (add) acc[i][v] += *cv;                                                         \
@@ -136,26 +124,28 @@ GEMM_WIDE_HEIGHTS(TILE_WIDE)
 const NAME(FacTile) FAC_TIERED(NAME(gemm_tile))[GEMM_ROWS + 1][3] = {GEMM_HEIGHTS(TILE_ROW, 1)
                                                                          GEMM_HEIGHTS(TILE_ROW, 2)};
 #undef TILE_ROW
-/* For large products: the shape that fits more of A into the first cache, and B, which streams out of
- * the second one, is asked for ahead. With every row of steps it asks for a row of C and for a part of
- * what comes after the tile: asked for at once, they would keep B waiting. */
+/* For products whose B streams out of the second cache, `ahead` steps in advance: few rows, whose panel
+ * of A leaves most of the first cache to what passes, and many columns. */
 #define TILE_ROW(rows, vecs) [rows] = NAME(tile_wide_##rows),
 typedef void (*NAME(TileWide))(int64_t k, const T *a, int64_t a_row, int64_t a_col, const T *b,
-                               int64_t b_row, T *c, int64_t c_row, bool add, const NAME(Ask) * ask);
+                               int64_t b_row, T *c, int64_t c_row, bool add, int64_t ahead);
 static const NAME(TileWide) NAME(tiles_wide)[GEMM_WIDE_ROWS + 1] = {GEMM_WIDE_HEIGHTS(TILE_ROW)};
 #undef TILE_ROW
 
-/* ask: NULL unless the tile is wide. */
+/* ahead: 0 unless a strip may be wide. */
 static inline void
 NAME(tile)(int rows, int vecs, int64_t k, const T *a, int64_t a_row, int64_t a_col, const T *b,
-           int64_t b_row, T *c, int64_t c_row, bool add, const NAME(Ask) * ask)
+           int64_t b_row, T *c, int64_t c_row, bool add, int64_t ahead)
 {
     static const int64_t start = 0;
-    if (ask && vecs == GEMM_WIDE_VECS)
-        NAME(tiles_wide)[rows](k, a, a_row, a_col, b, b_row, c, c_row, add, ask);
-    else
-        FAC_TIERED(NAME(gemm_tile))
-    [rows][vecs](k, 1, a, a_row, a_col, 0, b, b_row, &start, c, c_row, add);
+    if (ahead && vecs == GEMM_WIDE_VECS) {
+        NAME(tiles_wide)[rows](k, a, a_row, a_col, b, b_row, c, c_row, add, ahead);
+        return;
+    }
+    for (; vecs > 0; vecs -= 2, b += NAME(NR), c += NAME(NR)) {
+        const NAME(FacTile) *tiles = FAC_TIERED(NAME(gemm_tile))[rows];
+        tiles[vecs < 2 ? vecs : 2](k, 1, a, a_row, a_col, 0, b, b_row, &start, c, c_row, add);
+    }
 }
 
 /* --- reading ------------------------------------------------------------------------------------------- */
@@ -249,16 +239,16 @@ NAME(store)(const FacGemm *g, const T *tile, int64_t width, int64_t i0, int rows
 static inline void
 NAME(run_tile)(const FacGemm *g, int rows, int vecs, int64_t k, const T *a, int64_t a_row,
                int64_t a_col, const T *b, int64_t b_row, int64_t i0, int64_t j0, int64_t columns,
-               bool add, const NAME(Ask) * ask)
+               bool add, int64_t ahead)
 {
     const int64_t width = vecs * NAME(VL);
     if (!FAC_IS_COMPLEX(g->dtype) && !FAC_IS_INT(g->dtype) && columns == width) {
         T *c = (T *)g->c + i0 * g->c_row + j0;
-        NAME(tile)(rows, vecs, k, a, a_row, a_col, b, b_row, c, g->c_row, add, ask);
+        NAME(tile)(rows, vecs, k, a, a_row, a_col, b, b_row, c, g->c_row, add, ahead);
         return;
     }
     T tile[GEMM_ROWS * NAME(NR)];
-    NAME(tile)(rows, vecs, k, a, a_row, a_col, b, b_row, tile, width, false, ask);
+    NAME(tile)(rows, vecs, k, a, a_row, a_col, b, b_row, tile, width, false, ahead);
     NAME(store)(g, tile, width, i0, rows, j0, columns, add);
 }
 
@@ -355,7 +345,7 @@ NAME(serial_turned)(const FacGemm *g)
                 const int rows = gemm_height(g->n - j, false);
                 const T *b = (const T *)g->b + j * g->b_col + p0 * g->b_row;
                 NAME(tile)(rows, vecs, run, b, g->b_col, g->b_row, strip, vecs * NAME(VL), tile,
-                           NAME(NR), false, NULL);
+                           NAME(NR), false, 0);
                 for (int64_t i = 0; i < m; i++) {
                     T *c = (T *)g->c + (i0 + i) * g->c_row + j;
                     for (int r = 0; r < rows; r++)
@@ -409,8 +399,7 @@ NAME(serial_blocks)(const FacGemm *g)
                                             : panels + (i - i0) * run;
                     NAME(run_tile)(g, rows, vecs, run, a, a_in_place ? g->a_row : 1,
                                    a_in_place ? g->a_col : rows, b, packed ? width : g->b_row, i,
-                                   j0, columns, p0 > 0 || g->accumulate,
-                                   wide ? &NAME(nothing) : NULL);
+                                   j0, columns, p0 > 0 || g->accumulate, wide ? GEMM_NEAR : 0);
                     i += rows;
                 }
             }
@@ -544,28 +533,16 @@ NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j
 {
     T panel[GEMM_ROWS * RUN + NAME(VL)] __attribute__((aligned(64)));
     const FacGemm *g = s->g;
-    const bool complex = FAC_IS_COMPLEX(g->dtype), readable = s->form->plain && g->a_col == 1;
-    /* steps of the next panel, whole lines, that are asked for in front of each tile */
-    const int64_t line = 64 / sizeof(T), strips = fac_chunks(j1 - j0, s->strip);
-    const int64_t share = fac_chunks(s->run, line * strips) * line;
+    const bool complex = FAC_IS_COMPLEX(g->dtype);
     for (int64_t i = i0; i < i1;) {
         const int rows = gemm_panel(i1 - i, s->rows, complex);
-        const T *a = panel, *next = NULL;
-        int64_t next_row = g->a_row, asked = 0;
+        const T *a = panel;
         if (s->a_in_place)
             a = (const T *)g->a + i * g->a_row + s->p0 * g->a_col;
         else if (s->a)
             a = s->a + (i - s->i0) * s->run;
         else
             s->form->pack_a(g, i, rows, s->p0, s->run, panel);
-        if (strips < GEMM_FEW_STRIPS || i + rows == s->i1) {
-            next = NULL; /* all at once would stand in the way of the tile */
-        } else if (s->a) {
-            next = a + rows * s->run;
-            next_row = s->run;
-        } else if (readable) {
-            next = (const T *)g->a + (i + rows) * g->a_row + s->p0;
-        }
         for (int64_t j = j0; j < j1; j += s->strip) {
             const int64_t columns = j1 - j < s->strip ? j1 - j : s->strip;
             const int vecs = (int)fac_chunks(columns, NAME(VL));
@@ -575,15 +552,11 @@ NAME(block)(const NAME(Stage) * s, int64_t i0, int64_t i1, int64_t j0, int64_t j
                 b = (const T *)g->b + s->p0 * g->b_row + j;
                 b_row = g->b_row;
             }
-            NAME(Ask) ask = NAME(nothing);
-            if (next && asked < s->run) {
-                const int64_t end = asked + share < s->run ? asked + share : s->run;
-                ask = (NAME(Ask)){next + asked, next_row, end - asked};
-                asked = end;
-            }
             NAME(run_tile)(g, rows, vecs, s->run, a, s->a_in_place ? g->a_row : 1,
                            s->a_in_place ? g->a_col : rows, b, b_row, i, j, columns, s->add,
-                           s->wide ? &ask : NULL);
+                           !s->wide        ? 0
+                           : s->b_in_place ? GEMM_NEAR
+                                           : GEMM_AHEAD);
         }
         i += rows;
     }
@@ -619,8 +592,8 @@ NAME(parallel)(const FacGemm *g)
     const bool wide = g->n > 4 * NAME(VL);
     const int64_t strip = wide ? GEMM_WIDE_VECS * NAME(VL) : NAME(NR);
     const int64_t width = NAME(block_columns)(g->n, strip), blocks = fac_chunks(g->n, width);
-    const bool a_in_place =
-        form->plain && g->a_col == 1 && GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
+    const bool near_a = wide || GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
+    const bool a_in_place = form->plain && g->a_col == 1 && near_a;
     const bool b_in_place =
         form->plain && g->b_col == 1 && k * g->b_row * (int64_t)sizeof(T) <= fac_cpu_cache(2) / 2;
     const bool ahead = blocks > 1 && !a_in_place;

@@ -124,8 +124,10 @@ FROM(pack_strips)(const FacGemm *g, int64_t j0, int64_t strips, int64_t width, i
     const S *b = (const S *)g->b + j0 + p0 * g->b_row;
     for (int64_t p = 0; p < k; p++, b += g->b_row, to += width)
         for (int64_t i = 0; i < strips; i++)
-            for (int64_t v = 0; v < width; v += NAME(VL))
+            for (int64_t v = 0; v < width; v += NAME(VL)) {
+                __builtin_prefetch(b + 4 * g->b_row + i * width + v);
                 *(NAME(vec) *)(to + i * k * width + v) = LOAD(b + i * width + v);
+            }
 }
 
 #endif
