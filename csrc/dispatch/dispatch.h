@@ -100,9 +100,9 @@ FacStatus fac_op_register(const FacOpSpec *spec, void *foreign, const FacOp **ou
 
 /* What one tier brings: generated/kernel_table.c, compiled once a tier as fac_tier_table_v2 ... */
 typedef struct FacTierTable {
-    FacLoops *const *loops;                       /* by op id; NULL for rows without */
-    const FacTunedLoop *tuned_loops, *half_loops; /* to be put into them */
-    const FacKernel *kernels;                     /* by op id; NULL for rows without */
+    FacLoops *const *loops; /* by op id; NULL for rows without */
+    const FacTunedLoop *tuned_loops, *half_loops, *beside_loops; /* to be put into them */
+    const FacKernel *kernels; /* by op id; NULL for rows without */
     void (*fill_casts)(FacCast (*casts)[FAC_DTYPES]);
     FacAllFinite all_finite;
 } FacTierTable;

@@ -163,11 +163,14 @@ static void
 put_loops(const FacTunedLoop *t)
 {
     for (; t->loops; t++) {
-        if (t->numbers)
+        const bool half = t->dtype == FAC_DT_F16 || t->dtype == FAC_DT_BF16;
+        if (!t->numbers)
+            t->loops->loop[t->dtype] = t->loop;
+        else if (half)
             t->loops->beside_numbers[t->dtype == FAC_DT_BF16] = t->loop;
         else
-            t->loops->loop[t->dtype] = t->loop;
-        t->loops->numbers |= t->numbers;
+            t->loops->beside_element[t->dtype == FAC_DT_F64][t->numbers - 1] = t->loop;
+        if (half) t->loops->numbers |= t->numbers;
     }
 }
 
@@ -182,6 +185,7 @@ start_rows(void)
     tier->fill_casts(fac_casts);
     put_loops(tier->tuned_loops);
     put_loops(tier->half_loops);
+    put_loops(tier->beside_loops);
     fac_all_finite = tier->all_finite;
     for (int i = 0; i < fac_op_count; i++) {
         FacOp *op = &fac_ops[i];

@@ -152,6 +152,8 @@ run_engine(FacCall *call, FacLoop loop, FacDType result_dtype, FacDType compute,
     for (int i = 0; i < op->nresults; i++) results[i] = fac_result_tensor(call, i);
     FAC_RETURN_IF_ERROR(fac_iter_init(&it, op->nresults, results, op->noperands, call->args,
                                       result_dtype, compute));
+    if (compute == FAC_DT_F32 || compute == FAC_DT_F64)
+        it.beside = op->loops->beside_element[compute == FAC_DT_F64];
     _Atomic bool hit = false;
     it.hit = fac_look_start(call, &hit);
     fac_iter_blocks(&it, loop, params);

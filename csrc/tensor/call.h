@@ -103,12 +103,13 @@ typedef void (*FacLoop)(void *const *data, int64_t n, const void *params);
  * too: they read and write halves as these lie in memory, and params are float32. */
 typedef struct FacLoops {
     FacLoop loop[FAC_DTYPES];
-    FacLoop beside_numbers[2]; /* F16, BF16: of the operands, those in `numbers` are float32 */
-    uint8_t numbers;           /* a bit an operand */
+    FacLoop beside_numbers[2];    /* F16, BF16: of the operands, those in `numbers` are float32 */
+    uint8_t numbers;              /* a bit an operand */
+    FacLoop beside_element[2][2]; /* F32, F64: the first, the second operand is a single element */
 } FacLoops;
 
 /* A loop that takes the place of a generated one, or is put beside it, when the tier is chosen; NULL
- * loops end a list. numbers: operands that it wants as numbers, see FacLoops. */
+ * loops end a list. numbers: operands that it wants as numbers or single elements, see FacLoops. */
 typedef struct FacTunedLoop {
     FacLoops *loops;
     FacDType dtype;

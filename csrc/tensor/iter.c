@@ -234,6 +234,7 @@ fac_iter_init(FacIter *it, int nresults, FacTensor *const *results, int noperand
     it->nresults = nresults;
     it->looked = false;
     it->hit = NULL;
+    it->beside = NULL;
     if (init_simple(it, nresults, results, noperands, operands, result_dtype, compute))
         return FAC_OK;
     for (int k = 0; k < n; k++) {
@@ -262,6 +263,7 @@ fac_iter_init_skip(FacIter *it, int ntensors, FacTensor *const *tensors, int ndi
     it->nresults = 0;
     it->looked = false;
     it->hit = NULL;
+    it->beside = NULL;
     for (int k = 0; k < ntensors; k++) {
         take_tensor(&it->operand[k], tensors[k], FAC_DT_NONE);
         FAC_RETURN_IF_ERROR(take_strides(&it->operand[k], tensors[k], ndim, sizes, skip));

@@ -30,9 +30,10 @@ typedef struct FacIter {
     int ndim;                   /* after merging; at least 1 */
     FacDim sizes[FAC_MAX_NDIM]; /* innermost first */
     int64_t numel;
-    bool contiguous;   /* one row, every operand contiguous in its loop dtype */
-    bool looked;       /* fac_iter_blocks has told `hit` all of the results */
-    _Atomic bool *hit; /* set where a result is not finite; NULL: nobody asks */
+    bool contiguous;       /* one row, every operand contiguous in its loop dtype */
+    bool looked;           /* fac_iter_blocks has told `hit` all of the results */
+    _Atomic bool *hit;     /* set where a result is not finite; NULL: nobody asks */
+    const FacLoop *beside; /* for fac_iter_blocks: the loop's forms in FacLoops.beside_element */
     FacIterOperand operand[FAC_MAX_OPERANDS];
 } FacIter;
 

@@ -59,20 +59,21 @@ scatter(char *restrict to, FacDim stride, const char *restrict from, int64_t n, 
 INLINE void
 fill(char *to, const char *from, int64_t n, const int size)
 {
-    char pattern[64];
-    int64_t bytes = n * size, done = 0;
-    for (int i = 0; i < 64; i += size) memcpy(pattern + i, from, (size_t)size);
     if (size == 1) {
         memset(to, (unsigned char)*from, (size_t)n);
         return;
     }
-    if (size <= (int)sizeof(wchar_t) && sizeof(wchar_t) == 4 && (uintptr_t)to % 4 == 0) {
+    int64_t bytes = n * size, done = 0;
+    char pattern[16];
+    for (int i = 0; i < 16; i += size) memcpy(pattern + i, from, (size_t)size);
+    if (size <= 4 && sizeof(wchar_t) == 4 && (uintptr_t)to % 4 == 0) {
         wchar_t word;
         memcpy(&word, pattern, sizeof word);
         wmemset((wchar_t *)(void *)to, word, (size_t)(bytes / 4));
         done = bytes / 4 * 4;
     }
-    for (; done + 64 <= bytes; done += 64) memcpy(to + done, pattern, 64);
+    for (; done + 64 <= bytes; done += 64)
+        for (int i = 0; i < 64; i += 16) memcpy(to + done + i, pattern, 16);
     for (; done < bytes; done += size) memcpy(to + done, pattern, (size_t)size);
 }
 

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 DTYPES = ["uint8", "int16", "float32", "float64", "complex128"]
+LENGTHS = [1, 3, 16, 63, 64, 65, 128, 256, 257, 511, 512, 513, 1023, 1024, 1025, 1500]
 # shapes that broadcast to (rows, n) and to (2, rows, n)
 OTHERS = ["(rows, 1)", "(1, n)", "(1, 1)", "(n,)", "(2, 1, 1)", "(2, rows, 1)", "(2, 1, n)"]
 
 
-@pytest.mark.parametrize("n", [1, 3, 63, 64, 65, 511, 512, 513, 1500])
+@pytest.mark.parametrize("n", LENGTHS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_repeated_operands(dtype, n):
     rows = 17
@@ -21,6 +22,39 @@ def test_repeated_operands(dtype, n):
         np.testing.assert_array_equal(got.numpy(), a * b, err_msg=text)
         got = facula.from_numpy(b) - facula.from_numpy(a)
         np.testing.assert_array_equal(got.numpy(), b - a, err_msg=text)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [65, 200, 1500])
+def test_arithmetic_beside_one_element(dtype, n):
+    """The loops for a single element on either side give the bits of the plain ones."""
+    a = facula.randn(61, n, dtype=getattr(facula, dtype))
+    column = facula.randn(61, 1, dtype=a.dtype)
+    whole = column.expand(61, n).contiguous()
+    for first, second in ((a, column), (column, a), (a, 2.5), (0.3, a)):
+        plain = [whole if x is column else x for x in (first, second)]
+        plain = [facula.full_like(a, x) if isinstance(x, float) else x for x in plain]
+        for function in (facula.add, facula.sub, facula.mul, facula.div):
+            got, expected = function(first, second), function(*plain)
+            np.testing.assert_array_equal(got.numpy(), expected.numpy())
+        for function in (facula.add, facula.sub):
+            got, expected = function(first, second, alpha=0.7), function(*plain, alpha=0.7)
+            np.testing.assert_array_equal(got.numpy(), expected.numpy())
+    target = a.clone()
+    target.div_(column)
+    np.testing.assert_array_equal(target.numpy(), (a / whole).numpy())
+
+
+def test_results_larger_than_the_cache():
+    """Lines of the result are asked for ahead, to the end of rows, tasks and memory."""
+    a, row, column = facula.rand(1501, 1499), facula.rand(1499), facula.rand(1501, 1)
+    np.testing.assert_array_equal((a + row).numpy(), a.numpy() + row.numpy())
+    np.testing.assert_array_equal((column / a).numpy(), column.numpy() / a.numpy())
+    np.testing.assert_array_equal((a > column).numpy(), a.numpy() > column.numpy())
+    np.testing.assert_array_equal((a + a).numpy(), a.numpy() + a.numpy())
+    expected = a.numpy() * row.numpy()
+    a *= row
+    np.testing.assert_array_equal(a.numpy(), expected)
 
 
 def test_columns_over_several_tasks():

@@ -207,6 +207,6 @@ def kernel_table(table: Table) -> str:
     lines += ["};", "", "static const FacKernel kernels[FAC_OP_COUNT] = {"]
     lines += [f"[FAC_OP_ID_{ident}] = FAC_KERNEL({name})," for ident, name in kernels.items()]
     lines += ["};", "", "const FacTierTable FAC_TIERED(tier_table) = {", ".loops = loops,"]
-    shared = ("tuned_loops", "half_loops", "fill_casts", "all_finite")
+    shared = ("tuned_loops", "half_loops", "beside_loops", "fill_casts", "all_finite")
     lines += [".kernels = kernels,", *(f".{name} = FAC_TIERED({name})," for name in shared), "};"]
     return c_file(["kernels/cpu/kernel.h", "ops.h"], lines)

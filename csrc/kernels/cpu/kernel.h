@@ -27,6 +27,7 @@
 void FAC_TIERED(fill_casts)(FacCast (*casts)[FAC_DTYPES]);               /* cast.c */
 extern const FacTunedLoop FAC_TIERED(tuned_loops)[];                     /* elementary.c */
 extern const FacTunedLoop FAC_TIERED(half_loops)[];                      /* halves.c */
+extern const FacTunedLoop FAC_TIERED(beside_loops)[];                    /* beside.c */
 bool FAC_TIERED(all_finite)(FacDType real, const void *data, int64_t n); /* finite.c */
 
 /* X(enumerator suffix, C type) */
