@@ -50,3 +50,37 @@ def test_filled_with_steps(dtype):
     a[:, ::2] = 3
     a[1] = 5
     assert (t.numpy() == a).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "complex128"])
+def test_joined_slices(dtype):
+    """Runs of slices, of expanded and of transposed tensors, of any length, in several tasks."""
+    a = (np.arange(700 * 130) % 251).astype(dtype).reshape(700, 130)
+    t = facula.from_numpy(a)
+    for edges in ([0, 1, 3, 67, 130], [0, 64, 130], [5, 5, 9, 129]):
+        parts = list(zip(edges[:-1], edges[1:], strict=True))
+        for dim in (0, 1):
+            got = facula.cat([t[:, i:j] if dim else t[i:j] for i, j in parts], dim)
+            expected = np.concatenate([a[:, i:j] if dim else a[i:j] for i, j in parts], dim)
+            np.testing.assert_array_equal(got.numpy(), expected)
+    cube, cube_t = a.reshape(70, 10, 130), t.reshape(70, 10, 130)
+    mixed = [(cube_t[:, 2:5], cube[:, 2:5]), (cube_t[:, ::2], cube[:, ::2])]
+    mixed += [(cube_t[:1].expand(70, 10, 130), cube[:1].repeat(70, 0))]
+    got = facula.cat([x for x, _ in mixed], 1)
+    np.testing.assert_array_equal(got.numpy(), np.concatenate([y for _, y in mixed], 1))
+    turned = facula.stack([t.t(), t.t()], 1)
+    np.testing.assert_array_equal(turned.numpy(), np.stack([a.T, a.T], 1))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "int64"])
+def test_unique_of_narrow_and_wide_ranges(dtype):
+    generator = np.random.default_rng(0)
+    info = np.iinfo(dtype)
+    for least, most, n in ((-3, 3, 50), (0, 100, 50), (info.min, info.max, 400), (7, 7, 1)):
+        least = max(least, info.min)
+        a = generator.integers(least, most, n, dtype=dtype, endpoint=True)
+        a[0], a[-1] = most, least
+        got = facula.from_numpy(a).unique(return_inverse=True, return_counts=True)
+        values, inverse, counts = np.unique(a, return_inverse=True, return_counts=True)
+        for one, other in zip(got, (values, inverse, counts), strict=True):
+            np.testing.assert_array_equal(one.numpy(), other)

@@ -5,19 +5,58 @@
  */
 #include "kernels/cpu/kernel.h"
 
-enum { SHORT_RUN = 64 }; /* bytes */
+/* Bytes: runs between are copied one by one, alone or several a task. */
+enum { SHORT_RUN = 64, LONG_RUN = 128 << 10 };
+
+/* Runs of `bytes` from one place to another, each side in steps of its own. */
+typedef struct Runs {
+    char *to;
+    const char *from;
+    FacDim to_step, from_step;
+    size_t bytes;
+} Runs;
+
+static void
+copy_runs(int64_t begin, int64_t end, void *context)
+{
+    const Runs *r = context;
+    for (int64_t i = begin; i < end; i++)
+        memcpy(r->to + i * r->to_step, r->from + i * r->from_step, r->bytes);
+}
+
+/* Whether t is a run for each index before dimension `dim`, `step` elements apart. */
+static bool
+find_runs(const FacTensor *t, int dim, FacDim *step)
+{
+    FacDim expected = 1;
+    if (t->flags & (FAC_T_CONJ | FAC_T_NEG)) return false;
+    for (int d = t->ndim - 1; d >= dim; d--) {
+        if (t->sizes[d] != 1 && t->strides[d] != expected) return false;
+        expected *= t->sizes[d];
+    }
+    *step = expected;
+    for (int d = dim - 1, first = 1; d >= 0; d--) {
+        if (t->sizes[d] == 1) continue;
+        if (first) *step = expected = t->strides[d];
+        if (t->strides[d] != expected) return false;
+        expected *= t->sizes[d];
+        first = 0;
+    }
+    return true;
+}
 
 /* Copies t into `to`, C-contiguous and seen as [outer, along, inner], at `at` of the middle dimension;
  * the strides are those of `to` for the dimensions of t. */
 static FacStatus
-place(FacTensor *to, FacTensor *t, int64_t outer, int64_t along, int64_t inner, int64_t at,
+place(FacTensor *to, FacTensor *t, int dim, int64_t outer, int64_t along, int64_t inner, int64_t at,
       int64_t length, const FacDim *strides)
 {
-    size_t size = (size_t)fac_dtype_size((FacDType)to->dtype);
-    size_t run = (size_t)(length * inner) * size;
+    int size = fac_dtype_size((FacDType)to->dtype);
+    int64_t run = length * inner * size;
+    FacDim step;
     if (!t->numel) return FAC_OK;
-    if (t->dtype != to->dtype || !t->contiguous || (t->flags & (FAC_T_CONJ | FAC_T_NEG)) ||
-        run < SHORT_RUN) {
+    if (t->dtype != to->dtype || run < SHORT_RUN || (outer == 1 && run > LONG_RUN) ||
+        !find_runs(t, dim, &step)) {
         FacTensor *part;
         FAC_RETURN_IF_ERROR(
             fac_tensor_view(to, t->ndim, t->sizes, strides, to->offset + at * inner, &part));
@@ -25,10 +64,9 @@ place(FacTensor *to, FacTensor *t, int64_t outer, int64_t along, int64_t inner, 
         fac_tensor_release(part);
         return st;
     }
-    const char *from = fac_data(t);
-    char *base = (char *)fac_data(to) + (size_t)(at * inner) * size;
-    for (int64_t i = 0; i < outer; i++)
-        memcpy(base + (size_t)(i * along * inner) * size, from + (size_t)i * run, run);
+    Runs r = {(char *)fac_data(to) + at * inner * size, fac_data(t), along * inner * size,
+              step * size, (size_t)run};
+    fac_parallel(outer, fac_grain(run / 4), copy_runs, &r);
     return FAC_OK;
 }
 
@@ -53,7 +91,7 @@ FAC_KERNEL(cat)(FacCall *call)
         FacTensor *t = list.v.tensors[i];
         if (t->ndim != to->ndim) continue; /* of shape [0]: adds nothing */
         FAC_RETURN_IF_ERROR(
-            place(to, t, outer, to->sizes[dim], inner, at, t->sizes[dim], to->strides));
+            place(to, t, dim, outer, to->sizes[dim], inner, at, t->sizes[dim], to->strides));
         at += t->sizes[dim];
     }
     return FAC_OK;
@@ -70,7 +108,8 @@ FAC_KERNEL(stack)(FacCall *call)
     FacDim strides[FAC_MAX_NDIM];
     for (int d = 0; d < to->ndim - 1; d++) strides[d] = to->strides[d < dim ? d : d + 1];
     for (uint32_t i = 0; i < list.len; i++)
-        FAC_RETURN_IF_ERROR(place(to, list.v.tensors[i], outer, list.len, inner, i, 1, strides));
+        FAC_RETURN_IF_ERROR(
+            place(to, list.v.tensors[i], dim, outer, list.len, inner, i, 1, strides));
     return FAC_OK;
 }
 

@@ -319,6 +319,40 @@ group_sorted(FacDType dtype, const void *values, const int64_t *order, int64_t n
     return groups;
 }
 
+/* The same for integers whose range is below 2 n, which are counted and not sorted; -1 for others. The
+ * table has room for 2 n numbers. */
+static int64_t
+group_counted(FacDType dtype, const void *values, int64_t n, int64_t *table, int64_t *group,
+              int64_t *first)
+{
+    int64_t groups = 0;
+#define GROUP(suffix, type)                                                                        \
+    case FAC_DT_##suffix: {                                                                        \
+        const type *v = values;                                                                    \
+        type least = v[0], most = v[0];                                                            \
+        for (int64_t i = 1; i < n; i++) {                                                          \
+            least = v[i] < least ? v[i] : least;                                                   \
+            most = v[i] > most ? v[i] : most;                                                      \
+        }                                                                                          \
+        const uint64_t from = (uint64_t)least, range = (uint64_t)most - from;                      \
+        if (range >= 2 * (uint64_t)n) return -1;                                                   \
+        for (uint64_t k = 0; k <= range; k++) table[k] = -1;                                       \
+        for (int64_t i = 0; i < n; i++) table[(uint64_t)v[i] - from] = i;                          \
+        for (uint64_t k = 0; k <= range; k++) {                                                    \
+            if (table[k] < 0) continue;                                                            \
+            first[groups] = table[k];                                                              \
+            table[k] = groups++;                                                                   \
+        }                                                                                          \
+        for (int64_t i = 0; group && i < n; i++) group[i] = table[(uint64_t)v[i] - from];          \
+        return groups;                                                                             \
+    }
+    switch (dtype) {
+        FAC_INT_TYPES(GROUP)
+    default: return -1;
+    }
+#undef GROUP
+}
+
 /* Slices along a dimension of a contiguous tensor. */
 typedef struct Slices {
     const char *data;
@@ -394,7 +428,7 @@ unique(FacCall *call, int dim, bool ordered, bool inverse, bool counts)
     FacTensor *self = fac_arg_tensor(call, 0), *plain = NULL;
     FacDType dtype = working_dtype((FacDType)self->dtype);
     FacTensor *scratch = NULL;
-    int64_t n = dim >= 0 ? self->sizes[dim] : self->numel, groups = 0;
+    int64_t n = dim >= 0 ? self->sizes[dim] : self->numel, groups = 0, counted = -1;
     FacStatus st = FAC_OK;
     Slices s = {.dtype = dtype, .n = n, .outer = 1, .inner = 1};
     FAC_TRY(check_order(self));
@@ -409,7 +443,11 @@ unique(FacCall *call, int dim, bool ordered, bool inverse, bool counts)
     FAC_TRY(fac_tensor_new(FAC_DT_I64, FAC_CPU_DEVICE, 1, (FacDim[]){4 * n}, &scratch));
     int64_t *memory = fac_data(scratch);
     int64_t *order = memory, *spare = order + n, *group = spare + n, *first = group + n;
-    if (ordered && dim < 0 && n) { /* along one row: the sort of sort() */
+    if (ordered && dim < 0 && n)
+        counted = group_counted(dtype, s.data, n, order, inverse || counts ? group : NULL, first);
+    if (counted >= 0) {
+        groups = counted;
+    } else if (ordered && dim < 0 && n) { /* along one row: the sort of sort() */
         FacTensor *values = NULL, *indices = NULL, *row = NULL;
         st = fac_tensor_view(plain, 1, &n, (FacDim[]){1}, plain->offset, &row);
         if (st == FAC_OK) st = fac_tensor_new(dtype, self->device, 1, &n, &values);
