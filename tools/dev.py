@@ -85,7 +85,7 @@ def sanitizer_environment(sanitize):
     )
     return {
         "LD_PRELOAD": found.stdout.strip(),
-        "ASAN_OPTIONS": "detect_leaks=0,allocator_may_return_null=1",
+        "ASAN_OPTIONS": "detect_leaks=0,allocator_may_return_null=1,quarantine_size_mb=32",
     }
 
 
