@@ -1,5 +1,5 @@
 /* composite_nn.c - layers whose shapes or loops need control flow: convolutions of any form around
- * _conv and _conv_input, recurrent layers around linear, and instance_norm.
+ * _conv and _conv_input, maxima of windows, and instance_norm.
  */
 #include "dispatch/rules.h"
 #include "generated/ops.h"
@@ -276,6 +276,26 @@ fac_composite_instance_norm(FacCall *call)
         FAC_RETURN_IF_ERROR(
             fac_op_batch_norm(input, weight, bias, mean, var, false, momentum, eps, true, &out));
     }
+    call->results[0] = fac_v_tensor(out);
+    return FAC_OK;
+}
+
+/* --- maxima of windows -------------------------------------------------------------------------------- */
+
+/* The places of the maxima are wanted by the gradient alone. */
+FacStatus
+fac_composite_max_pool(FacCall *call)
+{
+    FacTensor *self = fac_arg_tensor(call, 0), *out, *indices = NULL;
+    const FacValue *size = &FAC_ARG(call, 1); /* then stride, padding, dilation, ceil_mode */
+    const uint64_t keys = self->keys | (self->base ? self->base->keys : 0);
+    if ((keys & FAC_KEY(TRANSFORM)) || (fac_grad_enabled() && (keys & FAC_KEY(GRAD))))
+        FAC_RETURN_IF_ERROR(fac_op__max_pool(self, size[0], size[1], size[2], size[3], size[4].v.i,
+                                             &out, &indices));
+    else
+        FAC_RETURN_IF_ERROR(
+            fac_op__max_pool_values(self, size[0], size[1], size[2], size[3], size[4].v.i, &out));
+    fac_tensor_release(indices);
     call->results[0] = fac_v_tensor(out);
     return FAC_OK;
 }

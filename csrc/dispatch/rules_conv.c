@@ -286,13 +286,20 @@ pool_sizes(FacCall *call, int ndim, const FacDim *in, int first, int ceil_arg, b
 }
 
 FacStatus
-fac_rule_max_pool(FacCall *call)
+fac_rule_max_pool_values(FacCall *call)
 {
     const FacTensor *t = fac_arg_tensor(call, 0);
     FacDim sizes[FAC_MAX_NDIM];
     FAC_RETURN_IF_ERROR(pool_sizes(call, t->ndim, t->sizes, 1, 5, true, sizes));
-    FAC_RETURN_IF_ERROR(out_like(call, 0, (FacDType)t->dtype, t, t->ndim, sizes));
-    return out_like(call, 1, FAC_DT_I64, t, t->ndim, sizes);
+    return out_like(call, 0, (FacDType)t->dtype, t, t->ndim, sizes);
+}
+
+FacStatus
+fac_rule_max_pool(FacCall *call)
+{
+    FAC_RETURN_IF_ERROR(fac_rule_max_pool_values(call));
+    const FacTensor *t = fac_arg_tensor(call, 0), *values = fac_result_tensor(call, 0);
+    return out_like(call, 1, FAC_DT_I64, t, t->ndim, values->sizes);
 }
 
 /* divisor_override at args[i] is not zero. */

@@ -71,6 +71,13 @@ op("_max_pool(Tensor self, int[] kernel_size, int[] stride, int[] padding, int[]
    nondiff="indices",
    grad={"self": "_max_pool_backward(grad, indices, self.shape, len(kernel_size))"},
    doc="The largest element of each window, and where it stands among those of its plane.")
+op("_max_pool_values(Tensor self, int[] kernel_size, int[] stride, int[] padding, int[] dilation, "
+   "bool ceil_mode) -> Tensor",
+   variants="function", module="_C", rule="max_pool_values", kernel="max_pool_values", batch="fold",
+   dtypes="int float",
+   grad={"self": "_max_pool_backward(grad, _max_pool(self, kernel_size, stride, padding, dilation, "
+                 "ceil_mode)[1], self.shape, len(kernel_size))"},
+   doc="The largest element of each window.")
 op("_max_pool_backward(Tensor grad_output, Tensor indices, int[] size, int n) -> Tensor",
    variants="function", module="_C", rule="max_pool_backward", kernel="max_pool_backward",
    batch="fold", dtypes="int float",
@@ -113,7 +120,7 @@ op("_adaptive_max_pool(Tensor self, int[] output_size) -> (Tensor result, Tensor
 op("max_pool1d(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding=0, "
    "int[1] dilation=1, bool ceil_mode=False) -> Tensor",
    variants="function",
-   composite="_max_pool(self, kernel_size, stride, padding, dilation, ceil_mode)[0]",
+   composite="c:max_pool",
    doc="The largest element of each window.")
 op("max_pool1d_with_indices(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding=0, "
    "int[1] dilation=1, bool ceil_mode=False) -> (Tensor result, Tensor indices)",
@@ -123,7 +130,7 @@ op("max_pool1d_with_indices(Tensor self, int[1] kernel_size, int[1] stride=[], i
 op("max_pool2d(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, "
    "int[2] dilation=1, bool ceil_mode=False) -> Tensor",
    variants="function",
-   composite="_max_pool(self, kernel_size, stride, padding, dilation, ceil_mode)[0]",
+   composite="c:max_pool",
    doc="The largest element of each window.")
 op("max_pool2d_with_indices(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, "
    "int[2] dilation=1, bool ceil_mode=False) -> (Tensor result, Tensor indices)",
@@ -133,7 +140,7 @@ op("max_pool2d_with_indices(Tensor self, int[2] kernel_size, int[2] stride=[], i
 op("max_pool3d(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, "
    "int[3] dilation=1, bool ceil_mode=False) -> Tensor",
    variants="function",
-   composite="_max_pool(self, kernel_size, stride, padding, dilation, ceil_mode)[0]",
+   composite="c:max_pool",
    doc="The largest element of each window.")
 op("max_pool3d_with_indices(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, "
    "int[3] dilation=1, bool ceil_mode=False) -> (Tensor result, Tensor indices)",

@@ -17,10 +17,11 @@ enum {
     CHANNELS = 64, /* of a task, where they come last */
     LONG = 32,     /* taps of a line: more are not done tap by tap for all windows, */
     LONG_SUM = 16, /* nor are so many sums, */
-    FAR = 8        /* where windows are so far apart */
+    FAR = 8,       /* where windows are so far apart */
+    NEAR = 512     /* windows of a line whose taps follow one another */
 };
 
-typedef enum Kind { MAX, MAX_BACKWARD, AVG, AVG_BACKWARD } Kind;
+typedef enum Kind { MAX, MAX_VALUES, MAX_BACKWARD, AVG, AVG_BACKWARD } Kind;
 
 typedef struct Pool {
     Kind kind;
@@ -243,16 +244,29 @@ done:
     return st;
 }
 
+static FacStatus
+max_pool(FacCall *call, Kind kind)
+{
+    const FacValue dilation = FAC_ARG(call, 4);
+    const int n = (int)FAC_ARG(call, 1).len;
+    Pool p = sizes(kind, n, fac_arg_tensor(call, 0), fac_result_tensor(call, 0));
+    sliding(&p, call, 1);
+    for (int i = 0; i < n; i++) p.dilation[3 - n + i] = dilation.v.ints[dilation.len == 1 ? 0 : i];
+    return run(call, &p);
+}
+
 /* (self, kernel_size, stride, padding, dilation, ceil_mode) -> (result, indices). */
 FacStatus
 FAC_KERNEL(max_pool)(FacCall *call)
 {
-    const FacValue dilation = FAC_ARG(call, 4);
-    const int n = (int)FAC_ARG(call, 1).len;
-    Pool p = sizes(MAX, n, fac_arg_tensor(call, 0), fac_result_tensor(call, 0));
-    sliding(&p, call, 1);
-    for (int i = 0; i < n; i++) p.dilation[3 - n + i] = dilation.v.ints[dilation.len == 1 ? 0 : i];
-    return run(call, &p);
+    return max_pool(call, MAX);
+}
+
+/* The same without the indices. */
+FacStatus
+FAC_KERNEL(max_pool_values)(FacCall *call)
+{
+    return max_pool(call, MAX_VALUES);
 }
 
 /* (grad_output, indices, size, n). */

@@ -29,6 +29,16 @@ NAME(max_slice)(T *restrict top, INDEX *restrict place, const T *restrict x, IND
     }
 }
 
+/* The larger ones of n elements that are `stride` apart, without their places. */
+static inline __attribute__((always_inline)) void
+NAME(top_slice)(T *restrict top, const T *restrict x, int64_t stride, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const T v = x[i * stride];
+        top[i] = (v > top[i]) | IS_NAN(v) ? v : top[i];
+    }
+}
+
 static inline void
 NAME(add_slice)(SUM *restrict sum, const T *restrict x, int64_t n)
 {
@@ -85,6 +95,31 @@ NAME(max_line)(const Pool *p, const T *x, const INDEX *from, T *top, INDEX *plac
             NAME(max_tap)(top, place, tap, at, 2, n);
         else
             NAME(max_tap)(top, place, tap, at, stride, n);
+    }
+}
+
+static void
+NAME(top_line)(const Pool *p, const T *x, T *top)
+{
+    const int64_t n = p->out[2], stride = p->stride[2], step = p->dilation[2];
+    for (int64_t o = 0; p->by_spans && o < n; o++) {
+        const Span h = span(p, 2, o);
+        top[o] = x[h.begin];
+        for (int64_t i = h.begin + h.step; i < h.end; i += h.step)
+            NAME(top_slice)(top + o, x + i, 1, 1);
+    }
+    if (p->by_spans) return;
+    for (int64_t o = 0, count; o < n; o += count, top += count, x += count * stride) {
+        count = n - o < NEAR ? n - o : NEAR;
+        for (int64_t i = 0; i < count; i++) top[i] = x[i * stride];
+        for (int64_t k = 1; k < p->kernel[2]; k++) {
+            if (stride == 1)
+                NAME(top_slice)(top, x + k * step, 1, count);
+            else if (stride == 2)
+                NAME(top_slice)(top, x + k * step, 2, count);
+            else
+                NAME(top_slice)(top, x + k * step, stride, count);
+        }
     }
 }
 
@@ -174,6 +209,31 @@ NAME(max_plane)(const Pool *p, const T *x, T *y, int64_t *indices, const NAME(Ro
 }
 
 static void
+NAME(top_plane)(const Pool *p, const T *x, T *y, const NAME(Room) * r)
+{
+    const int64_t width = p->in[2];
+    const bool plain = p->kernel[0] == 1 && p->kernel[1] == 1 && p->padded == width;
+    T *top = (T *)r->line + p->before;
+    for (int64_t o = 0; o < p->out[0] * p->out[1]; o++, y += p->out[2]) {
+        const Span z = span(p, 0, o / p->out[1]), v = span(p, 1, o % p->out[1]);
+        bool first = true;
+        if (plain) { /* one line, as it is */
+            NAME(top_line)(p, x + (z.begin * p->in[1] + v.begin) * width, y);
+            continue;
+        }
+        for (int64_t iz = z.begin; iz < z.end; iz += z.step)
+            for (int64_t iy = v.begin; iy < v.end; iy += v.step, first = false) {
+                const T *line = x + (iz * p->in[1] + iy) * width;
+                if (first)
+                    memcpy(top, line, (size_t)width * sizeof(T));
+                else
+                    NAME(top_slice)(top, line, 1, width);
+            }
+        NAME(top_line)(p, (T *)r->line, y);
+    }
+}
+
+static void
 NAME(avg_plane)(const Pool *p, const T *x, T *y, const NAME(Room) * r)
 {
     const int64_t width = p->in[2];
@@ -238,13 +298,14 @@ NAME(planes)(int64_t begin, int64_t end, void *context)
     r.count = r.place + outs;
     r.part = (T *)(r.count + outs);
     for (int64_t i = 0; i < p->padded; i++) {
-        if (p->kind == MAX)
+        if (p->kind == MAX || p->kind == MAX_VALUES)
             ((T *)r.line)[i] = LOWEST;
         else
             r.line[i] = 0;
         r.from[i] = LAST;
     }
-    for (int64_t o = 0; o < p->out[2]; o++) {
+    const bool counts = p->kind == AVG || p->kind == AVG_BACKWARD;
+    for (int64_t o = 0; counts && o < p->out[2]; o++) {
         const Span h = span(p, 2, o);
         r.count[o] = (INDEX)(p->count_padding ? h.padded : h.end - h.begin);
     }
@@ -253,6 +314,7 @@ NAME(planes)(int64_t begin, int64_t end, void *context)
         int64_t *indices = p->indices + begin * p->out_area;
         switch (p->kind) {
         case MAX: NAME(max_plane)(p, large, small, indices, &r); break;
+        case MAX_VALUES: NAME(top_plane)(p, large, small, &r); break;
         case MAX_BACKWARD:
             memset(large, 0, (size_t)p->in_area * sizeof(T));
             for (int64_t o = 0; o < p->out_area; o++) large[indices[o]] += small[o];
@@ -288,6 +350,10 @@ NAME(window)(const Pool *p, Span z, Span v, Span h, T *x, T *y, int64_t *indices
                     for (int64_t i = 0; i < n; i++) slice[i] = (T)sum[i];
                 else if (p->kind == AVG_BACKWARD)
                     for (int64_t i = 0; i < n; i++) slice[i] += (T)sum[i];
+                else if (p->kind == MAX_VALUES && first)
+                    memcpy(y, slice, (size_t)n * sizeof(T));
+                else if (p->kind == MAX_VALUES)
+                    NAME(top_slice)(y, slice, 1, n);
                 else if (first)
                     NAME(first_slice)(y, place, slice, (INDEX)at, 0, n);
                 else
