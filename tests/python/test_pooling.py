@@ -84,3 +84,35 @@ def test_special_values(order):
     assert not y[0, 1].isnan().any()
     mean = F.avg_pool2d(x, 3, 1, 1)
     assert mean[0, 0, 3, 0].isnan().item() and not mean[0, 1].isnan().any()
+
+
+MAXIMA = [
+    *(c for c in CASES if "function max_pool" in str(c[0])),
+    (F.max_pool1d, (3, 2), (70,)),
+    (F.max_pool1d, (3, 1, 1), (1200,)),
+    (F.max_pool1d, (5, 3, 2, 2, True), (61,)),
+    (F.max_pool1d, (40, 7), (90,)),
+]
+
+
+@pytest.mark.parametrize("dtype", [facula.float32, facula.bfloat16, facula.int16], ids=str)
+@pytest.mark.parametrize("pool, args, size", MAXIMA, ids=str)
+def test_values_alone(pool, args, size, dtype):
+    """Without a gradient no places are looked for; the values are the same."""
+    x = planes(size).to(dtype)
+    if dtype.is_floating_point:
+        x[0, 0].view(-1)[3] = NAN
+    for leaf in (x, channels_last(x)) if len(size) > 1 else (x,):
+        values, _ = pool(leaf, *args, return_indices=True)
+        alone = pool(leaf, *args)
+        assert alone.stride() == values.stride()
+        assert bool(((alone == values) | (alone != alone) & (values != values)).all())
+
+
+def test_gradient_of_values_alone():
+    args = ([3, 2], [2, 1], [1, 0], [1, 1], False)
+    x = planes((7, 9), 2).double().requires_grad_()
+    facula._C._max_pool_values(x, *args).square().sum().backward()
+    expected = planes((7, 9), 2).double().requires_grad_()
+    facula._C._max_pool(expected, *args)[0].square().sum().backward()
+    assert bool((x.grad == expected.grad).all())

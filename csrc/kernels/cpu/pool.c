@@ -36,6 +36,7 @@ typedef struct Pool {
     int64_t divisor; /* 0: the size of the window */
     void *large, *small; /* the side of the input, the side of the output */
     int64_t *indices;
+    FacDType half;       /* of both sides, for half_planes */
     _Atomic bool failed; /* a task found no memory */
 } Pool;
 
@@ -105,6 +106,31 @@ share_int(int64_t sum, int64_t d)
 #define NAME(name) name##_I64
 #include "kernels/cpu/pool_body.h"
 #pragma GCC pop_options
+
+/* The gradient of maxima in a half, in C order: a plane at a time is summed in float32. */
+static void
+half_planes(int64_t begin, int64_t end, void *context)
+{
+    Pool *p = context;
+    const int64_t item = fac_dtype_size(p->half);
+    const size_t bytes = (size_t)(p->in_area + p->out_area) * sizeof(float);
+    void *memory;
+    if (fac_host_alloc(bytes, &memory) != FAC_OK) {
+        p->failed = true;
+        return;
+    }
+    float *sums = memory, *grad = sums + p->in_area;
+    for (; begin < end; begin++) {
+        const int64_t *indices = p->indices + begin * p->out_area;
+        fac_casts[p->half][FAC_DT_F32]((char *)p->small + begin * p->out_area * item, grad,
+                                       p->out_area);
+        memset(sums, 0, (size_t)p->in_area * sizeof(float));
+        for (int64_t o = 0; o < p->out_area; o++) sums[indices[o]] += grad[o];
+        fac_casts[FAC_DT_F32][p->half](sums, (char *)p->large + begin * p->in_area * item,
+                                       p->in_area);
+    }
+    fac_host_free(memory, bytes);
+}
 
 /* The type that pools: one for all integers. */
 static FacDType
@@ -190,10 +216,16 @@ pad_line(Pool *p)
 static FacStatus
 check_indices(const int64_t *indices, int64_t n, int64_t area)
 {
-    for (int64_t i = 0; i < n; i++)
-        if (indices[i] < 0 || indices[i] >= area)
-            return fac_error(FAC_INDEX_ERROR, "index %lld is out of range in a plane of %lld",
-                             (long long)indices[i], (long long)area);
+    enum { BLOCK = 1024 };
+    for (int64_t first = 0; first < n; first += BLOCK) {
+        const int64_t end = n - first < BLOCK ? n : first + BLOCK;
+        bool bad = false; /* no way out of this loop, so that it is done by vectors */
+        for (int64_t i = first; i < end; i++) bad |= (uint64_t)indices[i] >= (uint64_t)area;
+        for (int64_t i = first; bad && i < end; i++)
+            if (indices[i] < 0 || indices[i] >= area)
+                return fac_error(FAC_INDEX_ERROR, "index %lld is out of range in a plane of %lld",
+                                 (long long)indices[i], (long long)area);
+    }
     return FAC_OK;
 }
 
@@ -203,16 +235,22 @@ static FacStatus
 run(FacCall *call, Pool *p)
 {
     FacTensor *from = NULL, *to = NULL, *indices = NULL, *arg = fac_arg_tensor(call, 0);
-    const FacDType dt = pooled(plain_compute(fac_result_tensor(call, 0)));
+    const FacDType own = fac_result_tensor(call, 0)->dtype;
+    FacDType dt = pooled(plain_compute(fac_result_tensor(call, 0)));
     const bool backward = p->kind == MAX_BACKWARD || p->kind == AVG_BACKWARD;
     FacMemoryFormat format = fac_format_of(arg->ndim, arg->sizes, arg->strides);
     if (arg->ndim != p->dims + 2) format = FAC_CONTIGUOUS;
-    const FacBody body = body_of(dt, format != FAC_CONTIGUOUS);
+    FacBody body = body_of(dt, format != FAC_CONTIGUOUS);
     FacStatus st = FAC_OK;
     if (!body) return fac_not_implemented_for(call, dt);
     if (fac_result_tensor(call, 0)->numel == 0) return FAC_OK;
     if (p->kind == MAX && dt != FAC_DT_F64 && dt != FAC_DT_I64 && p->in_area > INT32_MAX)
         return fac_error(FAC_NOT_IMPLEMENTED, "the maximum of a plane of more than 2^31 elements");
+    if (p->kind == MAX_BACKWARD && (own == FAC_DT_BF16 || own == FAC_DT_F16) &&
+        format == FAC_CONTIGUOUS) {
+        body = half_planes;
+        dt = p->half = own;
+    }
     FAC_TRY(plain_in_format(arg, dt, format, &from));
     FAC_TRY(plain_out_format(call, 0, dt, format, &to));
     if (p->kind == MAX) FAC_TRY(plain_out_format(call, 1, FAC_DT_I64, format, &indices));
