@@ -216,7 +216,7 @@ static const Fold counts[FAC_DTYPES] = {
     static void prod_##SUFFIX##_row(void *acc, int64_t lanes, int64_t lane, const void *from,      \
                                     int64_t n, int64_t first)                                      \
     {                                                                                              \
-        enum { LANES = 16 };                                                                       \
+        enum { LANES = 256 / sizeof(ACC) };                                                        \
         const T *x = (const T *)from;                                                              \
         ACC part[LANES];                                                                           \
         int64_t i = 0;                                                                             \
@@ -225,7 +225,7 @@ static const Fold counts[FAC_DTYPES] = {
         for (int j = 0; j < LANES; j++) part[j] = ONE;                                             \
         for (; i + LANES <= n; i += LANES)                                                         \
             for (int j = 0; j < LANES; j++) part[j] = MUL(part[j], LOAD(x[i + j]));                \
-        _Pragma("GCC unroll 4")                                                                    \
+        _Pragma("GCC unroll 5")                                                                    \
         for (int width = LANES / 2; width > 0; width /= 2)                                         \
             for (int j = 0; j < width; j++) part[j] = MUL(part[j], part[j + width]);               \
         for (; i < n; i++) part[0] = MUL(part[0], LOAD(x[i]));                                     \
