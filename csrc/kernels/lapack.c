@@ -171,6 +171,10 @@ make_identity(FacTensor *t)
     return FAC_OK;
 }
 
+const char fac_svd_failed[] =
+    "The algorithm failed to converge because the input matrix is ill-conditioned, has too many "
+    "repeated singular values, or is not finite (error code: %d).";
+
 /* (A, full_matrices, compute_uv, driver) -> (U, S, Vh). */
 FacStatus
 fac_k_svd(FacCall *call)
@@ -206,10 +210,7 @@ fac_k_svd(FacCall *call)
     int unused[8];
     gesdd(&l, l.at[0], l.at[1], l.at[2], l.at[3], answer, -1, answer, unused);
     FAC_TRY(wanted(&l, answer, &l.work));
-    st = run(&l, s->numel / l.k, s->ndim > 1, svd_item,
-             "The algorithm failed to converge because the input matrix is ill-conditioned, has "
-             "too many "
-             "repeated singular values, or is not finite (error code: %d).");
+    st = run(&l, s->numel / l.k, s->ndim > 1, svd_item, fac_svd_failed);
 done:
     fac_tensor_release(copy);
     return st;

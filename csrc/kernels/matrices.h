@@ -37,6 +37,9 @@ FacStatus fac_columns_copy(FacTensor *from, FacTensor **out) FAC_MUST_CHECK;
 /* Eigenvalues and eigenvectors of Hermitian matrices by LAPACK, and its message for infos. */
 FacStatus fac_k_eigh(FacCall *call) FAC_MUST_CHECK;
 extern const char fac_eigh_failed[];
+/* Singular values and vectors by LAPACK, and its message for infos. */
+FacStatus fac_k_svd(FacCall *call) FAC_MUST_CHECK;
+extern const char fac_svd_failed[];
 /* Least squares by LAPACK. */
 FacStatus fac_k_lstsq(FacCall *call) FAC_MUST_CHECK;
 

@@ -194,7 +194,7 @@ op("ormqr(Tensor self, Tensor input2, Tensor input3, bool left=True, bool transp
 
 op("_linalg_svd(Tensor A, bool full_matrices=False, bool compute_uv=True, *, str? driver=None)"
    " -> (Tensor U, Tensor S, Tensor Vh)",
-   variants="function", module="_C", rule="svd", host_kernel="svd", batch="dims",
+   variants="function", module="_C", rule="svd", kernel="svd", batch="dims",
    grad={"A": "_svd_backward(slice(grads[0], -1, 0, S.shape[-1]), grads[1], slice(grads[2], -2, 0, S.shape[-1]), "
               "slice(U, -1, 0, S.shape[-1]), S, slice(Vh, -2, 0, S.shape[-1]))"},
    doc="A = U diag(S) Vh, with all columns of square U and Vh, or as many as there are singular values; "

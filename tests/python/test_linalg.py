@@ -363,6 +363,69 @@ def test_not_finite():
     assert linalg.qr(nan).R.isnan().any() and linalg.qr(-nan[:, :1] / 0).R.isnan().any()
 
 
+# --- small matrices, several side by side
+
+
+def orthonormal(v, eps):
+    return (v.mT @ v - facula.eye(v.shape[-1], dtype=v.dtype)).abs().max() <= eps
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (3, 3), (8, 8), (5, 3), (3, 7), (16, 16), (24, 24), (32, 2)]
+)
+@pytest.mark.parametrize("dtype", REAL)
+def test_many_small_matrices(shape, dtype):
+    """In double, whatever the dtype: results are good to its last places."""
+    eps = 16 * facula.finfo(dtype).eps
+    a = facula.randn(19, *shape, dtype=dtype)
+    wide = a.double()
+    for mode in ("reduced", "complete"):
+        q, r = (x.double() for x in linalg.qr(a, mode))
+        assert (q @ r - wide).abs().max() <= eps * wide.abs().max() and orthonormal(q, eps)
+        assert r.tril(-1).eq(0).all()
+    u, s, vh = (x.double() for x in linalg.svd(a, full_matrices=False))
+    assert ((u * s.unsqueeze(-2)) @ vh - wide).abs().max() <= eps * s.max()
+    assert orthonormal(u, eps) and orthonormal(vh.mT, eps)
+    assert (s - linalg.svdvals(a).double()).abs().max() <= eps * s.max()
+    if shape[0] == shape[1]:
+        w, v = (x.double() for x in linalg.eigh(a @ a.mT))
+        assert (v * w.unsqueeze(-2) @ v.mT - wide @ wide.mT).abs().max() <= eps * w.max()
+        assert orthonormal(v, eps)
+
+
+@pytest.mark.parametrize("dtype", REAL)
+def test_small_matrices_of_low_rank_and_any_size(dtype):
+    info, eps = facula.finfo(dtype), 16 * facula.finfo(dtype).eps
+    one = facula.outer(facula.arange(6, dtype=dtype), facula.ones(4, dtype=dtype))
+    for a in (one, one * 0, one * (info.max / 64), one * info.tiny, facula.eye(5, dtype=dtype)):
+        u, s, vh = linalg.svd(a, full_matrices=False)
+        size = a.abs().max() if a.any() else facula.tensor(1, dtype=dtype)
+        assert ((u * (s / size).unsqueeze(-2)) @ vh - a / size).abs().max() <= eps
+        assert orthonormal(u, eps) and orthonormal(vh.mT, eps)
+        w, v = linalg.eigh((a / size) @ (a / size).mT)
+        assert orthonormal(v, eps) and abs(w[-1] - (s[0] / size) ** 2) <= eps * 64
+        q, r = linalg.qr(a)
+        assert (q @ (r / size) - a / size).abs().max() <= eps and orthonormal(q, eps)
+
+
+@pytest.mark.parametrize("dtype", REAL)
+def test_a_small_matrix_alone(dtype):
+    """The same bits as among others, also where one of these is not finite or takes longer."""
+    a = facula.randn(21, 5, 5, dtype=dtype)
+    a[3] *= 1e-20
+    a[4, 1:] = 0
+    for function in (linalg.qr, linalg.eigh, lambda x: linalg.svd(x, full_matrices=False)):
+        whole = function(a)
+        for i in (0, 3, 4, 5, 20):
+            assert all(x[i].equal(y) for x, y in zip(whole, function(a[i]), strict=True))
+    a[7, 2, 2] = float("nan")
+    q = linalg.qr(a).Q
+    assert q[7].isnan().any() and q[6].equal(linalg.qr(a[6]).Q)
+    for function in (linalg.eigh, linalg.svd):
+        with pytest.raises(linalg.LinAlgError, match="Batch element 7"):
+            function(a)
+
+
 # --- bits
 
 

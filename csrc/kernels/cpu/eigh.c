@@ -7,6 +7,7 @@
  */
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/reflector.h"
+#include "kernels/cpu/small.h"
 #include "kernels/cpu/tridiagonal.h"
 #include "kernels/matrices.h"
 
@@ -201,6 +202,8 @@ FAC_KERNEL(eigh)(FacCall *call)
     FacTensor *a = fac_arg_tensor(call, 0), *w = fac_result_tensor(call, 0), *plain = NULL;
     Eigh q = {.dtype = (FacDType)a->dtype, .n = a->sizes[a->ndim - 1]};
     FacStatus st = FAC_OK;
+    if (!FAC_IS_COMPLEX(q.dtype) && w->numel && q.n <= SMALL_SPECTRUM)
+        return FAC_TIERED(small_eigh)(call);
     if (FAC_IS_COMPLEX(q.dtype) || !w->numel ||
         (!fac_v_is_true(FAC_ARG(call, 2)) && q.n < EIGH_LEAST))
         return fac_k_eigh(call);

@@ -6,6 +6,7 @@
  */
 #include "kernels/cpu/factor.h"
 #include "kernels/cpu/reflector.h"
+#include "kernels/cpu/small.h"
 #include "kernels/matrices.h"
 
 #include <complex.h>
@@ -275,7 +276,10 @@ FAC_KERNEL(linalg_qr)(FacCall *call)
     FacTensor *a = fac_arg_tensor(call, 0), *out = fac_result_tensor(call, 0), *plain;
     FacTensor *r = fac_result_tensor(call, 1);
     const int64_t columns = out->sizes[out->ndim - 1];
+    const int64_t m = a->sizes[a->ndim - 2], n = a->sizes[a->ndim - 1];
     if (!out->numel && !r->numel) return FAC_OK;
+    if (!FAC_IS_COMPLEX(a->dtype) && m * n <= SMALL_AREA && m * columns <= SMALL_AREA)
+        return FAC_TIERED(small_qr)(call);
     FAC_RETURN_IF_ERROR(fac_contiguous(a, (FacDType)a->dtype, &plain));
     Batch b = {.q = qr_of(a, columns),
                .from = fac_data(plain),
