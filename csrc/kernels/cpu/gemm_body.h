@@ -205,7 +205,7 @@ static const NAME(Form) * NAME(form)(const FacGemm *g)
 /* --- results ------------------------------------------------------------------------------------------- */
 
 /* Adds a finished tile to C where it does not fit there as it is. Rows are real rows. */
-static void
+GEMM_LOOPS static void
 NAME(store)(const FacGemm *g, const T *tile, int64_t width, int64_t i0, int rows, int64_t j0,
             int64_t columns, bool add)
 {
@@ -252,14 +252,14 @@ NAME(run_tile)(const FacGemm *g, int rows, int vecs, int64_t k, const T *a, int6
     NAME(store)(g, tile, width, i0, rows, j0, columns, add);
 }
 
-static inline void
+GEMM_LOOPS static inline void
 NAME(add_number)(T *c, T x, int64_t n)
 {
     for (int64_t j = 0; j < n; j++) c[j] += x;
 }
 
 /* n elements of a row: C = alpha * C + beta * D. */
-static void
+GEMM_LOOPS static void
 NAME(combine)(const FacGemm *g, T *c, const T *d, int64_t d_col, int64_t n)
 {
     const T ar = (T)g->alpha[0], ai = (T)g->alpha[1], br = (T)g->beta[0], bi = (T)g->beta[1];
@@ -367,8 +367,10 @@ NAME(serial_blocks)(const FacGemm *g)
     const NAME(Form) *form = NAME(form)(g);
     const bool complex = FAC_IS_COMPLEX(g->dtype);
     const int64_t m = complex ? 2 * g->m : g->m, k = complex ? 2 * g->k : g->k;
-    const bool close_b = k * g->b_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
-    const bool near_b = m <= GEMM_THIN || close_b;
+    const int64_t span = k * g->b_row * (int64_t)sizeof(T);
+    const bool close_b = span <= GEMM_CLOSE;
+    const bool whole = g->n % (GEMM_WIDE_VECS * NAME(VL)) == 0 && span <= fac_cpu_cache(2) / 2;
+    const bool near_b = m <= GEMM_THIN || close_b || whole;
     const bool near_a = g->n <= NAME(NR) || GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
     const bool b_in_place = form->plain && g->b_col == 1 && near_b;
     const bool a_in_place = form->plain && near_a && (g->a_col == 1 || g->a_row == 1);
@@ -478,13 +480,14 @@ NAME(serial)(const FacGemm *g)
 /* --- large products ------------------------------------------------------------------------------------- */
 
 /* A stage: rows [i0, i1) and columns [j0, j1) of C, steps [p0, p0 + run). B is packed first, a few strips
- * a task; then a task is `width` columns of GEMM_BLOCK_ROWS rows. The panels of A are packed in front of
+ * a task; then a task is `width` columns of `high` rows. The panels of A are packed in front of
  * all stages that share them or, with one stage, by the task that needs them, or are read in place. */
 typedef struct NAME(Stage) {
     const FacGemm *g;
     const NAME(Form) * form;
     int64_t i0, i1, j0, j1, p0, run, width;
     int64_t strip; /* columns */
+    int64_t high;  /* rows of a task */
     int rows;      /* of a panel, at most */
     bool wide, add, last, a_in_place, b_in_place;
     T *a, *b; /* packed; a: NULL where A is packed by the tasks or not at all */
@@ -518,8 +521,8 @@ NAME(stage_pack_a)(int64_t task, int64_t end, void *context)
 {
     const NAME(Stage) *s = context;
     for (; task < end; task++) {
-        const int64_t i0 = s->i0 + task * GEMM_BLOCK_ROWS;
-        const int64_t i1 = i0 + GEMM_BLOCK_ROWS < s->i1 ? i0 + GEMM_BLOCK_ROWS : s->i1;
+        const int64_t i0 = s->i0 + task * s->high;
+        const int64_t i1 = i0 + s->high < s->i1 ? i0 + s->high : s->i1;
         for (int64_t i = i0; i < i1;) {
             const int rows = gemm_panel(i1 - i, s->rows, FAC_IS_COMPLEX(s->g->dtype));
             s->form->pack_a(s->g, i, rows, s->p0, s->run, s->a + (i - s->i0) * s->run);
@@ -567,9 +570,9 @@ static void
 NAME(stage_blocks)(int64_t task, int64_t end, void *context)
 {
     const NAME(Stage) *s = context;
-    const int64_t blocks = fac_chunks(s->i1 - s->i0, GEMM_BLOCK_ROWS);
+    const int64_t blocks = fac_chunks(s->i1 - s->i0, s->high);
     for (; task < end; task++) {
-        const int64_t i0 = s->i0 + task % blocks * GEMM_BLOCK_ROWS, i1 = i0 + GEMM_BLOCK_ROWS;
+        const int64_t i0 = s->i0 + task % blocks * s->high, i1 = i0 + s->high;
         const int64_t j0 = s->j0 + task / blocks * s->width, j1 = j0 + s->width;
         NAME(block)(s, i0, i1 < s->i1 ? i1 : s->i1, j0, j1 < s->j1 ? j1 : s->j1);
     }
@@ -589,7 +592,7 @@ NAME(parallel)(const FacGemm *g)
 {
     const NAME(Form) *form = NAME(form)(g);
     const int64_t part = FAC_IS_COMPLEX(g->dtype) ? 2 : 1, m = g->m * part, k = g->k * part;
-    const bool wide = g->n > 4 * NAME(VL);
+    const bool wide = g->n >= GEMM_WIDE_VECS * NAME(VL);
     const int64_t strip = wide ? GEMM_WIDE_VECS * NAME(VL) : NAME(NR);
     const int64_t width = NAME(block_columns)(g->n, strip), blocks = fac_chunks(g->n, width);
     const bool near_a = wide || GEMM_ROWS * g->a_row * (int64_t)sizeof(T) <= GEMM_CLOSE;
@@ -605,6 +608,7 @@ NAME(parallel)(const FacGemm *g)
     FAC_RETURN_IF_ERROR(fac_host_alloc(bytes, &scratch));
     NAME(Stage) s = {.g = g, .form = form, .width = width, .b = scratch};
     s.wide = wide;
+    s.high = fac_chunks(high, part * tasks) * part;
     s.strip = strip;
     s.rows = wide ? GEMM_WIDE_ROWS : GEMM_ROWS;
     s.a_in_place = a_in_place;
@@ -616,12 +620,13 @@ NAME(parallel)(const FacGemm *g)
         s.last = s.p0 + s.run == k;
         for (s.i0 = 0; s.i0 < m; s.i0 = s.i1) {
             s.i1 = s.i0 + high < m ? s.i0 + high : m;
-            const int64_t high_blocks = fac_chunks(s.i1 - s.i0, GEMM_BLOCK_ROWS);
+            const int64_t high_blocks = fac_chunks(s.i1 - s.i0, s.high);
             if (ahead) fac_parallel(high_blocks, 1, NAME(stage_pack_a), &s);
             for (s.j0 = 0; s.j0 < g->n; s.j0 = s.j1) {
                 s.j1 = s.j0 + step < g->n ? s.j0 + step : g->n;
-                fac_parallel(fac_chunks(s.j1 - s.j0, GEMM_PACK_STRIPS * strip), 1, NAME(stage_pack),
-                             &s);
+                if (!b_in_place || (s.j1 - s.j0) % strip)
+                    fac_parallel(fac_chunks(s.j1 - s.j0, GEMM_PACK_STRIPS * strip), 1,
+                                 NAME(stage_pack), &s);
                 fac_parallel(high_blocks * fac_chunks(s.j1 - s.j0, width), 1, NAME(stage_blocks),
                              &s);
             }
