@@ -46,7 +46,7 @@ FUNCTIONS = {
     "pow": (mpmath.power, (1e-3, 1e3), (1, 0.7071, 1.4142), 1),
     "sqrt": (mpmath.sqrt, (1e-37, 1e37), (1, 2), 1),
     "sigmoid": (lambda x: 1 / (1 + mpmath.exp(-x)), (-80, 80), (0,), 1.5),
-    "gelu": (gelu, (-8, 8), (0, 1.2, -1.2), None),
+    "gelu": (gelu, (-8, 8), (0, 1.2, -1.2), 1.5),
 }
 
 

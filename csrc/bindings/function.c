@@ -26,6 +26,8 @@ typedef struct FacCtx {
 } FacCtx;
 
 static PyTypeObject *ctx_type;
+/* What is asked of the class at each call: names that its cache of attributes knows. */
+static PyObject *s_forward, *s_backward, *s_boxed, *s_clear;
 
 /* --- the object ------------------------------------------------------------------------------- */
 
@@ -120,9 +122,9 @@ set_materialize_grads(PyObject *o, PyObject *value)
 
 /* A flag of the Function; -1 with an exception. */
 static int
-class_flag(const FacCtx *self, const char *name)
+class_flag(const FacCtx *self, PyObject *name)
 {
-    PyObject *flag = self->cls ? PyObject_GetAttrString(self->cls, name) : Py_NewRef(Py_False);
+    PyObject *flag = self->cls ? PyObject_GetAttr(self->cls, name) : Py_NewRef(Py_False);
     int on = flag ? PyObject_IsTrue(flag) : -1;
     Py_XDECREF(flag);
     return on;
@@ -176,7 +178,7 @@ get_saved_tensors(PyObject *o, void *Py_UNUSED(closure))
     PyObject *tuple = saved_of(self, false);
     FacFunctionNode *function = tuple && self->node ? fac_function_node(self->node) : NULL;
     if (!function || !self->ran) return tuple;
-    int clear = class_flag(self, "clear_saved_tensors_on_access");
+    int clear = class_flag(self, s_clear);
     if (clear < 0) Py_CLEAR(tuple);
     self->cleared = clear > 0;
     for (int i = 0; clear > 0 && i < function->nsaved; i++) fac_saved_drop(&function->saved[i]);
@@ -299,7 +301,7 @@ ctx_of(const FacNode *node)
 static PyObject *
 gradient_arguments(FacCtx *ctx, FacNode *node, FacTensor *const *grads)
 {
-    int boxed = class_flag(ctx, "boxed_grads_call");
+    int boxed = class_flag(ctx, s_boxed);
     PyObject *args = boxed < 0 ? NULL : PyTuple_New(node->nresults + 1);
     if (!args) return NULL;
     PyTuple_SET_ITEM(args, 0, Py_NewRef((PyObject *)ctx));
@@ -375,7 +377,7 @@ function_apply(FacNode *node, FacTensor *const *grads, FacTensor **out)
     PyGILState_STATE gil = PyGILState_Ensure();
     FacCtx *ctx = (FacCtx *)Py_NewRef((PyObject *)ctx_of(node));
     PyObject *args = gradient_arguments(ctx, node, grads);
-    PyObject *backward = args ? PyObject_GetAttrString(ctx->cls, "backward") : NULL;
+    PyObject *backward = args ? PyObject_GetAttr(ctx->cls, s_backward) : NULL;
     PyObject *returned = backward ? PyObject_Call(backward, args, NULL) : NULL;
     int st = returned ? spread_gradients(ctx, returned, out) : -1;
     Py_XDECREF(args);
@@ -611,7 +613,7 @@ keep_saved(FacCtx *ctx, FacNode *node, PyObject *args, PyObject *outputs, PyObje
 static PyObject *
 run_forward(PyObject *cls, PyObject *ctx, PyObject *args, bool with_setup)
 {
-    PyObject *forward = PyObject_GetAttrString(cls, "forward"), *given = NULL, *result = NULL;
+    PyObject *forward = PyObject_GetAttr(cls, s_forward), *given = NULL, *result = NULL;
     Py_ssize_t n = PyTuple_GET_SIZE(args);
     bool was = fac_set_grad_enabled(false);
     if (forward && with_setup) {
@@ -714,6 +716,15 @@ static PyMethodDef function_functions[] = {
 int
 fac_start_function(PyObject *module)
 {
+    static const struct {
+        PyObject **to;
+        const char *text;
+    } names[] = {{&s_forward, "forward"},
+                 {&s_backward, "backward"},
+                 {&s_boxed, "boxed_grads_call"},
+                 {&s_clear, "clear_saved_tensors_on_access"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!(*names[i].to = PyUnicode_InternFromString(names[i].text))) return -1;
     ctx_type = fac_add_type(module, &ctx_spec, NULL);
     return ctx_type ? PyModule_AddFunctions(module, function_functions) : -1;
 }

@@ -62,8 +62,7 @@ join_batches(FacTensor *const *t, bool grouped, FacTensor **held)
     int dims = 0;
     for (int i = 0; i < OPERANDS; i++)
         FAC_RETURN_IF_ERROR(fac_broadcast(&dims, sizes, t[i]->ndim - own, t[i]->sizes));
-    if (dims + own > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "more than %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(dims + own));
     for (int i = 0; i < OPERANDS; i++)
         FAC_RETURN_IF_ERROR(expand_batch(t[i], own, dims, sizes, &held[i]));
     return FAC_OK;

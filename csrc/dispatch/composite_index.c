@@ -136,8 +136,7 @@ fac_composite_spread_index(FacCall *call)
     FacValue sizes = FAC_ARG(call, 2);
     FacDim ones[FAC_MAX_NDIM];
     int dim, ndim = (int)sizes.len;
-    if (sizes.len > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(sizes.len));
     FAC_TRY(fac_wrap_dim(FAC_ARG(call, 1).v.i, ndim, &dim));
     for (int d = 0; d < ndim; d++) ones[d] = d == dim ? index->numel : 1;
     FAC_TRY(resized(FAC_OP_reshape, index, ndim, ones, &row));

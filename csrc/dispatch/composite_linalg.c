@@ -418,8 +418,7 @@ fac_composite_kron(FacCall *call)
     const int n = a->ndim > b->ndim ? a->ndim : b->ndim;
     FacDim wide[2][2 * FAC_MAX_NDIM], sizes[FAC_MAX_NDIM];
     FacStatus st = FAC_OK;
-    if (2 * n > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(2 * n));
     for (int i = 0; i < n; i++) {
         const int ia = i - n + a->ndim, ib = i - n + b->ndim;
         const FacDim sa = ia < 0 ? 1 : a->sizes[ia], sb = ib < 0 ? 1 : b->sizes[ib];

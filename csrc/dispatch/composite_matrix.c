@@ -470,8 +470,7 @@ fac_composite_vander(FacCall *call)
     const int64_t count = call->args[1].tag == FAC_V_NONE ? t->sizes[n - 1] : call->args[1].v.i;
     if (count < 2 && call->args[1].tag != FAC_V_NONE)
         FAC_FAIL(FAC_RUNTIME_ERROR, "N must be greater than 1");
-    if (n == FAC_MAX_NDIM)
-        FAC_FAIL(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_TRY(fac_check_ndim(n + 1));
     memcpy(sizes, t->sizes, (size_t)n * sizeof *sizes);
     sizes[n] = 1;
     const FacDType dtype = FAC_IS_INT(t->dtype) || t->dtype == FAC_DT_BOOL ? FAC_DT_I64 : t->dtype;

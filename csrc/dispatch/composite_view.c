@@ -48,8 +48,7 @@ fac_composite_reshape(FacCall *call)
     FacTensor *t = fac_arg_tensor(call, 0);
     FacValue size = call->args[1];
     FacDim sizes[FAC_MAX_NDIM], strides[FAC_MAX_NDIM];
-    if (size.len > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(size.len));
     FAC_RETURN_IF_ERROR(fac_infer_size((int)size.len, size.v.ints, t->numel, sizes));
     FacValue args[2] = {call->args[0], fac_v_ints(sizes, (int)size.len)};
     bool viewable = fac_view_strides(t->ndim, t->sizes, t->strides, (int)size.len, sizes, strides);
@@ -242,8 +241,7 @@ fac_helper_unflattened_sizes(const FacValue *args, FacValue *out)
     int n = (int)args[0].len, k = (int)args[2].len, dim;
     FacDim sizes[2 * FAC_MAX_NDIM];
     if (!k) return fac_error(FAC_RUNTIME_ERROR, "unflatten: sizes must be non-empty");
-    if (n + k > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(n ? n + k - 1 : k));
     FAC_RETURN_IF_ERROR(fac_wrap_dim(args[1].v.i, n, &dim));
     int64_t product = 1, unknown = -1, size = n ? args[0].v.ints[dim] : 1;
     for (int i = 0; i < k; i++) {

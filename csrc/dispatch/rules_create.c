@@ -30,8 +30,7 @@ make_formatted(FacCall *call, FacDType dtype, FacDevice device, int ndim, const 
                FacMemoryFormat format, const FacTensor *like)
 {
     FacDim strides[FAC_MAX_NDIM];
-    if (ndim > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(ndim));
     if (format == FAC_CONTIGUOUS || (format == FAC_PRESERVE && (!like || like->contiguous)))
         return fac_out(call, 0, dtype, device, ndim, sizes);
     if (format == FAC_PRESERVE) {
@@ -80,8 +79,7 @@ check_strides(FacValue size, FacValue stride)
                          "dimensionality of sizes (%u) must match dimensionality of "
                          "strides (%u)",
                          size.len, stride.len);
-    if (size.len > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(size.len));
     for (uint32_t i = 0; i < stride.len; i++)
         if (stride.v.ints[i] < 0)
             return fac_error(FAC_RUNTIME_ERROR,
@@ -202,8 +200,7 @@ fac_rule_reshape_copy(FacCall *call)
     FacTensor *t = fac_arg_tensor(call, 0);
     FacDim sizes[FAC_MAX_NDIM];
     FacValue size = call->args[1];
-    if (size.len > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(size.len));
     FAC_RETURN_IF_ERROR(fac_infer_size((int)size.len, size.v.ints, t->numel, sizes));
     return fac_out(call, 0, (FacDType)t->dtype, t->device, (int)size.len, sizes);
 }
@@ -235,12 +232,17 @@ range(FacCall *call, FacValue start, FacValue end, FacValue step)
                          "from %g to %g by %g",
                          a, b, s);
     double count = ceil((b - a) / s);
-    FacDim size = (FacDim)count;
+    FacDim size;
     if (integral || dtype == FAC_DT_I64) { /* as the peer: int64 ranges are of whole numbers */
         __int128 span = (__int128)fac_v_as_int(end) - fac_v_as_int(start), by = fac_v_as_int(step);
         if (by == 0) return fac_error(FAC_RUNTIME_ERROR, "step must be nonzero");
-        size = (FacDim)((span + by - (by > 0 ? 1 : -1)) / by);
-    } else if (!(count < 0x1p62)) {
+        span = (span + by - (by > 0 ? 1 : -1)) / by;
+        if (span > INT64_MAX)
+            return fac_error(FAC_RUNTIME_ERROR, "invalid size, possible overflow?");
+        size = (FacDim)span;
+    } else if (count < 0x1p62) {
+        size = (FacDim)count;
+    } else {
         return fac_error(FAC_RUNTIME_ERROR, "invalid size, possible overflow?");
     }
     return fac_out(call, 0, dtype, device, 1, &size);
@@ -423,8 +425,7 @@ fac_rule_resize(FacCall *call)
     FacValue size = call->args[1];
     if (t->keys & FAC_KEY(GRAD))
         return fac_error(FAC_RUNTIME_ERROR, "cannot resize variables that require grad");
-    if (size.len > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(size.len));
     FAC_RETURN_IF_ERROR(fac_tensor_resize(t, (int)size.len, size.v.ints));
     FacMemoryFormat format = format_option(call, FAC_CONTIGUOUS);
     if (format == FAC_CHANNELS_LAST || format == FAC_CHANNELS_LAST_3D) {

@@ -78,8 +78,7 @@ fac_rule_stack(FacCall *call)
     int dim;
     if (!list.len) return fac_error(FAC_RUNTIME_ERROR, "stack expects a non-empty TensorList");
     const FacTensor *first = list.v.tensors[0];
-    if (first->ndim >= FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(first->ndim + 1));
     FAC_RETURN_IF_ERROR(fac_check_same_device(call));
     FAC_RETURN_IF_ERROR(fac_wrap_dim(call->args[1].v.i, first->ndim + 1, &dim));
     for (uint32_t i = 1; i < list.len; i++) {
@@ -269,8 +268,7 @@ fac_composite_tile(FacCall *call)
     FacTensor *t = fac_arg_tensor(call, 0);
     int n = (int)call->args[1].len, missing = t->ndim > n ? t->ndim - n : 0;
     int64_t counts[2 * FAC_MAX_NDIM];
-    if (n > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(n));
     for (int i = 0; i < missing; i++) counts[i] = 1;
     memcpy(counts + missing, call->args[1].v.ints, (size_t)n * sizeof *counts);
     return repeat(t, n + missing, counts, call->results);

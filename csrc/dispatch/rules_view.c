@@ -57,8 +57,7 @@ fac_rule_as_strided(FacCall *call)
         return fac_error(FAC_RUNTIME_ERROR,
                          "size has %u numbers and stride %u; give one stride a size", size.len,
                          stride.len);
-    if (size.len > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(size.len));
     if (offset < 0)
         return fac_error(FAC_RUNTIME_ERROR, "storage_offset must not be negative, got %lld",
                          (long long)offset);
@@ -91,8 +90,7 @@ fac_rule_view(FacCall *call)
     FacTensor *t = fac_arg_tensor(call, 0);
     FacValue size = call->args[1];
     View v = {.ndim = (int)size.len, .offset = t->offset};
-    if (size.len > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(size.len));
     FAC_RETURN_IF_ERROR(fac_infer_size((int)size.len, size.v.ints, t->numel, v.sizes));
     if (!fac_view_strides(t->ndim, t->sizes, t->strides, v.ndim, v.sizes, v.strides)) {
         FacText text = {.len = 0};
@@ -281,8 +279,7 @@ fac_rule_unsqueeze(FacCall *call)
     View v;
     int dim;
     FAC_RETURN_IF_ERROR(dim_arg(call, 1, t->ndim + 1, &dim));
-    if (t->ndim == FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(t->ndim + 1));
     view_of(t, &v);
     for (int i = v.ndim++; i > dim; i--) {
         v.sizes[i] = v.sizes[i - 1];
@@ -300,8 +297,7 @@ fac_rule_expand(FacCall *call)
     FacValue size = call->args[1];
     View v = {.ndim = (int)size.len, .offset = t->offset};
     int lead = v.ndim - t->ndim;
-    if (v.ndim > FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(v.ndim));
     for (int i = 0; i < v.ndim && lead >= 0; i++) {
         int64_t want = size.v.ints[i], have = i < lead ? 1 : t->sizes[i - lead];
         if (want == -1 && i >= lead) want = have;
@@ -431,8 +427,7 @@ fac_rule_unfold(FacCall *call)
                          dim, (long long)have, (long long)size);
     if (step <= 0)
         return fac_error(FAC_RUNTIME_ERROR, "step is %lld but must be > 0", (long long)step);
-    if (t->ndim == FAC_MAX_NDIM)
-        return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(t->ndim + 1));
     view_of(t, &v);
     v.sizes[v.ndim] = size;
     v.strides[v.ndim] = t->ndim ? t->strides[dim] : 1;
@@ -491,8 +486,7 @@ parts_view(FacCall *call, FacTensor *t, int at, bool all)
     for (int i = 0; i < v.ndim; i++) v.strides[i] = fac_stride_product(v.strides[i], 2);
     v.offset = 2 * v.offset + at;
     if (all) {
-        if (v.ndim == FAC_MAX_NDIM)
-            return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions", FAC_MAX_NDIM);
+        FAC_RETURN_IF_ERROR(fac_check_ndim(v.ndim + 1));
         v.sizes[v.ndim] = 2;
         v.strides[v.ndim++] = 1;
     }

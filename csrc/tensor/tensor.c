@@ -20,18 +20,19 @@ void (*fac_tensor_wrapper_hook)(FacTensor *t);
 
 /* --- making ----------------------------------------------------------------------------------- */
 
-static FacStatus
-ndim_error(int ndim)
+FacStatus
+fac_check_ndim(int64_t ndim)
 {
-    return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions, not %d", FAC_MAX_NDIM,
-                     ndim);
+    if (ndim >= 0 && ndim <= FAC_MAX_NDIM) return FAC_OK;
+    return fac_error(FAC_RUNTIME_ERROR, "a tensor has at most %d dimensions, not %lld",
+                     FAC_MAX_NDIM, (long long)ndim);
 }
 
 /* A tensor with room for ndim dimensions and no storage yet: sizes and strides are not set. */
 static FacStatus
 make_shell(FacDType dtype, int ndim, FacTensor **out)
 {
-    if (FAC_UNLIKELY(ndim < 0 || ndim > FAC_MAX_NDIM)) return ndim_error(ndim);
+    if (FAC_UNLIKELY(ndim < 0 || ndim > FAC_MAX_NDIM)) return fac_check_ndim(ndim);
     FacTensor *t = tensor_block_alloc();
     if (FAC_UNLIKELY(!t)) return fac_mem_error(sizeof *t);
     t->sizes = t->inline_dims;
@@ -305,7 +306,7 @@ fac_tensor_from_number(FacValue number, FacDType dtype, FacTensor **out)
 static FacStatus
 reserve_dims(FacTensor *t, int ndim)
 {
-    if (ndim < 0 || ndim > FAC_MAX_NDIM) return ndim_error(ndim);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(ndim));
     if (ndim > FAC_INLINE_NDIM && ndim > t->ndim) {
         size_t bytes = 2 * (size_t)ndim * sizeof(FacDim);
         FacDim *dims = fac_mem_alloc(bytes);
@@ -324,7 +325,7 @@ fac_tensor_set_layout(FacTensor *t, FacStorage *storage, int ndim, const FacDim 
 {
     FacStorage *target = storage ? storage : t->storage;
     FacDim copy[2 * FAC_MAX_NDIM]; /* the arguments may be t's own arrays */
-    if (ndim < 0 || ndim > FAC_MAX_NDIM) return ndim_error(ndim);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(ndim));
     FAC_RETURN_IF_ERROR(
         check_range((FacDType)t->dtype, target->bytes, ndim, sizes, strides, offset));
     for (int i = 0; i < ndim; i++) {
@@ -371,7 +372,7 @@ fac_tensor_set_base(FacTensor *t, FacTensor *base)
 FacStatus
 fac_tensor_resize(FacTensor *t, int ndim, const FacDim *sizes)
 {
-    if (ndim < 0 || ndim > FAC_MAX_NDIM) return ndim_error(ndim);
+    FAC_RETURN_IF_ERROR(fac_check_ndim(ndim));
     if (ndim == t->ndim && memcmp(sizes, t->sizes, (size_t)ndim * sizeof *sizes) == 0)
         return FAC_OK;
     FacDim strides[FAC_MAX_NDIM];

@@ -174,6 +174,8 @@ fac_is_meta(const FacTensor *t)
     return t->device.type == FAC_DEV_META;
 }
 
+/* Whether a tensor can have so many dimensions. */
+FacStatus fac_check_ndim(int64_t ndim) FAC_MUST_CHECK;
 /* Uninitialised, C order. Checks negative sizes and overflow of the byte count. */
 FacStatus fac_tensor_new(FacDType dtype, FacDevice device, int ndim, const FacDim *sizes,
                          FacTensor **out) FAC_MUST_CHECK;

@@ -226,3 +226,31 @@ def test_as_the_peer():
         ours, theirs = facula.tensor(data), torch.tensor(data)
         assert str(ours.dtype).split(".")[1] == str(theirs.dtype).split(".")[1]
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+@pytest.mark.parametrize(
+    "args", [(0, 2.0**63, 1.0), (0, 1e19), (-(2**62), 2**62), (-(2**63), 2**63 - 1)]
+)
+def test_ranges_too_long_to_count(args):
+    with pytest.raises(RuntimeError, match="invalid size, possible overflow"):
+        facula.arange(*args, device="meta")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda one: one.unsqueeze(0),
+        lambda one: facula.stack([one]),
+        lambda one: one.expand([1] * 65),
+        lambda one: one.reshape([1] * 65),
+        lambda one: one.unfold(0, 1, 1),
+        lambda one: one.unflatten(0, (1, 1)),
+        lambda one: one.as_strided([1] * 65, [1] * 65),
+        lambda one: one.resize_([1] * 65),
+        lambda one: one.new_empty([1] * 65),
+        lambda one: facula.empty_strided([1] * 65, [1] * 65),
+    ],
+)
+def test_at_most_64_dimensions(make):
+    with pytest.raises(RuntimeError, match="a tensor has at most 64 dimensions, not 65"):
+        make(facula.ones([1] * 64))
