@@ -33,12 +33,15 @@ typedef struct Softmax {
 #define LOG fx_log_f64
 #include "kernels/cpu/softmax_body.h"
 
-/* How many slices side by side: few enough that they stay in the cache. */
+/* How many of `inner` slices side by side: few enough that they stay in the cache. Where slices are
+ * too long for that, all comes from memory again: then long runs of it, but two tasks at least. */
 static int64_t
-width(int64_t n)
+width(int64_t n, int64_t inner)
 {
-    const int64_t wide = KEPT / n / NARROWEST * NARROWEST;
-    return wide < NARROWEST ? NARROWEST : wide > WIDEST ? WIDEST : wide;
+    const int64_t kept = KEPT / n / NARROWEST * NARROWEST;
+    if (kept >= NARROWEST) return kept < WIDEST ? kept : WIDEST;
+    const int64_t part = fac_chunks(inner, 2 * NARROWEST) * NARROWEST;
+    return part < 2 * NARROWEST ? 2 * NARROWEST : part < WIDEST ? part : WIDEST;
 }
 
 /* The tensors are args[0] and, backward, args[1]; the dim follows. */
@@ -56,7 +59,7 @@ run(FacCall *call, int ntensors, bool log)
     if (ntensors == 2) FAC_TRY(plain_in(fac_arg_tensor(call, 1), FAC_DT_NONE, &b));
     if (result->ndim) s.n = result->sizes[dim];
     for (int i = dim + 1; i < result->ndim; i++) s.inner *= result->sizes[i];
-    s.wide = width(s.n);
+    s.wide = width(s.n, s.inner);
     s.groups = fac_chunks(s.inner, s.wide);
     s.a = fac_data(a);
     s.a_dtype = (FacDType)a->dtype;
