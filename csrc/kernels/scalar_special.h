@@ -331,6 +331,25 @@ fx_gelu_backward_f64(double a, double b)
 
 /* --- written once for both -------------------------------------------------------------------- */
 
+/* log(1 + exp(x)) for x <= 0, where the argument of the logarithm is 1 to 2: 2 atanh(u / (2 + u)). */
+FX float
+fx_log1p_exp_f32(float x)
+{
+    float u = fx_exp_f32(x), s = u / (2 + u), z = s * s, q = 0.07692308f;
+    q = fx_fma_f32(q, z, 0.09090909f);
+    q = fx_fma_f32(q, z, 0.11111111f);
+    q = fx_fma_f32(q, z, 0.14285715f);
+    q = fx_fma_f32(q, z, 0.2f);
+    q = fx_fma_f32(q, z, 0.33333334f);
+    return 2 * fx_fma_f32(s * z, q, s);
+}
+
+FX double
+fx_log1p_exp_f64(double x)
+{
+    return fx_log1p_f64(fx_exp_f64(x));
+}
+
 #define FX_SPECIAL(S, T, U)                                                                        \
     FX T fx_lgamma_##S(T a)                                                                        \
     {                                                                                              \
@@ -348,7 +367,7 @@ fx_gelu_backward_f64(double a, double b)
     }                                                                                              \
     FX T fx_logaddexp_##S(T a, T b)                                                                \
     {                                                                                              \
-        T x = fx_max_##S(a, b) + fx_log1p_##S(fx_exp_##S(-fx_abs_##S(a - b)));                     \
+        T x = fx_max_##S(a, b) + fx_log1p_exp_##S(-fx_abs_##S(a - b));                             \
         return fx_isinf_##S(a) & (a == b) ? a : x;                                                 \
     }                                                                                              \
     FX T fx_logaddexp2_##S(T a, T b)                                                               \
@@ -358,7 +377,11 @@ fx_gelu_backward_f64(double a, double b)
     }                                                                                              \
     FX T fx_log_sigmoid_##S(T a)                                                                   \
     {                                                                                              \
-        return fx_min_##S(a, 0) - fx_log1p_##S(fx_exp_##S(-fx_abs_##S(a)));                        \
+        return fx_min_##S(a, 0) - fx_log1p_exp_##S(-fx_abs_##S(a));                                \
+    }                                                                                              \
+    FX T fx_softplus_##S(T a)                                                                      \
+    {                                                                                              \
+        return fx_max_##S(a, 0) + fx_log1p_exp_##S(-fx_abs_##S(a));                                \
     }                                                                                              \
     /* eps: NaN when none is given, so that no comparison with it holds */                         \
     FX T fx_logit_##S(T a, T eps)                                                                  \

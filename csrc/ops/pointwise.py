@@ -761,7 +761,7 @@ op("silu_backward(Tensor grad_output, Tensor self) -> Tensor",
 
 op("softplus(Tensor self, Scalar beta=1, Scalar threshold=20) -> Tensor",
    variants="function out", module="nn.functional", family=UNARY,
-   scalar={"float": "a if a * beta > threshold else fx_log1p(fx_exp(a * beta)) / beta"},
+   scalar={"float": "a if a * beta > threshold else fx_softplus(a * beta) / beta"},
    grad={"self": "softplus_backward(grad, self, beta, threshold)"},
    doc="log(1 + exp(beta * self)) / beta.")
 
