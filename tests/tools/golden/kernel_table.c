@@ -33,6 +33,7 @@ const FacTierTable FAC_TIERED(tier_table) = {
     .kernels = kernels,
     .tuned_loops = FAC_TIERED(tuned_loops),
     .half_loops = FAC_TIERED(half_loops),
+    .beside_loops = FAC_TIERED(beside_loops),
     .fill_casts = FAC_TIERED(fill_casts),
     .all_finite = FAC_TIERED(all_finite),
 };
