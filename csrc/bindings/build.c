@@ -767,9 +767,12 @@ build_as_tensor(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObj
     if (read_options("as_tensor", "data", 2, TAKES_DTYPE | TAKES_DEVICE, args, nargs, kwnames,
                      &options) < 0)
         return NULL;
-    if (fac_is_tensor(options.data)) return share_tensor(&options);
-    return finish_take(
-        fac_tensor_from_python(options.data, options.dtype, device_for(&options), false), &options);
+    PyObject *data = options.data;
+    if (fac_is_tensor(data)) return share_tensor(&options);
+    FacTensor *t = fac_tensor_from_python(data, options.dtype, device_for(&options), false);
+    bool built = PyList_Check(data) || PyTuple_Check(data) || PyFloat_Check(data) ||
+                 PyLong_Check(data) || PyComplex_Check(data); /* no memory is shared */
+    return finish_take(built ? inside_take(t) : t, &options);
 }
 
 /* --- buffers --------------------------------------------------------------------------------- */
@@ -845,7 +848,9 @@ share_or_build(const Options *options)
         PyErr_SetString(PyExc_ValueError, "asarray(): copy=False, but the data cannot be shared");
         return NULL;
     }
-    if (!t) return fac_tensor_from_python(options->data, options->dtype, options->device, true);
+    if (!t)
+        return inside_take(
+            fac_tensor_from_python(options->data, options->dtype, options->device, true));
     out = convert_take(fac_tensor_retain(t), is_buffer ? FAC_DT_NONE : options->dtype,
                        options->device, options->copy == 1);
     bool shared = out == t;

@@ -361,7 +361,12 @@ def added(x):
 
 
 def to_numbers(x):
-    return facula.tensor([1.0, 2.0], dtype=facula.float64).add_(x).mul_(x)
+    made = [
+        facula.tensor([1.0, 2.0], dtype=facula.float64).add_(x).mul_(x),
+        facula.as_tensor([1.0, 2.0], dtype=facula.float64).add_(x).mul_(x),
+        facula.asarray([1.0, 2.0], dtype=facula.float64).add_(x).mul_(x),
+    ]
+    return sum(made)
 
 
 CAPTURED = facula.ones(2, dtype=facula.float64)
