@@ -1,7 +1,7 @@
 /* pool.c - threads that claim chunks of the jobs that callers post.
  *
  * A job lives on its caller's stack and hangs in a list while it has unclaimed chunks. Whoever
- * works on it takes the next chunk with one atomic addition, the caller included; the caller then
+ * works on it takes a chunk with one atomic addition, the caller included; the caller then
  * unhooks the job and waits until no helper is inside. So a job finishes even when no worker ever
  * wakes up, and several threads may post jobs at once. Which thread runs which chunk differs from
  * run to run; what a chunk is does not.
@@ -29,7 +29,7 @@ enum {
     AWAKE_NS = 30000,    /* how long who has nothing to do waits awake */
     WAKE_NS = 40000,     /* work that is worth waking a helper */
     WAKE_SOON_NS = 4000, /* the same where the last job ended just now, as in a loop of them */
-    MANY_CHUNKS = 8,     /* so much work for sure that helpers are called at once */
+    MANY_CHUNKS = 32,    /* so much work for sure that helpers are called at once */
     CHUNK_COST = 32768,  /* cheap operations that are worth handing to another thread */
     BLOCK = 512          /* grains are multiples of the kernels' block of elements */
 };
@@ -38,9 +38,11 @@ typedef struct Job {
     FacBody body;
     void *context;
     int64_t n, grain, chunks;
-    _Atomic int64_t next;
-    _Atomic int inside; /* helpers at work; changed under the lock */
-    int helpers_left;   /* how many more may join */
+    _Atomic int64_t taken; /* chunks, from both ends */
+    int64_t front;         /* the caller's next one */
+    _Atomic int64_t back;  /* how many helpers took */
+    _Atomic int inside;    /* helpers at work; changed under the lock */
+    int helpers_left;      /* how many more may join */
     struct Job *after;
 } Job;
 
@@ -170,12 +172,14 @@ run_chunk(const Job *job, int64_t chunk)
     job->body(begin, end, job->context);
 }
 
+/* The caller goes forward from the first chunk and helpers back from the last one: each passes through
+ * memory of its own. */
 static void
-work_on(Job *job)
+work_on(Job *job, bool helping)
 {
-    int64_t chunk;
     inside_body = true;
-    while ((chunk = atomic_fetch_add(&job->next, 1)) < job->chunks) run_chunk(job, chunk);
+    while (atomic_fetch_add(&job->taken, 1) < job->chunks)
+        run_chunk(job, helping ? job->chunks - 1 - atomic_fetch_add(&job->back, 1) : job->front++);
     inside_body = false;
 }
 
@@ -184,7 +188,7 @@ static Job *
 find_job(void)
 {
     for (Job *job = jobs; job; job = job->after)
-        if (job->helpers_left > 0 && atomic_load(&job->next) < job->chunks) return job;
+        if (job->helpers_left > 0 && atomic_load(&job->taken) < job->chunks) return job;
     return NULL;
 }
 
@@ -210,7 +214,7 @@ worker(void *unused)
         job->helpers_left--;
         job->inside++;
         pthread_mutex_unlock(&lock);
-        work_on(job);
+        work_on(job, true);
         pthread_mutex_lock(&lock);
         if (--job->inside == 0) pthread_cond_broadcast(&helper_left);
     }
@@ -250,7 +254,7 @@ run_job(Job *job)
     pthread_mutex_unlock(&lock);
     for (int i = 0; i < wake; i++) pthread_cond_signal(&work_posted);
 
-    work_on(job);
+    work_on(job, false);
 
     pthread_mutex_lock(&lock);
     for (at = &jobs; *at != job; at = &(*at)->after) continue;
@@ -270,7 +274,8 @@ is_worth_waking(Job *job)
 {
     int64_t start = now_ns();
     inside_body = true;
-    run_chunk(job, job->next++);
+    job->taken++;
+    run_chunk(job, job->front++);
     inside_body = false;
     int64_t left = (now_ns() - start) * (job->chunks - 1);
     return left > (start - last_job < AWAKE_NS ? WAKE_SOON_NS : WAKE_NS);
@@ -293,7 +298,7 @@ fac_parallel(int64_t n, int64_t grain, FacBody body, void *context)
     /* A grain of one is what callers with large tasks ask for. */
     bool small = job.chunks < MANY_CHUNKS && grain > 1 && awake == 0;
     if (small && !is_worth_waking(&job))
-        work_on(&job);
+        work_on(&job, false);
     else
         run_job(&job);
     last_job = now_ns();

@@ -277,7 +277,7 @@ fac_iter_init_skip(FacIter *it, int ntensors, FacTensor *const *tensors, int ndi
 int64_t
 fac_iter_grain(void)
 {
-    int64_t grain = fac_grain(1);
+    int64_t grain = fac_grain(4);
     return (grain + FAC_BLOCK - 1) / FAC_BLOCK * FAC_BLOCK;
 }
 
