@@ -161,7 +161,7 @@ fac_format_of(int ndim, const FacDim *sizes, const FacDim *strides)
 static FacDim
 magnitude(FacDim x)
 {
-    return x < 0 ? -x : x;
+    return x == INT64_MIN ? INT64_MAX : x < 0 ? -x : x;
 }
 
 /* Writes the dims with more than one element, by rising |stride|; returns how many. */

@@ -243,3 +243,10 @@ def test_errors(call, kind, text):
 def test_gradients_check_their_arguments(name, args, text):
     with pytest.raises(RuntimeError, match=text):
         facula._C._functions[name](numbers(3), *args)
+
+
+def test_transforms_of_one_number_give_it_back():
+    x = facula.randn(3, 1, dtype=facula.complex64)
+    for transform in (facula.fft.fft, facula.fft.ifft):
+        assert facula.equal(transform(x), x)
+    assert facula.fft.hfftn(facula.randn(2, 5, 8), s=[1, 10], norm="ortho").shape == (2, 1, 10)

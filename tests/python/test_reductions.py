@@ -63,6 +63,19 @@ def test_whole_tensor(threads, name, dtype):
     assert all(result == results[0] for result in results)
 
 
+RARE = (facula.float8_e5m2, facula.float8_e4m3fnuz, facula.uint16, facula.uint32)
+
+
+@pytest.mark.parametrize("dtype", RARE, ids=str)
+@pytest.mark.parametrize("n", [7, 600])
+def test_rare_dtypes_sort_as_wider_ones(dtype, n):
+    numbers = facula.randint(0, 100, (3, n)).to(dtype)
+    values, places = numbers.sort(stable=True)
+    wide_values, wide_places = numbers.double().sort(stable=True)
+    assert values.dtype == dtype and facula.equal(values.double(), wide_values)
+    assert facula.equal(places, wide_places)
+
+
 @pytest.mark.parametrize("dtype", [facula.float32, facula.float64, facula.int64, facula.int8])
 @pytest.mark.parametrize("descending", [False, True])
 def test_long_rows_sort_stably(dtype, descending):

@@ -530,6 +530,7 @@ NAME(run_passes)(const FacFftPlan *p, bool wide, NAME(Pair) * x, NAME(Pair) * y,
                  const NAME(Port) * in, const NAME(Port) * out, T scale, NAME(Chain) * chain)
 {
     const int last = p->npasses - 1;
+    if (last < 0) return; /* one number */
     if (!chain->ready || chain->reads != !!in || chain->writes != !!out) {
         NAME(Pair) one = *x, two = *y;
         for (int i = 0; i <= last; i++) {

@@ -113,9 +113,7 @@ working_dtype(FacDType dtype)
     switch (dtype) {
     case FAC_DT_U16: return FAC_DT_I32;
     case FAC_DT_U32: return FAC_DT_I64;
-    case FAC_DT_F16:
-    case FAC_DT_BF16: return FAC_DT_F32;
-    default: return dtype;
+    default: return FAC_IS_FLOAT(dtype) && dtype != FAC_DT_F64 ? FAC_DT_F32 : dtype;
     }
 }
 
