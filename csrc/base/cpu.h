@@ -36,8 +36,8 @@ typedef enum FacCpuFeature {
 bool fac_cpu_has(FacCpuFeature);
 /* Before the first use: the system lets a process use the registers of AMX when it is asked. */
 bool fac_cpu_enable(FacCpuFeature);
-void fac_cpu_give_up(
-    FacCpuFeature); /* it does not do what it should: fac_cpu_has is false from now on */
+/* It does not do what it should: fac_cpu_has is false from now on. */
+void fac_cpu_give_up(FacCpuFeature);
 const char *fac_cpu_feature_name(FacCpuFeature);
 const char *fac_cpu_feature_state(FacCpuFeature); /* for reports only */
 

@@ -68,12 +68,10 @@ join_batches(FacTensor *const *t, bool grouped, FacTensor **held)
     return FAC_OK;
 }
 
-/* Tensors of a transform may have a tangent, or a gradient further out. */
 static bool
 wants_gradient(const FacTensor *t)
 {
-    if (!t || FAC_IS_INT(t->dtype)) return false;
-    return (t->keys & FAC_KEY(TRANSFORM)) || (fac_grad_enabled() && (t->keys & FAC_KEY(GRAD)));
+    return t && !FAC_IS_INT(t->dtype) && fac_is_differentiated(t);
 }
 
 static bool

@@ -45,9 +45,7 @@ fac_helper_matrix_sizes(const FacValue *args, FacValue *out)
 FacStatus
 fac_helper_recording(const FacValue *args, FacValue *out)
 {
-    const FacTensor *t = fac_v_as_tensor(args[0]);
-    *out = fac_v_bool((t->keys & FAC_KEY(TRANSFORM)) ||
-                      (fac_grad_enabled() && (t->keys & FAC_KEY(GRAD))));
+    *out = fac_v_bool(fac_is_differentiated(args[0].v.t));
     return FAC_OK;
 }
 

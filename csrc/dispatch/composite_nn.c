@@ -288,8 +288,7 @@ fac_composite_max_pool(FacCall *call)
 {
     FacTensor *self = fac_arg_tensor(call, 0), *out, *indices = NULL;
     const FacValue *size = &FAC_ARG(call, 1); /* then stride, padding, dilation, ceil_mode */
-    const uint64_t keys = self->keys | (self->base ? self->base->keys : 0);
-    if ((keys & FAC_KEY(TRANSFORM)) || (fac_grad_enabled() && (keys & FAC_KEY(GRAD))))
+    if (fac_is_differentiated(self))
         FAC_RETURN_IF_ERROR(fac_op__max_pool(self, size[0], size[1], size[2], size[3], size[4].v.i,
                                              &out, &indices));
     else

@@ -103,15 +103,15 @@ done:
 static bool
 wants_gradient(const FacTensor *t)
 {
-    return t && fac_grad_enabled() && ((t->keys | (t->base ? t->base->keys : 0)) & FAC_KEY(GRAD));
+    return t && fac_is_differentiated(t);
 }
 
 /* Can the layer run as one row? Shapes and dtypes that do not fit are left to the steps, which say so. */
 static bool
 is_one_row(const Weights *w, const FacTensor *gx, const FacTensor *h, const FacTensor *c)
 {
-    const uint64_t keys =
-        gx->keys | w->w_hh->keys | h->keys | (c ? c->keys : 0) | (w->b_hh ? w->b_hh->keys : 0);
+    const uint32_t keys = fac_tensor_keys(gx) | fac_tensor_keys(w->w_hh) | fac_tensor_keys(h) |
+                          (c ? fac_tensor_keys(c) : 0) | (w->b_hh ? fac_tensor_keys(w->b_hh) : 0);
     if (keys & FAC_KEY(TRANSFORM) || w->w_hr) return false;
     return gx->sizes[0] > 0 && h->ndim == 2 && h->sizes[0] == gx->sizes[1] &&
            w->w_hh->dtype == gx->dtype && h->dtype == gx->dtype;

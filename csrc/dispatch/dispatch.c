@@ -56,20 +56,12 @@ no_kernel(const FacCall *call, FacDevice device)
 
 /* --- the walk --------------------------------------------------------------------------------- */
 
-static inline uint32_t
-tensor_keys(const FacTensor *t)
-{
-    uint32_t keys = t->keys;
-    if (t->base) keys |= t->base->keys & (FAC_KEY(GRAD) | FAC_KEY(TRANSFORM));
-    return keys;
-}
-
 static uint32_t
 list_keys(FacValue list)
 {
     uint32_t keys = 0;
     for (uint32_t i = 0; i < list.len; i++)
-        if (list.v.tensors[i]) keys |= tensor_keys(list.v.tensors[i]);
+        if (list.v.tensors[i]) keys |= fac_tensor_keys(list.v.tensors[i]);
     return keys;
 }
 
@@ -110,13 +102,13 @@ fac_dispatch(FacCall *call)
     for (int i = 0; i < op->nparams; i++) {
         FacValue arg = call->args[i];
         if (arg.tag == FAC_V_TENSOR)
-            keys |= tensor_keys(arg.v.t);
+            keys |= fac_tensor_keys(arg.v.t);
         else if (arg.tag == FAC_V_TENSORS)
             keys |= list_keys(arg);
     }
     if (call->targets)
         for (int i = 0; i < op->nresults; i++)
-            if (call->targets[i]) keys |= tensor_keys(call->targets[i]);
+            if (call->targets[i]) keys |= fac_tensor_keys(call->targets[i]);
     call->keys = keys & ~thread->exclude;
     thread->depth++;
     FacStatus st = fac_dispatch_next(call);

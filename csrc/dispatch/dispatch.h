@@ -58,6 +58,22 @@ fac_grad_enabled(void)
 {
     return !(fac_thread.exclude & FAC_KEY(GRAD));
 }
+/* The layers that a call with t goes through; what a view's base has for derivatives counts. */
+static inline uint32_t
+fac_tensor_keys(const FacTensor *t)
+{
+    uint32_t keys = t->keys;
+    if (t->base) keys |= t->base->keys & (FAC_KEY(GRAD) | FAC_KEY(TRANSFORM));
+    return keys;
+}
+/* Whether a derivative may be taken of what is made of t: in a transform there may be a tangent, or a
+ * gradient further out. */
+static inline bool
+fac_is_differentiated(const FacTensor *t)
+{
+    uint32_t keys = fac_tensor_keys(t);
+    return (keys & FAC_KEY(TRANSFORM)) || (fac_grad_enabled() && (keys & FAC_KEY(GRAD)));
+}
 static inline bool
 fac_set_grad_enabled(bool on) /* returns what it was */
 {

@@ -136,6 +136,16 @@ def test_half_types(dtype):
         assert_close(a.float(), e, rtol=2e-2, atol=2e-2)
 
 
+def test_a_mask_whose_base_got_a_gradient():
+    """A view that is older than the change of its base by which it has a gradient."""
+    q, mask = tensors((1, 2, 4, 8), (4, 4))
+    base = torch.zeros(4, 4)
+    view = base.view(4, 4)
+    base.copy_(mask)
+    expected = torch.autograd.grad(attention(q, q, q, mask * 1).square().sum(), mask)
+    assert_close(torch.autograd.grad(attention(q, q, q, view).square().sum(), mask), expected)
+
+
 def test_a_mask_with_a_gradient():
     inputs = tensors((1, 2, 5, 4), (1, 2, 6, 4), (1, 2, 6, 4), (5, 6))
     expected = gradients(plain, inputs)

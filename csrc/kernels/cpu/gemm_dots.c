@@ -117,30 +117,30 @@ typedef struct Stage {
     FacGemmFinish finish; /* or NULL */
 } Stage;
 
-/* Up to 16 lanes: rows of A from row i on, or columns of B from column j on. */
+/* Up to 16 of `left` lanes of an operand: `lane` elements from one to the next, `step` between steps. */
 static inline Lanes
-rows_of(const Stage *s, int64_t i, int64_t left)
+lanes_of(const Stage *s, const void *operand, int64_t first, int64_t left, int64_t lane,
+         int64_t step)
 {
-    const FacGemm *g = s->g;
-    return (Lanes){(const char *)g->a + (i * g->a_row + s->p0 * g->a_col) * s->size,
-                   g->a_row * s->size,
-                   g->a_col * s->size,
+    return (Lanes){(const char *)operand + (first * lane + s->p0 * step) * s->size,
+                   lane * s->size,
+                   step * s->size,
                    left < DOTS_LANES ? (int)left : DOTS_LANES,
                    s->k,
                    s->size};
 }
 
+/* Rows of A from row i on, and columns of B from column j on. */
+static inline Lanes
+rows_of(const Stage *s, int64_t i, int64_t left)
+{
+    return lanes_of(s, s->g->a, i, left, s->g->a_row, s->g->a_col);
+}
+
 static inline Lanes
 columns_of(const Stage *s, int64_t j)
 {
-    const FacGemm *g = s->g;
-    const int64_t left = s->j1 - j;
-    return (Lanes){(const char *)g->b + (j * g->b_col + s->p0 * g->b_row) * s->size,
-                   g->b_col * s->size,
-                   g->b_row * s->size,
-                   left < DOTS_LANES ? (int)left : DOTS_LANES,
-                   s->k,
-                   s->size};
+    return lanes_of(s, s->g->b, j, s->j1 - j, s->g->b_col, s->g->b_row);
 }
 
 /* Vectors of the strip at column j. */
